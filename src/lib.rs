@@ -1,1 +1,4 @@
+//! topicops: topics as code, and credentials by annotation, for Apache Kafka on Kubernetes.
 #![forbid(unsafe_code)]
+
+pub mod kafka;

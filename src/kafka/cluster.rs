@@ -1,0 +1,85 @@
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use topicops_contract::{PartitionCount, TopicName};
+
+use super::{
+    Acl, ClusterError, ConfigChange, ItemError, LoginCheck, LoginReport, NewTopic, ScramKeys, ScramUser,
+    TopicDescription,
+};
+
+/// One item's outcome within a batch.
+pub type Item<T> = Result<T, ItemError>;
+
+/// The brokers and how they are named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterDescription {
+    pub cluster_id: String,
+    /// Broker id and rack.
+    pub brokers: Vec<(i32, Option<String>)>,
+}
+
+/// A consumer group with live members, and the topics they read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumingGroup {
+    pub group: String,
+    pub topics: BTreeSet<String>,
+}
+
+/// The port to a Kafka cluster. Adapters: the wire protocol, and an in-memory double that passes the same contract tests.
+///
+/// Guarantees of every batch call: the answer has one outcome per item asked for, in the same order; an item that the
+/// broker did not mention is an error; an empty batch makes no request; every call ends within a bounded time.
+///
+/// Reads come from a broker's metadata image, which may lag behind acknowledged writes: "absent" right after a write is
+/// no proof of absence.
+#[async_trait]
+pub trait Cluster: Send + Sync + 'static {
+    async fn describe_cluster(&self) -> Result<ClusterDescription, ClusterError>;
+
+    /// `Ok(None)` for a topic that does not exist.
+    async fn describe_topics(
+        &self,
+        names: &[TopicName],
+    ) -> Result<Vec<Item<Option<TopicDescription>>>, ClusterError>;
+
+    /// Creates topics; the outcome is the new topic's id, as in [`TopicDescription::id`].
+    async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<Item<String>>, ClusterError>;
+
+    /// Grows topics to a total count of partitions.
+    async fn create_partitions(
+        &self,
+        topics: &[(TopicName, PartitionCount)],
+    ) -> Result<Vec<Item<()>>, ClusterError>;
+
+    async fn alter_configs(
+        &self,
+        changes: &[(TopicName, ConfigChange)],
+    ) -> Result<Vec<Item<()>>, ClusterError>;
+
+    async fn delete_topics(&self, names: &[TopicName]) -> Result<Vec<Item<()>>, ClusterError>;
+
+    /// All consumer groups (classic and new protocol) that have members now.
+    async fn consuming_groups(&self) -> Result<Vec<ConsumingGroup>, ClusterError>;
+
+    /// All ALLOW rules of users whose name begins with `prefix`, host `*`.
+    async fn describe_acls(&self, prefix: &str) -> Result<BTreeSet<Acl>, ClusterError>;
+
+    async fn create_acls(&self, acls: &[Acl]) -> Result<Vec<Item<()>>, ClusterError>;
+
+    /// Deletes exactly these rules; one that is not there is a success.
+    async fn delete_acls(&self, acls: &[Acl]) -> Result<Vec<Item<()>>, ClusterError>;
+
+    /// All users with a SCRAM credential whose name begins with `prefix`.
+    async fn describe_scram_users(&self, prefix: &str) -> Result<Vec<ScramUser>, ClusterError>;
+
+    /// Creates a user's credential or replaces it.
+    async fn upsert_scram_users(&self, users: &[(String, ScramKeys)]) -> Result<Vec<Item<()>>, ClusterError>;
+
+    /// Deletes the SCRAM credentials of these users, whatever their mechanism; one that is not there is a success.
+    async fn delete_scram_users(&self, usernames: &[String]) -> Result<Vec<Item<()>>, ClusterError>;
+
+    /// Logs in as each of these users and looks whether its topics and groups are visible to it. A login that the broker
+    /// refuses is an [`ItemError`] (`SASL_AUTHENTICATION_FAILED`, retriable: credentials take a moment to spread).
+    async fn check_logins(&self, checks: &[LoginCheck]) -> Result<Vec<Item<LoginReport>>, ClusterError>;
+}

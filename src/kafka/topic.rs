@@ -1,0 +1,47 @@
+use std::collections::BTreeMap;
+
+use topicops_contract::{PartitionCount, ReplicationFactor, TopicName};
+
+/// A topic to be created. What is `None` is left to the brokers' own defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopic {
+    pub name: TopicName,
+    pub partitions: Option<PartitionCount>,
+    pub replication_factor: Option<ReplicationFactor>,
+    pub configs: BTreeMap<String, String>,
+}
+
+/// A topic as a broker describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Kafka's own id, base64url as its tools print it.
+    pub id: String,
+    /// For each partition, in order, the ids of the brokers that hold a replica, preferred leader first.
+    pub replicas: Vec<Vec<i32>>,
+    /// The settings of this topic itself (`DYNAMIC_TOPIC_CONFIG`), without what it inherits.
+    pub configs: BTreeMap<String, String>,
+}
+
+impl TopicDescription {
+    pub fn partitions(&self) -> i32 {
+        i32::try_from(self.replicas.len()).unwrap_or(i32::MAX)
+    }
+
+    /// The replication factor of the first partition; Kafka keeps one per partition, its tools report this one.
+    pub fn replication_factor(&self) -> i16 {
+        self.replicas.first().map_or(0, |replicas| i16::try_from(replicas.len()).unwrap_or(i16::MAX))
+    }
+}
+
+/// An incremental change of one topic's settings: keys that are not named stay as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigChange {
+    pub set: BTreeMap<String, String>,
+    pub unset: Vec<String>,
+}
+
+impl ConfigChange {
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.unset.is_empty()
+    }
+}
