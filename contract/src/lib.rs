@@ -5,16 +5,42 @@
 //! else, so that all of them refuse the same input with the same words.
 #![forbid(unsafe_code)]
 
+mod client_request;
+mod client_secret;
+mod disk_share;
+mod grant;
+pub mod keys;
+mod name_pattern;
+mod nearest;
 mod operator_id;
 mod partition_count;
 mod password;
 mod problem;
+mod properties_text;
 mod replication_factor;
+mod retention;
+mod status;
+mod topic_config;
+mod topic_manifest;
 mod topic_name;
+mod workload;
+mod workload_kind;
 
+pub use client_request::{ClientRequest, Inject};
+pub use client_secret::{ClientEndpoint, ClientSecret, SECRET_KEYS};
+pub use disk_share::DiskShare;
+pub use grant::Grant;
+pub use name_pattern::NamePattern;
 pub use operator_id::OperatorId;
 pub use partition_count::PartitionCount;
 pub use password::Password;
 pub use problem::{Problem, Problems};
+pub use properties_text::PropertiesText;
 pub use replication_factor::ReplicationFactor;
+pub use retention::Retention;
+pub use status::{State, Status};
+pub use topic_config::TopicConfig;
+pub use topic_manifest::{DeletionPolicy, TopicManifest, TopicSource};
 pub use topic_name::TopicName;
+pub use workload::Workload;
+pub use workload_kind::WorkloadKind;

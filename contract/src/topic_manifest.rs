@@ -1,0 +1,321 @@
+use std::collections::BTreeMap;
+
+use crate::{
+    DiskShare, Grant, PartitionCount, Problem, Problems, PropertiesText, ReplicationFactor, Retention,
+    TopicConfig, TopicName,
+    keys::{self, data, topic},
+    nearest::suggestion,
+};
+
+/// What happens to the topic when its ConfigMap is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeletionPolicy {
+    #[default]
+    Retain,
+    Delete,
+}
+
+/// A topic ConfigMap, parsed: what its author declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicManifest {
+    pub topic: TopicName,
+    /// `None`: the brokers' `num.partitions`.
+    pub partitions: Option<PartitionCount>,
+    /// `None`: the brokers' `default.replication.factor`.
+    pub replication_factor: Option<ReplicationFactor>,
+    /// The declared topic configuration, `retention` included as `retention.ms`.
+    pub configs: BTreeMap<String, String>,
+    pub retention_disk_share: Option<DiskShare>,
+    pub consumers: Vec<Grant>,
+    pub producers: Vec<Grant>,
+    pub deletion_policy: DeletionPolicy,
+    pub paused: bool,
+    pub force_delete: bool,
+}
+
+/// The parts of a ConfigMap that declare a topic.
+#[derive(Clone, Copy, Debug)]
+pub struct TopicSource<'a> {
+    /// `metadata.name`.
+    pub name: &'a str,
+    pub annotations: &'a BTreeMap<String, String>,
+    pub data: &'a BTreeMap<String, String>,
+    /// The keys of `binaryData`, which has no meaning here.
+    pub binary_keys: &'a [String],
+}
+
+impl TopicManifest {
+    /// Reads a topic ConfigMap.
+    ///
+    /// # Errors
+    /// All mistakes at once, each with key, value and what would be right.
+    pub fn parse(source: TopicSource<'_>) -> Result<Self, Problems> {
+        let mut problems = Problems::new();
+        for key in source.data.keys().filter(|key| !data::ALL.contains(&key.as_str())) {
+            problems.push(Problem::missing(key, suggestion("no key of a topic", key, &data::ALL)));
+        }
+        for key in source.binary_keys {
+            problems.push(Problem::missing(key, "binaryData is not read; put the key under data, as text"));
+        }
+        for key in source.annotations.keys().filter(|key| key.starts_with(keys::ANNOTATION_PREFIX)) {
+            if !topic::ALL.contains(&key.as_str()) {
+                problems
+                    .push(Problem::missing(key, suggestion("no annotation of a topic", key, &topic::ALL)));
+            }
+        }
+        let topic = problems.note(topic_name(source));
+        let partitions = field(source, data::PARTITIONS, &mut problems);
+        let replication_factor = field(source, data::REPLICATION_FACTOR, &mut problems);
+        let retention: Option<Retention> = field(source, data::RETENTION, &mut problems);
+        let retention_disk_share = field(source, data::RETENTION_DISK_SHARE, &mut problems);
+        let mut configs = properties(source, &mut problems);
+        if let Some(retention) = retention {
+            let ms = retention.as_ms().to_string();
+            if let Some(before) = configs.insert("retention.ms".to_owned(), ms) {
+                problems.push(both(data::RETENTION, "retention.ms", &before));
+            }
+        }
+        if let (Some(_), Some(bytes)) = (retention_disk_share, configs.get("retention.bytes")) {
+            problems.push(both(data::RETENTION_DISK_SHARE, "retention.bytes", bytes));
+        }
+        let consumers = grants(source, data::CONSUMERS, &mut problems);
+        let producers = grants(source, data::PRODUCERS, &mut problems);
+        let deletion_policy = match source.annotations.get(topic::DELETION_POLICY).map(String::as_str) {
+            None | Some("retain") => DeletionPolicy::Retain,
+            Some("delete") => DeletionPolicy::Delete,
+            Some(other) => {
+                problems.push(Problem::new(topic::DELETION_POLICY, other, "retain or delete"));
+                DeletionPolicy::Retain
+            }
+        };
+        let paused = flag(source, topic::PAUSED, &mut problems);
+        let force_delete = flag(source, topic::FORCE_DELETE, &mut problems);
+        match topic {
+            Some(topic) if problems.is_empty() => Ok(Self {
+                topic,
+                partitions,
+                replication_factor,
+                configs,
+                retention_disk_share,
+                consumers,
+                producers,
+                deletion_policy,
+                paused,
+                force_delete,
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    /// The ConfigMap's data for this topic: [`TopicManifest::parse`] of it gives the same again.
+    pub fn data(&self) -> BTreeMap<String, String> {
+        let mut text = BTreeMap::from([(data::NAME.to_owned(), self.topic.to_string())]);
+        let mut put = |key: &str, value: Option<String>| {
+            text.extend(value.map(|value| (key.to_owned(), value)));
+        };
+        put(data::PARTITIONS, self.partitions.map(|count| count.to_string()));
+        put(data::REPLICATION_FACTOR, self.replication_factor.map(|factor| factor.to_string()));
+        put(data::RETENTION_DISK_SHARE, self.retention_disk_share.map(|share| share.to_string()));
+        let pairs = self.configs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        put(data::PROPERTIES, (!self.configs.is_empty()).then(|| PropertiesText::render(pairs)));
+        put(data::CONSUMERS, lines(&self.consumers));
+        put(data::PRODUCERS, lines(&self.producers));
+        text
+    }
+
+    /// The annotations that go with [`TopicManifest::data`].
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let mut annotations = BTreeMap::new();
+        if self.deletion_policy == DeletionPolicy::Delete {
+            annotations.insert(topic::DELETION_POLICY.to_owned(), "delete".to_owned());
+        }
+        for (key, set) in [(topic::PAUSED, self.paused), (topic::FORCE_DELETE, self.force_delete)] {
+            if set {
+                annotations.insert(key.to_owned(), "true".to_owned());
+            }
+        }
+        annotations
+    }
+}
+
+fn topic_name(source: TopicSource<'_>) -> Result<TopicName, Problem> {
+    let (key, text) = match source.data.get(data::NAME) {
+        Some(name) => (data::NAME, name.trim()),
+        None => ("metadata.name", source.name),
+    };
+    let name: TopicName = text.parse().map_err(|problem: Problem| problem.under(key))?;
+    if name.is_internal() {
+        return Err(Problem::new(
+            key,
+            text,
+            "topics that begin with __ are Kafka's own and are never managed",
+        ));
+    }
+    Ok(name)
+}
+
+fn field<T: std::str::FromStr<Err = Problem>>(
+    source: TopicSource<'_>,
+    key: &str,
+    problems: &mut Problems,
+) -> Option<T> {
+    let text = source.data.get(key)?;
+    problems.note(text.parse::<T>().map_err(|problem| problem.under(key)))
+}
+
+fn properties(source: TopicSource<'_>, problems: &mut Problems) -> BTreeMap<String, String> {
+    let Some(text) = source.data.get(data::PROPERTIES) else { return BTreeMap::new() };
+    match PropertiesText::parse(data::PROPERTIES, text) {
+        Ok(pairs) => {
+            for (key, value) in &pairs {
+                if let Err(problem) = TopicConfig::check(key, value) {
+                    let key = format!("{}: {}", data::PROPERTIES, problem.key);
+                    problems.push(problem.under(key));
+                }
+            }
+            pairs.into_iter().map(|(key, value)| (key, value.trim().to_owned())).collect()
+        }
+        Err(found) => {
+            problems.extend(found);
+            BTreeMap::new()
+        }
+    }
+}
+
+fn both(key: &str, property: &str, value: &str) -> Problem {
+    Problem::new(key, value, format!("given as {key} and as {property} in {}; keep one", data::PROPERTIES))
+}
+
+fn grants(source: TopicSource<'_>, key: &str, problems: &mut Problems) -> Vec<Grant> {
+    let text = source.data.get(key).map_or("", String::as_str);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .filter_map(|line| problems.note(line.parse::<Grant>().map_err(|problem| problem.under(key))))
+        .collect()
+}
+
+fn lines(grants: &[Grant]) -> Option<String> {
+    (!grants.is_empty()).then(|| grants.iter().map(|grant| format!("{grant}\n")).collect())
+}
+
+fn flag(source: TopicSource<'_>, key: &str, problems: &mut Problems) -> bool {
+    match source.annotations.get(key).map(String::as_str) {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => {
+            problems.push(Problem::new(key, other, "\"true\" or \"false\", in quotes"));
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(
+        name: &str,
+        data: &[(&str, &str)],
+        annotations: &[(&str, &str)],
+    ) -> Result<TopicManifest, Problems> {
+        let own = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let (data, annotations) = (own(data), own(annotations));
+        TopicManifest::parse(TopicSource { name, annotations: &annotations, data: &data, binary_keys: &[] })
+    }
+
+    #[test]
+    fn an_empty_config_map_declares_a_topic_with_the_brokers_defaults() {
+        let manifest = parse("orders", &[], &[]).unwrap();
+        assert_eq!(manifest.topic.as_str(), "orders");
+        assert_eq!((manifest.partitions, manifest.replication_factor), (None, None));
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let problems = parse(
+            "orders",
+            &[
+                ("partitions", "three"),
+                ("replication-factor", "0"),
+                ("properties", "retention.sm=1\nmax.message.bytes=big"),
+                ("consumer", "a/b"),
+                ("producers", "nobody"),
+            ],
+            &[("topic.kafka.nb/deletion-policy", "Delete"), ("topic.kafka.nb/pause", "true")],
+        )
+        .unwrap_err();
+        let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            [
+                "consumer",
+                "topic.kafka.nb/pause",
+                "partitions",
+                "replication-factor",
+                "properties: max.message.bytes",
+                "properties: retention.sm",
+                "producers",
+                "topic.kafka.nb/deletion-policy",
+            ]
+        );
+    }
+
+    #[test]
+    fn retention_given_twice_is_refused() {
+        let problems = parse("t", &[("retention", "7d"), ("properties", "retention.ms=1")], &[]).unwrap_err();
+        assert!(problems.to_string().contains("keep one"), "{problems}");
+        let problems =
+            parse("t", &[("retention-disk-share", "5%"), ("properties", "retention.bytes=1")], &[])
+                .unwrap_err();
+        assert!(problems.to_string().contains("keep one"), "{problems}");
+    }
+
+    #[test]
+    fn kafkas_own_topics_cannot_be_declared() {
+        assert!(parse("t", &[("name", "__consumer_offsets")], &[]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn parse_of_render_is_identity(
+            name in "[a-zA-Z0-9][a-zA-Z0-9._-]{0,20}",
+            partitions in proptest::option::of(1i32..),
+            factor in proptest::option::of(1i16..),
+            retention in proptest::option::of(-1i64..),
+            compression in proptest::option::of(proptest::sample::select(vec!["zstd", "lz4", "producer"])),
+            consumers in proptest::collection::vec("[a-z*]{1,5}/[a-z.*]{1,5}", 0..4),
+            delete in any::<bool>(),
+            paused in any::<bool>(),
+        ) {
+            let mut configs = BTreeMap::new();
+            configs.extend(retention.map(|ms| ("retention.ms".to_owned(), ms.to_string())));
+            configs.extend(compression.map(|kind| ("compression.type".to_owned(), kind.to_owned())));
+            let manifest = TopicManifest {
+                topic: name.parse().unwrap(),
+                partitions: partitions.map(|count| count.try_into().unwrap()),
+                replication_factor: factor.map(|factor| factor.try_into().unwrap()),
+                configs,
+                retention_disk_share: None,
+                consumers: consumers.iter().map(|line| line.parse().unwrap()).collect(),
+                producers: Vec::new(),
+                deletion_policy: if delete { DeletionPolicy::Delete } else { DeletionPolicy::Retain },
+                paused,
+                force_delete: false,
+            };
+            let (data, annotations) = (manifest.data(), manifest.annotations());
+            let source = TopicSource { name: "x", annotations: &annotations, data: &data, binary_keys: &[] };
+            prop_assert_eq!(TopicManifest::parse(source).unwrap(), manifest);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(key in proptest::sample::select(data::ALL.to_vec()), text in any::<String>()) {
+            let data = BTreeMap::from([(key.to_owned(), text)]);
+            let source = TopicSource { name: "x", annotations: &BTreeMap::new(), data: &data, binary_keys: &[] };
+            let _ = TopicManifest::parse(source).map_err(|problems| problems.to_string());
+        }
+    }
+}
