@@ -4,4 +4,7 @@
 pub mod controller;
 pub mod kafka;
 pub mod metrics;
+mod object_key;
 pub mod topic;
+
+pub use object_key::ObjectKey;

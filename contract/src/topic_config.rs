@@ -81,6 +81,25 @@ impl TopicConfig {
         };
         kind.check(value.trim()).map_err(|expected| Problem::new(key, value, expected))
     }
+
+    /// Whether two values of a key mean the same to Kafka: brokers answer in their own spelling.
+    pub fn same(key: &str, one: &str, other: &str) -> bool {
+        let (one, other) = (one.trim(), other.trim());
+        one == other
+            || match KEYS.iter().find(|(known, _)| *known == key) {
+                Some((_, Kind::Boolean)) => one.eq_ignore_ascii_case(other),
+                Some((_, Kind::Int(..) | Kind::Long(_))) => {
+                    matches!((one.parse::<i64>(), other.parse::<i64>()), (Ok(a), Ok(b)) if a == b)
+                }
+                Some((_, Kind::Double(..))) => {
+                    matches!((one.parse::<f64>(), other.parse::<f64>()), (Ok(a), Ok(b)) if a.total_cmp(&b).is_eq())
+                }
+                Some((_, Kind::ListOf(_) | Kind::ThrottledReplicas)) => {
+                    one.split(',').map(str::trim).eq(other.split(',').map(str::trim))
+                }
+                Some((_, Kind::OneOf(_))) | None => false,
+            }
+    }
 }
 
 impl Kind {
@@ -145,6 +164,16 @@ mod tests {
     fn a_retention_longer_than_an_int_is_a_long() {
         assert!(TopicConfig::check("retention.ms", "31536000000").is_ok());
         assert!(TopicConfig::check("max.message.bytes", "31536000000").is_err());
+    }
+
+    #[test]
+    fn spelling_is_no_difference() {
+        assert!(TopicConfig::same("preallocate", "TRUE", "true"));
+        assert!(TopicConfig::same("retention.ms", "007", "7"));
+        assert!(TopicConfig::same("cleanup.policy", "compact, delete", "compact,delete"));
+        assert!(TopicConfig::same("min.cleanable.dirty.ratio", "0.50", "0.5"));
+        assert!(!TopicConfig::same("compression.type", "zstd", "ZSTD"));
+        assert!(!TopicConfig::same("retention.ms", "7", "8"));
     }
 
     #[test]

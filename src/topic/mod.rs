@@ -1,5 +1,19 @@
 //! Topics: what is declared, who owns it, and what has to be done. Pure planning: no client, clock or logger.
 
+mod declaration;
+mod holding;
+mod owner_rules;
+mod ownership;
+mod plan;
+mod policy;
+mod refusal;
 mod topic_grants;
 
+pub use declaration::Declaration;
+pub use holding::Holding;
+pub use owner_rules::{OwnerRule, OwnerRules};
+pub use ownership::Ownership;
+pub use plan::{Step, TopicPlan};
+pub use policy::TopicPolicy;
+pub use refusal::Refusal;
 pub use topic_grants::{TopicGrant, TopicGrants, Use};

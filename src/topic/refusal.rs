@@ -1,0 +1,125 @@
+use topicops_contract::{State, TopicName};
+
+use crate::ObjectKey;
+
+/// Why something that is declared is not done. Each has a word for machines and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The list of topics that are never touched holds it.
+    Protected {
+        topic: TopicName,
+        pattern: String,
+    },
+    /// Another ConfigMap of the same namespace, or one that may own it, is older.
+    OwnedByAnother {
+        topic: TopicName,
+        owner: ObjectKey,
+    },
+    /// It belongs to another namespace.
+    OwnedByNamespace {
+        topic: TopicName,
+        namespace: String,
+        asking: String,
+    },
+    /// It exists and belongs to nobody, and no rule lets this namespace have it.
+    AdoptionNotAllowed {
+        topic: TopicName,
+        asking: String,
+    },
+    FewerPartitions {
+        declared: i32,
+        existing: i32,
+    },
+    ReplicationFactorChange {
+        declared: i16,
+        existing: i16,
+    },
+    RetentionDiskShare {
+        share: String,
+    },
+    /// Its deletion waits: somebody still uses it.
+    InUse {
+        topic: TopicName,
+        users: Vec<String>,
+    },
+}
+
+/// Users named in a message; more are counted.
+const USERS_NAMED: usize = 5;
+
+impl Refusal {
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Protected { .. } => "Protected",
+            Self::OwnedByAnother { .. } => "OwnedByAnother",
+            Self::OwnedByNamespace { .. } => "OwnedByNamespace",
+            Self::AdoptionNotAllowed { .. } => "AdoptionNotAllowed",
+            Self::FewerPartitions { .. } => "FewerPartitions",
+            Self::ReplicationFactorChange { .. } => "ReplicationFactorChange",
+            Self::RetentionDiskShare { .. } => "RetentionDiskShareNotSupported",
+            Self::InUse { .. } => "InUse",
+        }
+    }
+
+    /// Whether the ConfigMap has no say over the topic at all: then it grants nothing either.
+    pub fn denies_ownership(&self) -> bool {
+        match self {
+            Self::Protected { .. }
+            | Self::OwnedByAnother { .. }
+            | Self::OwnedByNamespace { .. }
+            | Self::AdoptionNotAllowed { .. } => true,
+            Self::FewerPartitions { .. }
+            | Self::ReplicationFactorChange { .. }
+            | Self::RetentionDiskShare { .. }
+            | Self::InUse { .. } => false,
+        }
+    }
+
+    pub fn state(&self) -> State {
+        match self {
+            Self::InUse { .. } => State::Pending,
+            _ => State::Refused,
+        }
+    }
+
+    pub fn message(&self) -> String {
+        match self {
+            Self::Protected { topic, pattern } => {
+                format!("topic {topic} is never touched: the operator's protected topics hold {pattern}")
+            }
+            Self::OwnedByAnother { topic, owner } => format!(
+                "topic {topic} is owned by the older ConfigMap {owner}; this one takes over when that one is deleted"
+            ),
+            Self::OwnedByNamespace { topic, namespace, asking } => format!(
+                "topic {topic} belongs to namespace {namespace}; choose another name, or ask an administrator to let \
+                 {asking} own it with --topic-owners {asking}={topic}"
+            ),
+            Self::AdoptionNotAllowed { topic, asking } => format!(
+                "topic {topic} exists already and was not made by topicops for namespace {asking}; an administrator can \
+                 let {asking} own it with --topic-owners {asking}={topic}"
+            ),
+            Self::FewerPartitions { declared, existing } => format!(
+                "partitions: \"{declared}\": the topic has {existing} partitions and Kafka cannot take any away; \
+                 declare {existing} or more"
+            ),
+            Self::ReplicationFactorChange { declared, existing } => format!(
+                "replication-factor: \"{declared}\": the topic has a replication factor of {existing}, and this version \
+                 does not move replicas; declare {existing}, or reassign its partitions with Kafka's own tools"
+            ),
+            Self::RetentionDiskShare { share } => format!(
+                "retention-disk-share: \"{share}\": not supported by this version; set retention.bytes in properties"
+            ),
+            Self::InUse { topic, users } => {
+                let named = users.iter().take(USERS_NAMED).cloned().collect::<Vec<_>>().join(", ");
+                let more = match users.len().saturating_sub(USERS_NAMED) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                format!(
+                    "topic {topic} is not deleted yet: it is used by {named}{more}; it goes when they have stopped, or \
+                     at once with the annotation topic.kafka.nb/force-delete: \"true\""
+                )
+            }
+        }
+    }
+}
