@@ -13,4 +13,4 @@ pub use acl::{Acl, AclOperation, AclResource, PatternType, ResourceType};
 pub use cluster::{Cluster, ClusterDescription, ConsumingGroup, Item};
 pub use error::{ClusterError, ItemError, Trouble};
 pub use scram::{LoginCheck, LoginReport, ScramKeys, ScramMechanism, ScramUser};
-pub use topic::{ConfigChange, NewTopic, TopicDescription};
+pub use topic::{ConfigChange, ConfigKeys, NewTopic, TopicDescription};

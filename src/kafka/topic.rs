@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use topicops_contract::{PartitionCount, ReplicationFactor, TopicName};
 
@@ -18,7 +18,8 @@ pub struct TopicDescription {
     pub id: String,
     /// For each partition, in order, the ids of the brokers that hold a replica, preferred leader first.
     pub replicas: Vec<Vec<i32>>,
-    /// The settings of this topic itself (`DYNAMIC_TOPIC_CONFIG`), without what it inherits.
+    /// The settings of this topic itself (`DYNAMIC_TOPIC_CONFIG`), without what it inherits, among the [`ConfigKeys`]
+    /// that were asked for.
     pub configs: BTreeMap<String, String>,
 }
 
@@ -31,6 +32,16 @@ impl TopicDescription {
     pub fn replication_factor(&self) -> i16 {
         self.replicas.first().map_or(0, |replicas| i16::try_from(replicas.len()).unwrap_or(i16::MAX))
     }
+}
+
+/// Which settings a describe is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigKeys {
+    /// Every key: for an import or an export.
+    All,
+    /// These keys of every topic of the batch; none at all spares the request. Unknown keys are not told apart from
+    /// keys without a setting.
+    Only(BTreeSet<String>),
 }
 
 /// An incremental change of one topic's settings: keys that are not named stay as they are.
