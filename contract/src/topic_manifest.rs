@@ -50,6 +50,16 @@ impl TopicManifest {
     /// # Errors
     /// All mistakes at once, each with key, value and what would be right.
     pub fn parse(source: TopicSource<'_>) -> Result<Self, Problems> {
+        match Self::parse_what_is_right(source) {
+            (Some(manifest), problems) => problems.into_result(manifest),
+            (None, problems) => Err(problems),
+        }
+    }
+
+    /// Reads a topic ConfigMap that may hold mistakes: what is right is kept, so that a mistake made in one place takes no
+    /// access away in another. `None` when not even the topic's name can be read. A manifest that comes with problems
+    /// must not be applied to a topic.
+    pub fn parse_what_is_right(source: TopicSource<'_>) -> (Option<Self>, Problems) {
         let mut problems = Problems::new();
         for key in source.data.keys().filter(|key| !data::ALL.contains(&key.as_str())) {
             problems.push(Problem::missing(key, suggestion("no key of a topic", key, &data::ALL)));
@@ -90,21 +100,19 @@ impl TopicManifest {
         };
         let paused = flag(source, topic::PAUSED, &mut problems);
         let force_delete = flag(source, topic::FORCE_DELETE, &mut problems);
-        match topic {
-            Some(topic) if problems.is_empty() => Ok(Self {
-                topic,
-                partitions,
-                replication_factor,
-                configs,
-                retention_disk_share,
-                consumers,
-                producers,
-                deletion_policy,
-                paused,
-                force_delete,
-            }),
-            _ => Err(problems),
-        }
+        let manifest = topic.map(|topic| Self {
+            topic,
+            partitions,
+            replication_factor,
+            configs,
+            retention_disk_share,
+            consumers,
+            producers,
+            deletion_policy,
+            paused,
+            force_delete,
+        });
+        (manifest, problems)
     }
 
     /// The ConfigMap's data for this topic: [`TopicManifest::parse`] of it gives the same again.

@@ -1,7 +1,9 @@
 //! The controller: watches Kubernetes, plans with [`crate::topic`] and [`crate::access`], and carries the plans out in
 //! batches.
 
+pub mod health;
 mod reporter;
+pub mod topics;
 mod watch;
 
 pub use crate::object_key::ObjectKey;

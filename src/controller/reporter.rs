@@ -30,7 +30,8 @@ struct Inner {
 #[derive(Default)]
 struct Queue {
     events: HashMap<(String, String), (ObjectReference, Event)>,
-    said: HashMap<(String, String), String>,
+    /// By the object's uid, and then by reason.
+    said: HashMap<String, HashMap<String, String>>,
 }
 
 /// Kubernetes cuts Event notes at 1,024 bytes and refuses longer ones.
@@ -60,10 +61,10 @@ impl Reporter {
         self.push(object, EventType::Normal, reason, note);
     }
 
-    /// Forgets what was said about an object, so that a new one of the same uid starts afresh.
+    /// Forgets what was said about an object: all is well with it, or it is gone. The next trouble is told again.
     pub fn forget(&self, uid: &str) {
         if let Ok(mut queue) = self.inner.waiting.lock() {
-            queue.said.retain(|(said, _), _| said != uid);
+            queue.said.remove(uid);
         }
     }
 
@@ -77,10 +78,11 @@ impl Reporter {
             secondary: None,
         };
         if let Ok(mut queue) = self.inner.waiting.lock() {
-            if queue.said.get(&key).is_some_and(|said| said == note) {
+            let said = queue.said.entry(key.0.clone()).or_default();
+            if said.get(reason).is_some_and(|said| said == note) {
                 return;
             }
-            queue.said.insert(key.clone(), note.to_owned());
+            said.insert(reason.to_owned(), note.to_owned());
             queue.events.insert(key, (object, event));
         }
         self.inner.wake.notify_one();

@@ -75,7 +75,7 @@ impl<'a> Ownership<'a> {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use topicops_contract::{TopicManifest, TopicSource};
+    use topicops_contract::{Problems, TopicManifest, TopicSource};
 
     use super::*;
     use crate::{ObjectKey, topic::OwnerRules};
@@ -87,6 +87,7 @@ mod tests {
             object: ObjectKey::new(namespace, name),
             created,
             manifest: Arc::new(TopicManifest::parse(source).unwrap()),
+            problems: Problems::new(),
             deleting: false,
         }
     }

@@ -22,8 +22,8 @@ pub struct TopicPlan {
     pub topic: TopicName,
     /// The ConfigMap that owns the topic.
     pub owner: Option<Declaration>,
-    /// Its author wants nothing touched.
-    pub paused: bool,
+    /// Its author wants nothing touched, or wrote something that has to be mended first.
+    pub held_back: bool,
     /// What has to be remembered before the steps are carried out. `None`: nothing is known or claimed.
     pub holding: Option<Holding>,
     /// What has to be remembered once they are: without what was unset. `None`: forget the topic.
@@ -50,7 +50,7 @@ impl TopicPlan {
         let mut plan = Self {
             topic: topic.clone(),
             owner: settled.owner.cloned(),
-            paused: false,
+            held_back: false,
             holding: holding.cloned(),
             holding_after: holding.cloned(),
             steps: Vec::new(),
@@ -59,8 +59,8 @@ impl TopicPlan {
         };
         let Some(owner) = settled.owner else { return plan };
         let manifest = &owner.manifest;
-        if manifest.paused {
-            plan.paused = true;
+        if manifest.paused || (!owner.problems.is_empty() && !owner.deleting) {
+            plan.held_back = true;
             return plan;
         }
         match (owner.deleting, manifest.deletion_policy, observed) {
@@ -69,6 +69,7 @@ impl TopicPlan {
                 plan.holding_after = None;
             }
             (true, DeletionPolicy::Delete, None) => plan.holding_after = None,
+            // The topic stays; a mistaken policy is read as retain.
             (true, DeletionPolicy::Retain, _) => {}
             (false, _, Some(observed)) => plan.converge(owner, observed, holding),
             (false, _, None) => plan.create(owner),

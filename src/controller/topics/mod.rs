@@ -1,0 +1,18 @@
+//! Topics: observe, parse, plan, execute, report, in batches.
+//!
+//! Changes of ConfigMaps mark their topics dirty; after a few tens of milliseconds one pass takes all of them through one
+//! describe, one write of the ledger and one request per kind of change. Nothing queues up beyond a set of names.
+
+mod ledger;
+mod outcome;
+mod retries;
+mod status_writer;
+mod topic_controller;
+mod topic_index;
+
+pub use ledger::{ConfigMapLedger, Ledger, LedgerError, LedgerStore, Page};
+pub use outcome::Outcome;
+pub use retries::Retries;
+pub use status_writer::{FIELD_MANAGER, StatusUpdate, StatusWriter};
+pub use topic_controller::{TopicController, TopicUsers};
+pub use topic_index::{TopicIndex, TopicObject};

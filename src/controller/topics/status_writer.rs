@@ -1,0 +1,146 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+};
+use topicops_contract::{Status, keys};
+use tracing::{debug, warn};
+
+use super::TopicIndex;
+use crate::ObjectKey;
+
+/// What is to be written to a topic ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusUpdate {
+    pub key: ObjectKey,
+    pub uid: String,
+    /// `None` leaves the status out: the ConfigMap is about to go.
+    pub status: Option<Status>,
+    pub finalizer: bool,
+}
+
+/// Writes statuses and finalizers in the background, so that no pass waits for them; a newer update of an object replaces one
+/// that still waits.
+///
+/// Written by server-side apply under a field manager of our own, so that nobody else's fields are touched and GitOps tools
+/// see no difference. The uid in it keeps a ConfigMap that is gone from being made again.
+#[derive(Clone, Debug)]
+pub struct StatusWriter {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    index: Arc<TopicIndex>,
+    waiting: Mutex<HashMap<ObjectKey, StatusUpdate>>,
+    wake: Notify,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StatusWriter")
+    }
+}
+
+/// Server-side apply's name for who owns the fields.
+pub const FIELD_MANAGER: &str = "topicops";
+/// Writes at the same time.
+const IN_FLIGHT: usize = 8;
+
+impl StatusWriter {
+    pub fn new(client: Client, index: Arc<TopicIndex>) -> Self {
+        Self { inner: Arc::new(Inner { client, index, waiting: Mutex::default(), wake: Notify::new() }) }
+    }
+
+    /// Queues an update, unless the object says the same already.
+    pub fn update(&self, update: StatusUpdate) {
+        if let Some(object) = self.inner.index.object(&update.key) {
+            let same_status = match (&object.status, &update.status) {
+                (Some(now), Some(new)) => now.says_the_same(new),
+                (_, None) => true,
+                (None, Some(_)) => false,
+            };
+            if object.uid == update.uid && same_status && object.finalizer == update.finalizer {
+                self.lock().remove(&update.key);
+                return;
+            }
+        }
+        self.lock().insert(update.key.clone(), update);
+        self.inner.wake.notify_one();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectKey, StatusUpdate>> {
+        self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what waits, for ever. Updates that fail because the API server is away wait for its return.
+    pub async fn run(self) {
+        let room = Arc::new(Semaphore::new(IN_FLIGHT));
+        let mut writes = JoinSet::new();
+        loop {
+            self.inner.wake.notified().await;
+            loop {
+                // The place first, the update second: what waits can be replaced by something newer until the last moment.
+                let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+                let next = {
+                    let mut waiting = self.lock();
+                    let key = waiting.keys().next().cloned();
+                    key.and_then(|key| waiting.remove(&key))
+                };
+                let Some(update) = next else { break };
+                let writer = self.clone();
+                writes.spawn(async move {
+                    writer.write(update).await;
+                    drop(place);
+                });
+                while writes.try_join_next().is_some() {}
+            }
+        }
+    }
+
+    async fn write(&self, update: StatusUpdate) {
+        let api: Api<ConfigMap> = Api::namespaced(self.inner.client.clone(), &update.key.namespace);
+        let mut metadata =
+            json!({ "name": update.key.name, "namespace": update.key.namespace, "uid": update.uid });
+        if let Some(status) = &update.status {
+            let text = serde_json::to_string(status).unwrap_or_default();
+            metadata["annotations"] = json!({ keys::topic::STATUS: text });
+        }
+        if update.finalizer {
+            metadata["finalizers"] = json!([keys::TOPIC_FINALIZER]);
+        }
+        let apply = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        match api.patch_metadata(&update.key.name, &params, &Patch::Apply(&apply)).await {
+            Ok(_) => {
+                if let Some(status) = update.status {
+                    self.inner.index.note_status(&update.key, &update.uid, status, update.finalizer);
+                }
+            }
+            // Gone, or gone and made anew: what there was to say has no reader.
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {
+                debug!(object = %update.key, "the ConfigMap is gone; its status is not written");
+            }
+            Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
+                warn!(object = %update.key, error = %status, "the status could not be written");
+            }
+            Err(error) => {
+                debug!(object = %update.key, error = %error, "the status could not be written; trying again");
+                self.lock().entry(update.key.clone()).or_insert(update);
+                // The client has its own back-off between tries; this one keeps a dead server from being hammered.
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                self.inner.wake.notify_one();
+            }
+        }
+    }
+}

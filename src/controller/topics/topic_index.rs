@@ -1,0 +1,309 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+use topicops_contract::{Problems, Status, TopicManifest, TopicName, TopicSource, keys};
+
+use crate::{ObjectKey, controller::Index, topic::Declaration};
+
+/// A topic ConfigMap, trimmed to what is needed of it.
+#[derive(Clone, Debug)]
+pub struct TopicObject {
+    pub key: ObjectKey,
+    pub uid: String,
+    pub created: i64,
+    pub deleting: bool,
+    /// Whether our finalizer is on it.
+    pub finalizer: bool,
+    /// Of its data and annotations, as in [`Status::hash`].
+    pub hash: String,
+    pub manifest: Option<Arc<TopicManifest>>,
+    pub problems: Problems,
+    /// What its status annotation says now.
+    pub status: Option<Status>,
+}
+
+/// The topic ConfigMaps of the cluster, and which topics have to be looked at because one of them changed.
+#[derive(Debug, Default)]
+pub struct TopicIndex {
+    inner: Mutex<Inner>,
+    /// Woken when something became dirty.
+    pub changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    objects: HashMap<ObjectKey, TopicObject>,
+    by_topic: BTreeMap<TopicName, BTreeSet<ObjectKey>>,
+    dirty: BTreeSet<TopicName>,
+    /// Objects that name no topic one could look at, and have to be told so.
+    nameless: BTreeSet<ObjectKey>,
+}
+
+impl TopicIndex {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has to be looked at since the last call, at most `limit` topics of it.
+    pub fn take_dirty(&self, limit: usize) -> (Vec<TopicName>, Vec<ObjectKey>) {
+        let mut inner = self.lock();
+        let rest = match inner.dirty.iter().nth(limit).cloned() {
+            Some(first_left) => inner.dirty.split_off(&first_left),
+            None => BTreeSet::new(),
+        };
+        let taken = std::mem::replace(&mut inner.dirty, rest);
+        (taken.into_iter().collect(), std::mem::take(&mut inner.nameless).into_iter().collect())
+    }
+
+    pub fn has_dirty(&self) -> bool {
+        let inner = self.lock();
+        !inner.dirty.is_empty() || !inner.nameless.is_empty()
+    }
+
+    pub fn mark<'a>(&self, topics: impl IntoIterator<Item = &'a TopicName>) {
+        self.lock().dirty.extend(topics.into_iter().cloned());
+        self.changed.notify_one();
+    }
+
+    /// Everything is to be looked at: at the start of leadership, and at each resync.
+    pub fn mark_all(&self) {
+        {
+            let mut inner = self.lock();
+            inner.dirty = inner.by_topic.keys().cloned().collect();
+            let nameless = inner.objects.values().filter(|object| object.manifest.is_none());
+            inner.nameless = nameless.map(|object| object.key.clone()).collect();
+        }
+        self.changed.notify_one();
+    }
+
+    /// The ConfigMaps that declare a topic.
+    pub fn declarations(&self, topic: &TopicName) -> Vec<Declaration> {
+        let inner = self.lock();
+        let keys = inner.by_topic.get(topic).into_iter().flatten();
+        keys.filter_map(|key| inner.objects.get(key)).filter_map(declaration).collect()
+    }
+
+    pub fn object(&self, key: &ObjectKey) -> Option<TopicObject> {
+        self.lock().objects.get(key).cloned()
+    }
+
+    /// Notes a status that was written, so that it is not written again before the watch tells of it.
+    pub fn note_status(&self, key: &ObjectKey, uid: &str, status: Status, finalizer: bool) {
+        if let Some(object) = self.lock().objects.get_mut(key).filter(|object| object.uid == uid) {
+            object.status = Some(status);
+            object.finalizer = finalizer;
+        }
+    }
+
+    /// How many ConfigMaps are in each state, by their status.
+    pub fn states(&self) -> BTreeMap<&'static str, i64> {
+        let mut states = BTreeMap::from([("ready", 0), ("pending", 0), ("refused", 0), ("paused", 0)]);
+        for object in self.lock().objects.values() {
+            let state = match object.status.as_ref().map(|status| status.state) {
+                Some(topicops_contract::State::Ready) => "ready",
+                Some(topicops_contract::State::Refused) => "refused",
+                Some(topicops_contract::State::Paused) => "paused",
+                Some(topicops_contract::State::Pending) | None => "pending",
+            };
+            *states.entry(state).or_default() += 1;
+        }
+        states
+    }
+
+    /// All declared topics with the ConfigMaps that declare them.
+    pub fn for_each_declaration(&self, mut visit: impl FnMut(&TopicName, &TopicObject)) {
+        let inner = self.lock();
+        for (topic, keys) in &inner.by_topic {
+            for object in keys.iter().filter_map(|key| inner.objects.get(key)) {
+                visit(topic, object);
+            }
+        }
+    }
+}
+
+impl Index<ConfigMap> for TopicIndex {
+    fn apply(&self, config_map: ConfigMap) {
+        let object = trim(&config_map);
+        let mut inner = self.lock();
+        if inner.objects.get(&object.key).is_some_and(|before| !differs(before, &object)) {
+            inner.objects.insert(object.key.clone(), object);
+            return;
+        }
+        inner.forget(&object.key);
+        match &object.manifest {
+            Some(manifest) => {
+                inner.by_topic.entry(manifest.topic.clone()).or_default().insert(object.key.clone());
+                inner.dirty.insert(manifest.topic.clone());
+            }
+            None => {
+                inner.nameless.insert(object.key.clone());
+            }
+        }
+        inner.objects.insert(object.key.clone(), object);
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    fn remove(&self, key: &ObjectKey) {
+        self.lock().forget(key);
+        self.changed.notify_one();
+    }
+
+    fn keys(&self) -> Vec<ObjectKey> {
+        self.lock().objects.keys().cloned().collect()
+    }
+}
+
+impl Inner {
+    fn forget(&mut self, key: &ObjectKey) {
+        self.nameless.remove(key);
+        let Some(topic) = self
+            .objects
+            .remove(key)
+            .and_then(|object| object.manifest)
+            .map(|manifest| manifest.topic.clone())
+        else {
+            return;
+        };
+        if let Some(keys) = self.by_topic.get_mut(&topic) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_topic.remove(&topic);
+            }
+        }
+        self.dirty.insert(topic);
+    }
+}
+
+/// Whether a change matters to the topic; that of the status annotation does not.
+fn differs(before: &TopicObject, now: &TopicObject) -> bool {
+    (&before.uid, &before.hash, before.deleting) != (&now.uid, &now.hash, now.deleting)
+        // Somebody took our finalizer or our status away: they are put back.
+        || (before.finalizer && !now.finalizer)
+        || (before.status.is_some() && now.status.is_none())
+}
+
+fn declaration(object: &TopicObject) -> Option<Declaration> {
+    object.manifest.as_ref().map(|manifest| Declaration {
+        object: object.key.clone(),
+        created: object.created,
+        manifest: Arc::clone(manifest),
+        problems: object.problems.clone(),
+        deleting: object.deleting,
+    })
+}
+
+fn trim(config_map: &ConfigMap) -> TopicObject {
+    let meta = &config_map.metadata;
+    let none = BTreeMap::new();
+    let annotations = meta.annotations.as_ref().unwrap_or(&none);
+    let data = config_map.data.as_ref().unwrap_or(&none);
+    let binary_keys: Vec<String> =
+        config_map.binary_data.as_ref().map(|data| data.keys().cloned().collect()).unwrap_or_default();
+    let source = TopicSource {
+        name: meta.name.as_deref().unwrap_or_default(),
+        annotations,
+        data,
+        binary_keys: &binary_keys,
+    };
+    let (manifest, problems) = TopicManifest::parse_what_is_right(source);
+    TopicObject {
+        key: ObjectKey::of(meta),
+        uid: meta.uid.clone().unwrap_or_default(),
+        created: meta.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+        deleting: meta.deletion_timestamp.is_some(),
+        finalizer: meta.finalizers.iter().flatten().any(|finalizer| finalizer == keys::TOPIC_FINALIZER),
+        hash: hash(annotations, data, &binary_keys),
+        manifest: manifest.map(Arc::new),
+        problems,
+        // One that cannot be read is somebody's hand-written text: it is replaced.
+        status: annotations.get(keys::topic::STATUS).and_then(|text| serde_json::from_str(text).ok()),
+    }
+}
+
+fn hash(
+    annotations: &BTreeMap<String, String>,
+    data: &BTreeMap<String, String>,
+    binary_keys: &[String],
+) -> String {
+    let ours = annotations
+        .iter()
+        .filter(|(key, _)| key.starts_with(keys::ANNOTATION_PREFIX) && *key != keys::topic::STATUS);
+    let mut hash = Sha256::new();
+    for text in ours.chain(data).flat_map(|(key, value)| [key, value]).chain(binary_keys) {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config_map(name: &str, data: &[(&str, &str)], annotations: &[(&str, &str)]) -> ConfigMap {
+        let own = |pairs: &[(&str, &str)]| {
+            Some(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+        };
+        let mut config_map = ConfigMap { data: own(data), ..ConfigMap::default() };
+        config_map.metadata.name = Some(name.to_owned());
+        config_map.metadata.namespace = Some("shop".to_owned());
+        config_map.metadata.annotations = own(annotations);
+        config_map
+    }
+
+    fn taken(index: &TopicIndex) -> Vec<String> {
+        index.take_dirty(100).0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_change_of_data_makes_its_topic_dirty_and_one_of_the_status_does_not() {
+        let index = TopicIndex::default();
+        index.apply(config_map("orders", &[("partitions", "1")], &[]));
+        assert_eq!(taken(&index), ["orders"]);
+        index.apply(config_map(
+            "orders",
+            &[("partitions", "1")],
+            &[(keys::topic::STATUS, "{}"), ("other/a", "b")],
+        ));
+        assert!(taken(&index).is_empty());
+        index.apply(config_map("orders", &[("partitions", "2")], &[]));
+        assert_eq!(taken(&index), ["orders"]);
+    }
+
+    #[test]
+    fn a_renamed_topic_makes_both_names_dirty() {
+        let index = TopicIndex::default();
+        index.apply(config_map("orders", &[("name", "Orders")], &[]));
+        taken(&index);
+        index.apply(config_map("orders", &[("name", "Orders2")], &[]));
+        assert_eq!(taken(&index), ["Orders", "Orders2"]);
+        assert!(index.declarations(&"Orders".parse().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn a_removed_config_map_leaves_its_topic_dirty() {
+        let index = TopicIndex::default();
+        index.apply(config_map("orders", &[], &[]));
+        taken(&index);
+        index.remove(&ObjectKey::new("shop", "orders"));
+        assert_eq!(taken(&index), ["orders"]);
+        assert!(index.keys().is_empty());
+    }
+
+    #[test]
+    fn a_limit_leaves_the_rest_for_later() {
+        let index = TopicIndex::default();
+        for name in ["a", "b", "c"] {
+            index.apply(config_map(name, &[], &[]));
+        }
+        assert_eq!(index.take_dirty(2).0.len(), 2);
+        assert_eq!(taken(&index), ["c"]);
+        assert!(!index.has_dirty());
+    }
+}
