@@ -1,6 +1,8 @@
 //! topicops: topics as code, and credentials by annotation, for Apache Kafka on Kubernetes.
 #![forbid(unsafe_code)]
 
+pub mod access;
+pub mod cli;
 pub mod controller;
 pub mod kafka;
 pub mod metrics;

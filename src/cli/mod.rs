@@ -1,0 +1,6 @@
+//! The command line: settings, and what each command does with them.
+
+mod probes;
+mod settings;
+
+pub use settings::{Admission, Grants, LogFormat, Settings, TlsMin};

@@ -1,0 +1,184 @@
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use topicops_contract::{NamePattern, OperatorId};
+
+use crate::topic::OwnerRule;
+
+/// The settings of `topicops run`: each a flag and an environment variable.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Kafka client properties file with which topicops itself administers the brokers, as Java clients use it.
+    #[arg(long, env = "TOPICOPS_KAFKA_CONFIG", value_name = "FILE")]
+    pub kafka_config: PathBuf,
+
+    /// First part of every Kafka user name made here; everything under it is topicops' to create and to remove. No dots.
+    #[arg(long, env = "TOPICOPS_OPERATOR_ID", default_value = "topicops")]
+    pub operator_id: OperatorId,
+
+    /// The namespace topicops runs in: its CA, ledger and lease are kept there. Default: that of the Pod or kubeconfig.
+    #[arg(long, env = "TOPICOPS_NAMESPACE", value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// Name of this replica, for its lease and its Events. Default: the host name.
+    #[arg(long, env = "TOPICOPS_IDENTITY", value_name = "NAME")]
+    pub identity: Option<String>,
+
+    /// Who may use a topic: workloads of its namespace and those its ConfigMap names, or everybody.
+    #[arg(long, env = "TOPICOPS_GRANTS", value_enum, default_value = "namespace")]
+    pub grants: Grants,
+
+    /// What admission does about a topic that is not granted.
+    #[arg(long, env = "TOPICOPS_ADMISSION", value_enum, default_value = "warn")]
+    pub admission: Admission,
+
+    /// Which namespaces may own topics that exist already: namespace=topic-pattern, comma-separated; *=* for one tenant.
+    #[arg(long, env = "TOPICOPS_TOPIC_OWNERS", value_delimiter = ',', value_name = "NAMESPACE=PATTERN")]
+    pub topic_owners: Vec<OwnerRule>,
+
+    /// Topics that are never touched, beside those that begin with __: names or prefix*, comma-separated.
+    #[arg(long, env = "TOPICOPS_PROTECTED_TOPICS", value_delimiter = ',', value_name = "PATTERN", value_parser = pattern)]
+    pub protected_topics: Vec<NamePattern>,
+
+    /// Bootstrap servers for the Secrets, when clients reach the brokers differently from topicops.
+    #[arg(long, env = "TOPICOPS_CLIENT_BOOTSTRAP_SERVERS", value_name = "HOST:PORT,…")]
+    pub client_bootstrap_servers: Option<String>,
+
+    /// PEM file with the CA for the Secrets, when clients need another than topicops.
+    #[arg(long, env = "TOPICOPS_CLIENT_CA", value_name = "FILE")]
+    pub client_ca: Option<PathBuf>,
+
+    /// Iterations of the SCRAM credentials made here; Kafka takes 4096 to 16384.
+    #[arg(long, env = "TOPICOPS_SCRAM_ITERATIONS", default_value_t = 4096, value_parser = clap::value_parser!(i32).range(4096..=16384))]
+    pub scram_iterations: i32,
+
+    /// Where the webhook listens, with TLS.
+    #[arg(long, env = "TOPICOPS_WEBHOOK_LISTEN", default_value = "0.0.0.0:9443", value_name = "ADDR")]
+    pub webhook_listen: SocketAddr,
+
+    /// Registers the webhook by this URL instead of by its Service; for a topicops outside the cluster.
+    #[arg(long, env = "TOPICOPS_WEBHOOK_URL", value_name = "URL")]
+    pub webhook_url: Option<String>,
+
+    /// The Service through which the API server calls the webhook: the certificate is for its names.
+    #[arg(long, env = "TOPICOPS_WEBHOOK_SERVICE", default_value = "topicops", value_name = "NAME")]
+    pub webhook_service: String,
+
+    /// The webhook configurations (mutating and validating) whose caBundle is kept; they are never created.
+    #[arg(
+        long,
+        env = "TOPICOPS_WEBHOOK_CONFIGURATION",
+        default_value = "topicops",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
+    pub webhook_configuration: Vec<String>,
+
+    /// Lowest TLS version of the webhook.
+    #[arg(long, env = "TOPICOPS_TLS_MIN", value_enum, default_value = "1.3")]
+    pub tls_min: TlsMin,
+
+    /// Where /metrics, /livez and /readyz are served, without TLS.
+    #[arg(long, env = "TOPICOPS_METRICS_LISTEN", default_value = "0.0.0.0:9889", value_name = "ADDR")]
+    pub metrics_listen: SocketAddr,
+
+    /// How often everything is compared with the brokers, whether it changed or not.
+    #[arg(long, env = "TOPICOPS_RESYNC", default_value = "5m", value_parser = duration, value_name = "DURATION")]
+    pub resync: Duration,
+
+    /// Between SIGTERM and the end of new connections: the time in which the API server and load balancers notice.
+    #[arg(long, env = "TOPICOPS_SHUTDOWN_DELAY", default_value = "3s", value_parser = duration, value_name = "DURATION")]
+    pub shutdown_delay: Duration,
+
+    /// How long requests under way may take to end after that.
+    #[arg(long, env = "TOPICOPS_SHUTDOWN_DRAIN", default_value = "15s", value_parser = duration, value_name = "DURATION")]
+    pub shutdown_drain: Duration,
+
+    #[arg(long, env = "TOPICOPS_LOG_FORMAT", value_enum, default_value = "human")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or target=level pairs as in RUST_LOG.
+    #[arg(long, env = "TOPICOPS_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Grants {
+    Namespace,
+    Open,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Admission {
+    Warn,
+    Deny,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TlsMin {
+    #[value(name = "1.2")]
+    V1_2,
+    #[value(name = "1.3")]
+    V1_3,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is no duration: write 30s, 5m, 1h30m");
+    let duration: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(duration).map_err(|_| wrong())
+}
+
+#[allow(clippy::unnecessary_wraps)]
+fn pattern(text: &str) -> Result<NamePattern, String> {
+    let pattern = NamePattern::read(text.trim());
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if pattern.text().chars().all(legal) && !text.trim().is_empty() {
+        Ok(pattern)
+    } else {
+        Err(format!("\"{text}\" is no topic name or prefix*"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    #[test]
+    fn wrong_flags_are_refused_with_the_value_in_the_message() {
+        for (flag, value) in [
+            ("--operator-id", "a.b"),
+            ("--topic-owners", "shop"),
+            ("--protected-topics", "a b"),
+            ("--resync", "soon"),
+            ("--scram-iterations", "100"),
+            ("--webhook-listen", "nowhere"),
+            ("--grants", "all"),
+        ] {
+            let error =
+                Command::try_parse_from(["t", "--kafka-config", "f", flag, value]).unwrap_err().to_string();
+            assert!(error.contains(value) && error.contains(flag), "{error}");
+        }
+    }
+
+    #[test]
+    fn lists_and_durations_are_read() {
+        let args = ["t", "--kafka-config", "f", "--topic-owners", "a=x*,b=*", "--resync", "1m30s"];
+        let settings = Command::parse_from(args).settings;
+        assert_eq!(settings.topic_owners.len(), 2);
+        assert_eq!(settings.resync, Duration::from_secs(90));
+    }
+}
