@@ -145,3 +145,7 @@ impl TopicPlan {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
