@@ -5,7 +5,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use topicops_contract::{Problems, Status, TopicManifest, TopicName, TopicSource, keys};
 
 use crate::{ObjectKey, controller::Index, topic::Declaration};
@@ -31,8 +31,9 @@ pub struct TopicObject {
 #[derive(Debug, Default)]
 pub struct TopicIndex {
     inner: Mutex<Inner>,
-    /// Woken when something became dirty.
+    /// Woken when something became dirty; for the one controller.
     pub changed: Notify,
+    version: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +48,11 @@ struct Inner {
 impl TopicIndex {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the changes of any ConfigMap, statuses included; for whoever keeps a view of them.
+    pub fn versions(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
     }
 
     /// What has to be looked at since the last call, at most `limit` topics of it.
@@ -129,28 +135,25 @@ impl TopicIndex {
 impl Index<ConfigMap> for TopicIndex {
     fn apply(&self, config_map: ConfigMap) {
         let object = trim(&config_map);
-        let mut inner = self.lock();
-        if inner.objects.get(&object.key).is_some_and(|before| !differs(before, &object)) {
+        let changed = {
+            let mut inner = self.lock();
+            let changed = inner.objects.get(&object.key).is_none_or(|before| differs(before, &object));
+            if changed {
+                inner.forget(&object.key);
+                inner.mark(&object);
+            }
             inner.objects.insert(object.key.clone(), object);
-            return;
+            changed
+        };
+        self.version.send_modify(|version| *version += 1);
+        if changed {
+            self.changed.notify_one();
         }
-        inner.forget(&object.key);
-        match &object.manifest {
-            Some(manifest) => {
-                inner.by_topic.entry(manifest.topic.clone()).or_default().insert(object.key.clone());
-                inner.dirty.insert(manifest.topic.clone());
-            }
-            None => {
-                inner.nameless.insert(object.key.clone());
-            }
-        }
-        inner.objects.insert(object.key.clone(), object);
-        drop(inner);
-        self.changed.notify_one();
     }
 
     fn remove(&self, key: &ObjectKey) {
         self.lock().forget(key);
+        self.version.send_modify(|version| *version += 1);
         self.changed.notify_one();
     }
 
@@ -160,6 +163,18 @@ impl Index<ConfigMap> for TopicIndex {
 }
 
 impl Inner {
+    fn mark(&mut self, object: &TopicObject) {
+        match &object.manifest {
+            Some(manifest) => {
+                self.by_topic.entry(manifest.topic.clone()).or_default().insert(object.key.clone());
+                self.dirty.insert(manifest.topic.clone());
+            }
+            None => {
+                self.nameless.insert(object.key.clone());
+            }
+        }
+    }
+
     fn forget(&mut self, key: &ObjectKey) {
         self.nameless.remove(key);
         let Some(topic) = self
