@@ -1,1 +1,31 @@
+//! The admission webhook of topicops: a review comes in, a patch or a denial goes out.
+//!
+//! No Kubernetes call and no Kafka call is made for a request: all it takes is in the review or, behind [`Consent`] and
+//! [`TopicPolicy`], in memory. Dry runs are answered alike, so `sideEffects` is `None`.
+//!
+//! | what | where |
+//! |---|---|
+//! | a review, read without copying | [`Review`] |
+//! | workloads: credentials put in and taken out | [`mutate`] |
+//! | topic ConfigMaps: checked | [`validate`] |
 #![forbid(unsafe_code)]
+
+mod answer;
+mod consent;
+mod container;
+mod inject;
+mod mutate;
+mod patch;
+mod review;
+mod text;
+mod validate;
+mod variables;
+mod warnings;
+mod workload_object;
+
+pub use answer::Answer;
+pub use consent::{Consent, Finding, TopicPolicy, Unquestioned};
+pub use mutate::mutate;
+pub use patch::Patch;
+pub use review::{NotAReview, Operation, Review};
+pub use validate::validate;
