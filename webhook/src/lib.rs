@@ -8,15 +8,22 @@
 //! | a review, read without copying | [`Review`] |
 //! | workloads: credentials put in and taken out | [`mutate`] |
 //! | topic ConfigMaps: checked | [`validate`] |
+//! | both as HTTP routes, without a socket | [`router`] |
+//! | the TLS listener, its bounds and its end | [`serve`], [`Limits`], [`Shutdown`] |
 #![forbid(unsafe_code)]
 
 mod answer;
+mod connection;
 mod consent;
 mod container;
 mod inject;
+mod limits;
+mod metrics;
 mod mutate;
 mod patch;
 mod review;
+mod router;
+mod server;
 mod text;
 mod validate;
 mod variables;
@@ -25,7 +32,11 @@ mod workload_object;
 
 pub use answer::Answer;
 pub use consent::{Consent, Finding, TopicPolicy, Unquestioned};
+pub use limits::Limits;
+pub use metrics::Metrics;
 pub use mutate::mutate;
 pub use patch::Patch;
 pub use review::{NotAReview, Operation, Review};
+pub use router::{BODY_LIMIT, MUTATE_PATH, VALIDATE_PATH, WebhookState, router};
+pub use server::{MinimumTls, ServerReport, Shutdown, serve};
 pub use validate::validate;

@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    fn applied(list: Value, edit: impl FnOnce(&mut ListPatch)) -> Value {
+    fn applied(list: &Value, edit: impl FnOnce(&mut ListPatch)) -> Value {
         let mut document = json!({"l": list});
         let items: Option<Vec<Value>> = document["l"].as_array().cloned();
         let mut list = ListPatch::new("/l".to_owned(), items.as_ref());
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn several_removals_and_additions_hit_what_was_meant() {
-        let after = applied(json!([{"a": 0}, {"a": 1}, {"a": 2}, {"a": 3}]), |list| {
+        let after = applied(&json!([{"a": 0}, {"a": 1}, {"a": 2}, {"a": 3}]), |list| {
             list.remove(0);
             list.remove(2);
             list.set(3, "a", json!(9));
@@ -137,9 +137,9 @@ mod tests {
 
     #[test]
     fn missing_and_null_lists_are_made_and_emptied_ones_go() {
-        assert_eq!(applied(Value::Null, |list| list.push(json!(1))), json!({"l": [1]}));
-        assert_eq!(applied(json!([]), |list| list.push(json!(1))), json!({"l": [1]}));
-        assert_eq!(applied(json!([1]), |list| list.remove(0)), json!({}));
-        assert_eq!(applied(json!([]), |_| ()), json!({"l": []}));
+        assert_eq!(applied(&Value::Null, |list| list.push(json!(1))), json!({"l": [1]}));
+        assert_eq!(applied(&json!([]), |list| list.push(json!(1))), json!({"l": [1]}));
+        assert_eq!(applied(&json!([1]), |list| list.remove(0)), json!({}));
+        assert_eq!(applied(&json!([]), |_| ()), json!({"l": []}));
     }
 }

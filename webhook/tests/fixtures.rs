@@ -63,15 +63,15 @@ fn normal(value: &Value) -> Value {
 }
 
 /// Writes or compares; an expectation that is absent stands for `nothing`.
-fn expect(path: &Path, found: Option<String>, mistakes: &mut Vec<String>) {
+fn expect(path: &Path, found: Option<&str>, mistakes: &mut Vec<String>) {
     if std::env::var_os("TOPICOPS_BLESS").is_some() {
-        match &found {
+        match found {
             Some(text) => fs::write(path, text).unwrap(),
             None => drop(fs::remove_file(path)),
         }
     }
     let expected = fs::read_to_string(path).ok();
-    if expected != found {
+    if expected.as_deref() != found {
         mistakes.push(format!("{}:\nexpected {expected:?}\nfound    {found:?}", path.display()));
     }
 }
@@ -97,9 +97,13 @@ fn every_fixture_is_answered_as_expected_and_the_answer_is_stable_and_reversible
             Answer::Denied { code, reason, message, .. } => Some(format!("{code} {reason}\n{message}\n")),
             Answer::Allowed { .. } => None,
         };
-        expect(&folder.join("expected-patch.json"), pretty(&operations(&answer)), &mut mistakes);
-        expect(&folder.join("expected-denial.txt"), denial, &mut mistakes);
-        expect(&folder.join("expected-warnings.json"), pretty(&response["warnings"]), &mut mistakes);
+        expect(&folder.join("expected-patch.json"), pretty(&operations(&answer)).as_deref(), &mut mistakes);
+        expect(&folder.join("expected-denial.txt"), denial.as_deref(), &mut mistakes);
+        expect(
+            &folder.join("expected-warnings.json"),
+            pretty(&response["warnings"]).as_deref(),
+            &mut mistakes,
+        );
 
         let object = &review["request"]["object"];
         if answer.patch().is_none() {
