@@ -4,13 +4,26 @@
 //! [`ClusterError`] means that nothing is known about any item; an [`ItemError`] is the broker's own answer about one.
 
 mod acl;
+mod address;
+mod client_properties;
 mod cluster;
+mod codes;
+mod derive;
 mod error;
+mod jaas;
+mod property_key;
 mod scram;
 mod topic;
+mod wire;
 
 pub use acl::{Acl, AclOperation, AclResource, PatternType, ResourceType};
+pub use address::Address;
+pub use client_properties::{
+    ClientProperties, PemSource, SaslMechanism, SaslProperties, TlsIdentity, TlsProperties,
+};
 pub use cluster::{Cluster, ClusterDescription, ConsumingGroup, Item};
+pub use derive::RandomnessFailed;
 pub use error::{ClusterError, ItemError, Trouble};
 pub use scram::{LoginCheck, LoginReport, ScramKeys, ScramMechanism, ScramUser};
 pub use topic::{ConfigChange, ConfigKeys, NewTopic, TopicDescription};
+pub use wire::WireCluster;

@@ -1,0 +1,124 @@
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use async_trait::async_trait;
+use topicops_contract::{PartitionCount, Problems, TopicName};
+
+use super::{
+    acls, configs, connection::Endpoint, describe, groups, login::Login, logins, pool::Pool, text::counted,
+    tls, topics, users,
+};
+use crate::kafka::{
+    Acl, ClientProperties, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
+    ConsumingGroup, Item, LoginCheck, LoginReport, NewTopic, ScramKeys, ScramUser, TopicDescription,
+};
+
+/// The cluster behind `--kafka-config`, spoken to in Kafka's own protocol.
+///
+/// Connections are opened when they are needed, shared TLS sessions are resumed, and nothing stays open while nothing
+/// is asked. Every call ends: connecting is bounded by 10 s per address, and each request by `request.timeout.ms`.
+/// Clones share their connections.
+///
+/// Needs a tokio runtime with its time and I/O drivers.
+#[derive(Clone)]
+pub struct WireCluster {
+    pool: Arc<Pool>,
+}
+
+impl fmt::Debug for WireCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WireCluster")
+    }
+}
+
+impl WireCluster {
+    /// Reads the trust and key stores; connects to nothing yet. Errors: stores that cannot be read or used.
+    pub fn new(properties: ClientProperties) -> Result<Self, Problems> {
+        let tls = properties.tls.as_ref().map(tls::client_config).transpose()?;
+        let endpoint = Endpoint {
+            tls,
+            client_id: properties.client_id.unwrap_or_else(|| "topicops".to_owned()),
+            request_timeout: properties.request_timeout,
+        };
+        let login = Login::new(properties.sasl);
+        Ok(Self { pool: Pool::new(Arc::new(endpoint), login, properties.bootstrap_servers) })
+    }
+}
+
+#[async_trait]
+impl Cluster for WireCluster {
+    async fn describe_cluster(&self) -> Result<ClusterDescription, ClusterError> {
+        describe::cluster(&self.pool).await.map_err(|fault| fault.during("describe the cluster"))
+    }
+
+    async fn describe_topics(
+        &self,
+        names: &[TopicName],
+        keys: &ConfigKeys,
+    ) -> Result<Vec<Item<Option<TopicDescription>>>, ClusterError> {
+        let operation = || format!("describe {}", counted(names.len(), "topic"));
+        describe::topics(&self.pool, names, keys).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<Item<String>>, ClusterError> {
+        let operation = || format!("create {}", counted(topics.len(), "topic"));
+        topics::create(&self.pool, topics).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn create_partitions(
+        &self,
+        topics: &[(TopicName, PartitionCount)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("add partitions to {}", counted(topics.len(), "topic"));
+        topics::grow(&self.pool, topics).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn alter_configs(
+        &self,
+        changes: &[(TopicName, ConfigChange)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("change the settings of {}", counted(changes.len(), "topic"));
+        configs::alter(&self.pool, changes).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn delete_topics(&self, names: &[TopicName]) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("delete {}", counted(names.len(), "topic"));
+        topics::delete(&self.pool, names).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn consuming_groups(&self) -> Result<Vec<ConsumingGroup>, ClusterError> {
+        groups::consuming(&self.pool).await.map_err(|fault| fault.during("find active consumer groups"))
+    }
+
+    async fn describe_acls(&self, prefix: &str) -> Result<BTreeSet<Acl>, ClusterError> {
+        acls::describe(&self.pool, prefix).await.map_err(|fault| fault.during("describe ACLs"))
+    }
+
+    async fn create_acls(&self, acls: &[Acl]) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("create {}", counted(acls.len(), "ACL"));
+        acls::create(&self.pool, acls).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn delete_acls(&self, acls: &[Acl]) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("delete {}", counted(acls.len(), "ACL"));
+        acls::delete(&self.pool, acls).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn describe_scram_users(&self, prefix: &str) -> Result<Vec<ScramUser>, ClusterError> {
+        users::describe(&self.pool, prefix).await.map_err(|fault| fault.during("describe SCRAM users"))
+    }
+
+    async fn upsert_scram_users(&self, users: &[(String, ScramKeys)]) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("write {}", counted(users.len(), "SCRAM user"));
+        users::upsert(&self.pool, users).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn delete_scram_users(&self, usernames: &[String]) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("delete {}", counted(usernames.len(), "SCRAM user"));
+        users::delete(&self.pool, usernames).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn check_logins(&self, checks: &[LoginCheck]) -> Result<Vec<Item<LoginReport>>, ClusterError> {
+        let operation = || format!("log in as {}", counted(checks.len(), "user"));
+        logins::check(&self.pool, checks).await.map_err(|fault| fault.during(operation()))
+    }
+}

@@ -1,0 +1,190 @@
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use kafka_protocol::{
+    messages::{SaslAuthenticateRequest, SaslHandshakeRequest},
+    protocol::StrBytes,
+};
+use topicops_contract::Password;
+
+use super::{connection::Connection, fault::Fault, scram_exchange::ScramExchange};
+use crate::kafka::{ItemError, SaslMechanism, SaslProperties, ScramKeys, ScramMechanism, Trouble};
+
+/// As whom a connection logs in.
+pub(super) enum Login {
+    Nobody,
+    Plain { username: String, password: Password },
+    Password(ScramPassword),
+    Keys { username: String, keys: ScramKeys },
+}
+
+/// A SCRAM login whose password is hashed once per salt: brokers keep the salt, and hashing costs more than connecting.
+pub(super) struct ScramPassword {
+    mechanism: ScramMechanism,
+    username: String,
+    password: Password,
+    last: Mutex<Option<ScramKeys>>,
+}
+
+/// Brokers refuse requests on a session that outlived its credential; we leave well before that, as Java clients do.
+const SESSION_SHARE: f64 = 0.85;
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nobody => "Login(nobody)",
+            Self::Plain { .. } | Self::Password(_) | Self::Keys { .. } => "Login(redacted)",
+        })
+    }
+}
+
+impl Login {
+    pub(super) fn new(properties: Option<SaslProperties>) -> Self {
+        match properties {
+            None => Self::Nobody,
+            Some(SaslProperties { mechanism: SaslMechanism::Plain, username, password }) => {
+                Self::Plain { username, password }
+            }
+            Some(SaslProperties { mechanism: SaslMechanism::Scram(mechanism), username, password }) => {
+                Self::Password(ScramPassword { mechanism, username, password, last: Mutex::new(None) })
+            }
+        }
+    }
+
+    fn mechanism(&self) -> Option<String> {
+        match self {
+            Self::Nobody => None,
+            Self::Plain { .. } => Some("PLAIN".to_owned()),
+            Self::Password(scram) => Some(scram.mechanism.to_string()),
+            Self::Keys { keys, .. } => Some(keys.mechanism.to_string()),
+        }
+    }
+
+    /// Authenticates a fresh connection. Has no time-out of its own beyond that of each request.
+    pub(super) async fn perform(&self, connection: &mut Connection) -> Result<(), Fault> {
+        let Some(mechanism) = self.mechanism() else { return Ok(()) };
+        handshake(connection, mechanism).await?;
+        match self {
+            Self::Nobody => Ok(()),
+            Self::Plain { username, password } => {
+                let token = format!("\0{username}\0{}", password.reveal());
+                authenticate(connection, token.into_bytes()).await.map(|_| ())
+            }
+            Self::Password(scram) => exchange(connection, &scram.username, Secret::Password(scram)).await,
+            Self::Keys { username, keys } => exchange(connection, username, Secret::Keys(keys)).await,
+        }
+    }
+}
+
+async fn handshake(connection: &mut Connection, mechanism: String) -> Result<(), Fault> {
+    let request = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_string(mechanism.clone()));
+    let answer = connection.call(&request).await?;
+    if answer.error_code == 0 {
+        return Ok(());
+    }
+    if answer.error_code == 34 {
+        return Err(Fault::protocol("this listener takes no SASL login; see security.protocol"));
+    }
+    let offered: Vec<&str> = answer.mechanisms.iter().map(|name| &**name).collect();
+    Err(Fault::new(
+        Trouble::Authentication,
+        format!("this listener does not offer {mechanism}; it offers {}", offered.join(", ")),
+    ))
+}
+
+#[derive(Clone, Copy)]
+enum Secret<'a> {
+    Password(&'a ScramPassword),
+    Keys(&'a ScramKeys),
+}
+
+async fn exchange(connection: &mut Connection, username: &str, secret: Secret<'_>) -> Result<(), Fault> {
+    let unfit = |message: String| Fault::new(Trouble::Authentication, message);
+    let exchange = ScramExchange::start(username).map_err(|message| unfit(message.to_owned()))?;
+    let answer = authenticate(connection, exchange.first().into_bytes()).await?;
+    let challenge = exchange.challenge(&text(&answer)?).map_err(unfit)?;
+    let keys = match secret {
+        Secret::Password(scram) => scram.keys(challenge.salt.clone(), challenge.iterations).await?,
+        Secret::Keys(keys) => {
+            let same =
+                keys.salt == challenge.salt && i64::from(keys.iterations) == i64::from(challenge.iterations);
+            if !same {
+                // The same answer as for a wrong proof, without the broker's delay for one.
+                return Err(Fault::refused_login(ItemError {
+                    retriable: true,
+                    ..ItemError::of(
+                        ItemError::SASL_AUTHENTICATION_FAILED,
+                        Some("the broker still holds an older credential of this user"),
+                    )
+                }));
+            }
+            keys.clone()
+        }
+    };
+    let (last, proof) = exchange.finish(&challenge, &keys);
+    let answer = authenticate(connection, last.into_bytes()).await?;
+    proof.verify(&text(&answer)?).map_err(unfit)
+}
+
+fn text(bytes: &Bytes) -> Result<String, Fault> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| Fault::protocol("the SASL answer is no text"))
+}
+
+async fn authenticate(connection: &mut Connection, token: Vec<u8>) -> Result<Bytes, Fault> {
+    let request = SaslAuthenticateRequest::default().with_auth_bytes(Bytes::from(token));
+    let answer = connection.call(&request).await?;
+    if answer.error_code != 0 {
+        // Retriable: a credential takes a moment to reach every broker.
+        return Err(Fault::refused_login(ItemError {
+            retriable: true,
+            ..ItemError::of(answer.error_code, answer.error_message.as_deref())
+        }));
+    }
+    if let Ok(millis @ 1..) = u64::try_from(answer.session_lifetime_ms) {
+        connection.expires = Some(Instant::now() + Duration::from_millis(millis).mul_f64(SESSION_SHARE));
+    }
+    Ok(answer.auth_bytes)
+}
+
+impl ScramPassword {
+    async fn keys(&self, salt: Vec<u8>, iterations: u32) -> Result<ScramKeys, Fault> {
+        let lock = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().clone();
+        if let Some(keys) = known
+            && keys.salt == salt
+            && i64::from(keys.iterations) == i64::from(iterations)
+        {
+            return Ok(keys);
+        }
+        let (mechanism, password) = (self.mechanism, self.password.clone());
+        let derive = move || ScramKeys::with_salt(mechanism, iterations, salt, &password);
+        let keys = tokio::task::spawn_blocking(derive).await.map_err(|error| {
+            Fault::new(Trouble::Authentication, format!("the password was not hashed: {error}"))
+        })?;
+        *lock() = Some(keys.clone());
+        Ok(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let scram = |mechanism| {
+            Login::new(Some(SaslProperties {
+                mechanism,
+                username: "u".to_owned(),
+                password: Password::new("hunter2"),
+            }))
+        };
+        for login in [scram(SaslMechanism::Plain), scram(SaslMechanism::Scram(ScramMechanism::Sha512))] {
+            assert!(!format!("{login:?}").contains("hunter2"));
+        }
+    }
+}

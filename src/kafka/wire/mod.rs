@@ -1,0 +1,21 @@
+//! The port over Kafka's own protocol: one framed connection at a time, TLS by rustls, SASL by hand.
+
+mod acls;
+mod cluster;
+mod configs;
+mod connection;
+mod describe;
+mod fault;
+mod groups;
+mod login;
+mod logins;
+mod member_topics;
+mod pool;
+mod scram_exchange;
+mod text;
+mod tls;
+mod topics;
+mod transport;
+mod users;
+
+pub use cluster::WireCluster;

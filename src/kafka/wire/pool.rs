@@ -1,0 +1,192 @@
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use kafka_protocol::protocol::Request;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    connection::{Connection, Endpoint},
+    fault::Fault,
+    login::Login,
+};
+use crate::kafka::{Address, Trouble};
+
+/// Connections to the brokers, opened on demand and kept while they are busy.
+///
+/// A kept connection that turns out to be broken is replaced by a fresh one, once, where asking twice does no harm.
+pub(super) struct Pool {
+    endpoint: Arc<Endpoint>,
+    login: Login,
+    bootstrap: Vec<Address>,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    idle: Vec<Idle>,
+    /// The bootstrap server that answered last is asked first: a dead one at the head of the list costs its time-out
+    /// only once.
+    last_good: usize,
+    sweeping: bool,
+}
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// Passes of a busy operator follow each other within tens of milliseconds, and opening a connection costs about 11 ms;
+/// after five seconds of silence the next pass can pay that, and an idle operator holds no broker's resources.
+const KEEP: Duration = Duration::from_secs(5);
+
+/// More than the calls that a controller has under way at once.
+const MAX_IDLE: usize = 8;
+
+/// Which broker a request has to reach.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target<'a> {
+    /// Any broker: it knows the metadata, and forwards writes to the controller.
+    Any,
+    Broker(&'a Address),
+}
+
+/// Whether a request may be sent again when a connection broke before the answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// The second time has the same outcome.
+    Harmless,
+    /// The first may have been carried out, and then the second would be refused.
+    Unsafe,
+}
+
+impl Pool {
+    pub(super) fn new(endpoint: Arc<Endpoint>, login: Login, bootstrap: Vec<Address>) -> Arc<Self> {
+        Arc::new(Self { endpoint, login, bootstrap, shelf: Mutex::default() })
+    }
+
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// One request and its answer. Faults name the address.
+    pub(super) async fn call<R: Request>(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        request: &R,
+        again: Again,
+    ) -> Result<R::Response, Fault> {
+        if let Some(mut kept) = self.take(target) {
+            match kept.call(request).await {
+                Ok(answer) => {
+                    self.keep(kept);
+                    return Ok(answer);
+                }
+                Err(fault) if fault.broken && again == Again::Harmless => {
+                    tracing::debug!(broker = %kept.address(), cause = fault.message, "a kept connection broke; opening another");
+                }
+                Err(fault) => return Err(fault.at(kept.address())),
+            }
+        }
+        let mut fresh = match target {
+            Target::Any => self.bootstrap(&self.login).await?,
+            Target::Broker(address) => open(&self.endpoint, &self.login, address).await?,
+        };
+        let answer = fresh.call(request).await.map_err(|fault| fault.at(fresh.address()))?;
+        self.keep(fresh);
+        Ok(answer)
+    }
+
+    /// A fresh connection to the first bootstrap server that takes one, logged in as `login`. The fault of the whole
+    /// list names every address with its cause.
+    pub(super) async fn bootstrap(&self, login: &Login) -> Result<Connection, Fault> {
+        let first = self.lock().last_good;
+        let mut faults: Vec<Fault> = Vec::new();
+        for offset in 0..self.bootstrap.len() {
+            let index = (first + offset) % self.bootstrap.len();
+            match open(&self.endpoint, login, &self.bootstrap[index]).await {
+                Ok(connection) => {
+                    self.lock().last_good = index;
+                    return Ok(connection);
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        Err(all_of(faults))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, target: Target<'_>) -> Option<Connection> {
+        let mut shelf = self.lock();
+        loop {
+            let index = shelf.idle.iter().rposition(|idle| match target {
+                Target::Any => self.bootstrap.contains(idle.connection.address()),
+                Target::Broker(address) => idle.connection.address() == address,
+            })?;
+            let mut connection = shelf.idle.swap_remove(index).connection;
+            if connection.is_alive() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn keep(self: &Arc<Self>, connection: Connection) {
+        let mut shelf = self.lock();
+        if shelf.idle.len() >= MAX_IDLE {
+            return;
+        }
+        shelf.idle.push(Idle { connection, since: Instant::now() });
+        if !shelf.sweeping {
+            shelf.sweeping = true;
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+}
+
+/// Closes what was idle for too long, and ends once nothing is kept.
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        sleep(KEEP / 2).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let mut shelf = pool.lock();
+        shelf.idle.retain(|idle| idle.since.elapsed() < KEEP);
+        if shelf.idle.is_empty() {
+            shelf.sweeping = false;
+            return;
+        }
+    }
+}
+
+async fn open(endpoint: &Arc<Endpoint>, login: &Login, address: &Address) -> Result<Connection, Fault> {
+    let limit = endpoint.connect_timeout();
+    let opened = timeout(limit, async {
+        let mut connection = Connection::open(endpoint, address).await?;
+        login.perform(&mut connection).await?;
+        Ok(connection)
+    });
+    opened
+        .await
+        .unwrap_or_else(|_| Err(Fault::new(Trouble::Unreachable, format!("no connection within {limit:?}"))))
+        .map_err(|fault: Fault| fault.at(address))
+}
+
+/// The trouble that says most about all of them, with every cause.
+fn all_of(faults: Vec<Fault>) -> Fault {
+    let loudness = |trouble: Trouble| match trouble {
+        Trouble::Authentication => 4,
+        Trouble::Tls => 3,
+        Trouble::Authorization => 2,
+        Trouble::Protocol => 1,
+        Trouble::Unreachable => 0,
+    };
+    let message = faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join("; ");
+    let loudest = faults.into_iter().max_by_key(|fault| loudness(fault.trouble));
+    match loudest {
+        Some(loudest) => Fault { message, ..loudest },
+        None => Fault::new(Trouble::Unreachable, "there is no bootstrap server"),
+    }
+}
