@@ -3,10 +3,12 @@
 
 pub mod certificates;
 pub mod health;
+mod leadership;
 mod reporter;
 pub mod topics;
 mod watch;
 
 pub use crate::object_key::ObjectKey;
+pub use leadership::Leadership;
 pub use reporter::Reporter;
 pub use watch::{Index, keep_watching};

@@ -17,7 +17,7 @@ use crate::{
     controller::{Reporter, health::Health},
     kafka::{Cluster, ClusterError, ConfigChange, ConfigKeys, Item, ItemError, NewTopic},
     metrics::{Metrics, OperationLabel, PassLabel, StateLabel},
-    topic::{Refusal, Step, TopicGrant, TopicGrants, TopicPlan, TopicPolicy},
+    topic::{Declaration, Refusal, Step, TopicGrant, TopicGrants, TopicPlan, TopicPolicy},
 };
 
 /// Who among the annotated workloads names a topic.
@@ -37,7 +37,10 @@ pub struct TopicController {
     pub health: Health,
     pub metrics: Metrics,
     pub policy: TopicPolicy,
+    /// Published only when whole: a topic that is missing for a moment would cost its users their access for that moment.
     pub grants: watch::Sender<Arc<TopicGrants>>,
+    /// Whether [`TopicController::grants`] are those of this leadership, and whole.
+    pub granted: watch::Sender<bool>,
     /// Everything is looked at again after about this long.
     pub resync: Duration,
 }
@@ -53,6 +56,8 @@ const LAG: Duration = Duration::from_secs(60);
 struct Tenure {
     ledger: Ledger,
     grants: TopicGrants,
+    /// Topics that were declared when this leadership began and were not looked at yet.
+    unseen: BTreeSet<TopicName>,
     retries: Retries<TopicName>,
     /// Topics whose creation or deletion the brokers acknowledged, and when.
     recent: BTreeMap<TopicName, (Recent, Instant)>,
@@ -119,13 +124,16 @@ impl TopicController {
                 }
             };
             self.health.set_ledger(Ok(()));
+            self.granted.send_replace(false);
             let mut tenure = Tenure {
                 ledger,
                 grants: TopicGrants::default(),
+                unseen: self.index.topics(),
                 retries: Retries::default(),
                 recent: BTreeMap::new(),
             };
             self.index.mark_all();
+            self.publish(&mut tenure, &[]);
             // Ends only when the ledger has to be loaded again.
             self.passes(&mut tenure, &mut backoff).await;
         }
@@ -236,6 +244,8 @@ impl TopicController {
                         self.report(&one.object, &outcome, None, None);
                     }
                     tenure.retries.failed(topic.clone(), now);
+                    tenure.unseen.remove(topic);
+                    keep_grant(tenure, topic, &declarations);
                     continue;
                 }
             };
@@ -299,24 +309,26 @@ impl TopicController {
                 tenure.recent.insert(plan.topic.clone(), (Recent::Created, now));
             }
             let exists = (description.is_some() || answers.topic_id.is_some()) && !answers.deleted;
-            self.grant(&mut tenure.grants, plan, exists);
+            let owner = plan.owner.as_ref().filter(|owner| exists && !owner.deleting);
+            tenure.grants.set(&plan.topic, owner.map(grant_of));
             self.report_plan(plan, &answers, description.as_ref());
         }
         tenure.ledger.record(self.store.as_ref(), after).await?;
-        if *self.grants.borrow().as_ref() != tenure.grants {
-            self.grants.send_replace(Arc::new(tenure.grants.clone()));
-        }
+        self.publish(tenure, topics);
         Ok(())
     }
 
-    fn grant(&self, grants: &mut TopicGrants, plan: &TopicPlan, exists: bool) {
-        let grant = plan.owner.as_ref().filter(|owner| exists && !owner.deleting).map(|owner| TopicGrant {
-            namespace: owner.object.namespace.clone(),
-            config_map: owner.object.name.clone(),
-            consumers: owner.manifest.consumers.clone(),
-            producers: owner.manifest.producers.clone(),
-        });
-        grants.set(&plan.topic, grant);
+    fn publish(&self, tenure: &mut Tenure, topics: &[TopicName]) {
+        for topic in topics {
+            tenure.unseen.remove(topic);
+        }
+        if !tenure.unseen.is_empty() {
+            return;
+        }
+        if *self.grants.borrow().as_ref() != tenure.grants {
+            self.grants.send_replace(Arc::new(tenure.grants.clone()));
+        }
+        self.granted.send_if_modified(|granted| !std::mem::replace(granted, true));
     }
 
     /// One request per kind of change, all at the same time: no two of them concern the same topic, but for growth and
@@ -534,6 +546,28 @@ impl TopicController {
             let update = StatusUpdate { key: key.clone(), uid: object.uid, status: None, finalizer: false };
             self.statuses.update(update);
         }
+    }
+}
+
+/// A topic that the brokers will not describe keeps its grant; when none is known yet, that of its holder's ConfigMap.
+fn keep_grant(tenure: &mut Tenure, topic: &TopicName, declarations: &[Declaration]) {
+    if tenure.grants.owner(topic.as_str()).is_some() {
+        return;
+    }
+    let holder = tenure.ledger.get(topic).map(|holding| holding.namespace.as_str());
+    let held =
+        declarations.iter().filter(|one| !one.deleting && Some(one.object.namespace.as_str()) == holder);
+    if let Some(owner) = held.min_by_key(|one| one.seniority()) {
+        tenure.grants.set(topic, Some(grant_of(owner)));
+    }
+}
+
+fn grant_of(owner: &Declaration) -> TopicGrant {
+    TopicGrant {
+        namespace: owner.object.namespace.clone(),
+        config_map: owner.object.name.clone(),
+        consumers: owner.manifest.consumers.clone(),
+        producers: owner.manifest.producers.clone(),
     }
 }
 

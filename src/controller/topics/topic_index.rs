@@ -87,6 +87,11 @@ impl TopicIndex {
         self.changed.notify_one();
     }
 
+    /// All declared topics.
+    pub fn topics(&self) -> BTreeSet<TopicName> {
+        self.lock().by_topic.keys().cloned().collect()
+    }
+
     /// The ConfigMaps that declare a topic.
     pub fn declarations(&self, topic: &TopicName) -> Vec<Declaration> {
         let inner = self.lock();
