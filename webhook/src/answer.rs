@@ -6,6 +6,8 @@ use crate::{Patch, Review, warnings::bounded};
 
 /// Mistakes listed in one denial. An object can hold thousands; nobody reads them.
 const MISTAKES_SHOWN: usize = 32;
+/// Characters of a message about an object that cannot be read.
+const CAUSE_SHOWN: usize = 500;
 
 /// What a webhook has to say about one review.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +47,8 @@ impl Answer {
         Self::Denied {
             code: 400,
             reason: "BadRequest",
-            message: format!("{what} cannot be read: {cause}"),
+            // The cause may quote a value of any length.
+            message: format!("{what} cannot be read: {cause}").chars().take(CAUSE_SHOWN).collect(),
             warnings: Vec::new(),
         }
     }

@@ -85,7 +85,7 @@ pub(crate) async fn serve(tcp: TcpStream, shared: Arc<Shared>) {
         .timer(TokioTimer::new())
         // hyper's timer runs between requests too; see `Limits::idle`.
         .header_read_timeout(shared.limits.idle)
-        .max_buf_size(shared.limits.header_bytes)
+        .max_buf_size(shared.limits.header_bytes.max(8192))
         .serve_connection(TokioIo::new(watched), service);
     let mut connection = std::pin::pin!(connection);
     let mut late = std::pin::pin!(header.late(shared.limits.header));

@@ -9,7 +9,7 @@ pub struct Limits {
     pub handshake: Duration,
     /// From the first byte of a request to the end of its header.
     pub header: Duration,
-    /// Bytes of a header. hyper accepts no less than 8,192.
+    /// Bytes of a header, 8,192 at least. It is also the most that is read at once.
     pub header_bytes: usize,
     /// How long a connection may lie idle. Longer than the 90 s after which an API server's client drops it itself: if we
     /// were first, a request might already be on its way, and be lost.
@@ -24,7 +24,7 @@ impl Default for Limits {
             connections: 1024,
             handshake: Duration::from_secs(5),
             header: Duration::from_secs(5),
-            header_bytes: 16 * 1024,
+            header_bytes: 64 * 1024,
             idle: Duration::from_secs(120),
             drain: Duration::from_secs(10),
         }

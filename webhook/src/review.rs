@@ -18,6 +18,9 @@ pub struct NotAReview {
     reason: String,
 }
 
+/// Characters of the reason why a body is no review.
+const REASON_SHOWN: usize = 300;
+
 /// What is being done to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -75,7 +78,8 @@ impl<'a> Review<'a> {
     /// # Errors
     /// Text for whoever sent it: not JSON, another kind or version, no request in it, no uid.
     pub fn read(body: &'a [u8]) -> Result<Self, NotAReview> {
-        let not = |reason: String| NotAReview { reason };
+        // A parse error may quote a value of any length.
+        let not = |reason: String| NotAReview { reason: reason.chars().take(REASON_SHOWN).collect() };
         let text = std::str::from_utf8(body).map_err(|error| not(error.to_string()))?;
         let envelope: Envelope<'a> = serde_json::from_str(text).map_err(|error| not(error.to_string()))?;
         if &*envelope.api_version != "admission.k8s.io/v1" || &*envelope.kind != "AdmissionReview" {

@@ -63,6 +63,7 @@ impl std::fmt::Debug for WebhookState {
 pub fn router(state: WebhookState) -> Router {
     let metrics = state.metrics.clone();
     let panicked = move |_| {
+        tracing::error!("a handler panicked; the panic's own message stands on standard error");
         metrics.request("unknown", "unknown", Outcome::Panicked);
         (StatusCode::INTERNAL_SERVER_ERROR, "a fault of topicops; its log says more").into_response()
     };

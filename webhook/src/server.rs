@@ -6,7 +6,7 @@ use axum::Router;
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
-    server::ResolvesServerCert,
+    server::{NoServerSessionStorage, ResolvesServerCert},
     version::{TLS12, TLS13},
 };
 use tokio::{
@@ -143,5 +143,8 @@ fn acceptor(
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // API servers do not resume sessions. Without resumption every connection verifies the certificate that is served now.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
