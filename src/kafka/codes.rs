@@ -14,6 +14,7 @@ impl ItemError {
     pub const POLICY_VIOLATION: i16 = 44;
     pub const SECURITY_DISABLED: i16 = 54;
     pub const SASL_AUTHENTICATION_FAILED: i16 = 58;
+    pub const DUPLICATE_RESOURCE: i16 = 92;
     pub const UNACCEPTABLE_CREDENTIAL: i16 = 93;
 
     /// The error of a code that is not 0, with the broker's text or, where it sent none, the code's general meaning.

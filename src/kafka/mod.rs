@@ -11,6 +11,7 @@ mod codes;
 mod derive;
 mod error;
 mod jaas;
+mod memory;
 mod property_key;
 mod scram;
 mod topic;
@@ -24,6 +25,7 @@ pub use client_properties::{
 pub use cluster::{Cluster, ClusterDescription, ConsumingGroup, Item};
 pub use derive::RandomnessFailed;
 pub use error::{ClusterError, ItemError, Trouble};
+pub use memory::{Call, MemoryCluster};
 pub use scram::{LoginCheck, LoginReport, ScramKeys, ScramMechanism, ScramUser};
 pub use topic::{ConfigChange, ConfigKeys, NewTopic, TopicDescription};
 pub use wire::WireCluster;

@@ -1,0 +1,229 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use topicops_contract::{PartitionCount, TopicName};
+
+use super::{Call, state::State};
+use crate::kafka::{
+    Acl, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys, ConsumingGroup, Item,
+    ItemError, LoginCheck, LoginReport, NewTopic, ScramKeys, ScramUser, TopicDescription,
+};
+
+/// A cluster in memory, for tests of planning and controllers. It passes the contract tests that the real adapter
+/// passes against a real broker, and refuses what a broker refuses.
+///
+/// It can be told to fail ([`MemoryCluster::fail`], [`MemoryCluster::refuse`]), to show old state as a broker does
+/// whose image lags ([`MemoryCluster::freeze_reads`]), and it counts its calls ([`MemoryCluster::calls`]). Clones share
+/// everything.
+#[derive(Clone)]
+pub struct MemoryCluster(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    state: State,
+    /// What reads see while they are frozen.
+    frozen: Option<State>,
+    calls: BTreeMap<Call, usize>,
+    failures: HashMap<Call, VecDeque<ClusterError>>,
+    refusals: HashMap<(Call, String), ItemError>,
+}
+
+impl fmt::Debug for MemoryCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryCluster")
+    }
+}
+
+impl MemoryCluster {
+    /// A cluster of so many brokers, with ids from 1 on and without racks.
+    pub fn new(brokers: i32) -> Self {
+        let state = State { brokers: (1..=brokers).map(|id| (id, None)).collect(), ..State::default() };
+        Self(Arc::new(Mutex::new(Inner { state, ..Inner::default() })))
+    }
+
+    /// The next call of this kind ends with this error and changes nothing. Several are used up in order.
+    pub fn fail(&self, call: Call, error: ClusterError) {
+        self.lock().failures.entry(call).or_default().push_back(error);
+    }
+
+    /// From now on, calls of this kind answer for the item of this name (topic, user, or an ACL's `Display`) with this
+    /// error and leave it as it is; `None` ends that.
+    pub fn refuse(&self, call: Call, name: &str, error: Option<ItemError>) {
+        let key = (call, name.to_owned());
+        match error {
+            Some(error) => self.lock().refusals.insert(key, error),
+            None => self.lock().refusals.remove(&key),
+        };
+    }
+
+    /// Reads show the present state until [`MemoryCluster::thaw_reads`], whatever is written meanwhile.
+    pub fn freeze_reads(&self) {
+        let mut inner = self.lock();
+        inner.frozen = Some(inner.state.clone());
+    }
+
+    pub fn thaw_reads(&self) {
+        self.lock().frozen = None;
+    }
+
+    /// The consumer groups that have members from now on.
+    pub fn set_consuming_groups(&self, groups: Vec<ConsumingGroup>) {
+        self.lock().state.groups = groups;
+    }
+
+    /// How often each call was made since the start or the last [`MemoryCluster::forget_calls`]; empty batches and calls
+    /// never made are left out.
+    pub fn calls(&self) -> BTreeMap<Call, usize> {
+        self.lock().calls.clone()
+    }
+
+    pub fn forget_calls(&self) {
+        self.lock().calls.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(&self, call: Call, look: impl FnOnce(&State) -> T) -> Result<T, ClusterError> {
+        let mut inner = self.lock();
+        inner.begin(call)?;
+        Ok(look(inner.frozen.as_ref().unwrap_or(&inner.state)))
+    }
+
+    /// One outcome per item; an empty batch is no call.
+    fn batch<I, T>(
+        &self,
+        call: Call,
+        items: &[I],
+        name: impl Fn(&I) -> String,
+        mut each: impl FnMut(&mut State, &I) -> Item<T>,
+    ) -> Result<Vec<Item<T>>, ClusterError> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut inner = self.lock();
+        inner.begin(call)?;
+        let Inner { state, refusals, .. } = &mut *inner;
+        let outcomes = items.iter().map(|item| match refusals.get(&(call, name(item))) {
+            Some(error) => Err(error.clone()),
+            None => each(state, item),
+        });
+        Ok(outcomes.collect())
+    }
+}
+
+impl Inner {
+    fn begin(&mut self, call: Call) -> Result<(), ClusterError> {
+        *self.calls.entry(call).or_default() += 1;
+        match self.failures.get_mut(&call).and_then(VecDeque::pop_front) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Cluster for MemoryCluster {
+    async fn describe_cluster(&self) -> Result<ClusterDescription, ClusterError> {
+        self.read(Call::DescribeCluster, |state| ClusterDescription {
+            cluster_id: "memory".to_owned(),
+            brokers: state.brokers.clone(),
+        })
+    }
+
+    async fn describe_topics(
+        &self,
+        names: &[TopicName],
+        keys: &ConfigKeys,
+    ) -> Result<Vec<Item<Option<TopicDescription>>>, ClusterError> {
+        let frozen = self.lock().frozen.clone();
+        self.batch(Call::DescribeTopics, names, ToString::to_string, |state, name| {
+            Ok(frozen.as_ref().unwrap_or(state).describe(name, keys))
+        })
+    }
+
+    async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<Item<String>>, ClusterError> {
+        self.batch(Call::CreateTopics, topics, |topic| topic.name.to_string(), State::create)
+    }
+
+    async fn create_partitions(
+        &self,
+        topics: &[(TopicName, PartitionCount)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let name = |(name, _): &(TopicName, PartitionCount)| name.to_string();
+        self.batch(Call::CreatePartitions, topics, name, |state, (name, count)| state.grow(name, count.get()))
+    }
+
+    async fn alter_configs(
+        &self,
+        changes: &[(TopicName, ConfigChange)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let name = |(name, _): &(TopicName, ConfigChange)| name.to_string();
+        self.batch(Call::AlterConfigs, changes, name, |state, (name, change)| state.alter(name, change))
+    }
+
+    async fn delete_topics(&self, names: &[TopicName]) -> Result<Vec<Item<()>>, ClusterError> {
+        self.batch(Call::DeleteTopics, names, ToString::to_string, State::delete)
+    }
+
+    async fn consuming_groups(&self) -> Result<Vec<ConsumingGroup>, ClusterError> {
+        self.read(Call::ConsumingGroups, |state| state.groups.clone())
+    }
+
+    async fn describe_acls(&self, prefix: &str) -> Result<BTreeSet<Acl>, ClusterError> {
+        self.read(Call::DescribeAcls, |state| {
+            state.acls.iter().filter(|acl| acl.username.starts_with(prefix)).cloned().collect()
+        })
+    }
+
+    async fn create_acls(&self, acls: &[Acl]) -> Result<Vec<Item<()>>, ClusterError> {
+        self.batch(Call::CreateAcls, acls, ToString::to_string, State::create_acl)
+    }
+
+    async fn delete_acls(&self, acls: &[Acl]) -> Result<Vec<Item<()>>, ClusterError> {
+        self.batch(Call::DeleteAcls, acls, ToString::to_string, |state, acl| {
+            state.acls.remove(acl);
+            Ok(())
+        })
+    }
+
+    async fn describe_scram_users(&self, prefix: &str) -> Result<Vec<ScramUser>, ClusterError> {
+        self.read(Call::DescribeScramUsers, |state| state.users(prefix))
+    }
+
+    async fn upsert_scram_users(&self, users: &[(String, ScramKeys)]) -> Result<Vec<Item<()>>, ClusterError> {
+        // A broker refuses all mentions of a user that stands twice in one request.
+        let mut mentions: HashMap<&str, usize> = HashMap::new();
+        for (username, _) in users {
+            *mentions.entry(username).or_default() += 1;
+        }
+        let name = |(username, _): &(String, ScramKeys)| username.clone();
+        self.batch(Call::UpsertScramUsers, users, name, |state, (username, keys)| {
+            if mentions.get(username.as_str()).is_some_and(|count| *count > 1) {
+                let text = "A user credential cannot be altered twice in the same request";
+                return Err(ItemError::of(ItemError::DUPLICATE_RESOURCE, Some(text)));
+            }
+            state.upsert_user(username, keys)
+        })
+    }
+
+    async fn delete_scram_users(&self, usernames: &[String]) -> Result<Vec<Item<()>>, ClusterError> {
+        self.batch(Call::DeleteScramUsers, usernames, Clone::clone, |state, username| {
+            state.users.remove(username);
+            Ok(())
+        })
+    }
+
+    async fn check_logins(&self, checks: &[LoginCheck]) -> Result<Vec<Item<LoginReport>>, ClusterError> {
+        let frozen = self.lock().frozen.clone();
+        let name = |check: &LoginCheck| check.username.clone();
+        self.batch(Call::CheckLogins, checks, name, |state, check| {
+            frozen.as_ref().unwrap_or(state).login(check)
+        })
+    }
+}

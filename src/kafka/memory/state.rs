@@ -1,0 +1,261 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_lc_rs::rand;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use topicops_contract::{TopicConfig, TopicName};
+
+use crate::kafka::{
+    Acl, AclOperation, AclResource, ConfigChange, ConfigKeys, ConsumingGroup, Item, ItemError, LoginCheck,
+    LoginReport, NewTopic, PatternType, ResourceType, ScramKeys, ScramMechanism, ScramUser, TopicDescription,
+};
+
+/// What the brokers know. Every method refuses what a broker of Kafka 4.3 refuses, with its code and its words.
+#[derive(Clone, Default)]
+pub(super) struct State {
+    pub(super) brokers: Vec<(i32, Option<String>)>,
+    pub(super) topics: BTreeMap<String, TopicDescription>,
+    pub(super) groups: Vec<ConsumingGroup>,
+    pub(super) acls: BTreeSet<Acl>,
+    pub(super) users: BTreeMap<String, BTreeMap<ScramMechanism, ScramKeys>>,
+}
+
+/// `num.partitions` and `default.replication.factor` of a broker without configuration.
+const DEFAULT_PARTITIONS: i32 = 1;
+const DEFAULT_REPLICATION_FACTOR: i16 = 1;
+
+/// The controller's `MAX_PARTITIONS_PER_BATCH`.
+const MAX_PARTITIONS: i64 = 10_000;
+
+const MAX_ITERATIONS: i32 = 16_384;
+
+fn refused<T>(number: i16, text: impl AsRef<str>) -> Item<T> {
+    Err(ItemError::of(number, Some(text.as_ref())))
+}
+
+impl State {
+    pub(super) fn describe(&self, name: &TopicName, keys: &ConfigKeys) -> Option<TopicDescription> {
+        let mut topic = self.topics.get(name.as_str())?.clone();
+        if let ConfigKeys::Only(keys) = keys {
+            topic.configs.retain(|key, _| keys.contains(key));
+        }
+        Some(topic)
+    }
+
+    pub(super) fn create(&mut self, topic: &NewTopic) -> Item<String> {
+        let name = topic.name.as_str();
+        if self.topics.contains_key(name) {
+            return refused(ItemError::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists."));
+        }
+        // Metric names make no difference between the two characters, so brokers refuse such pairs of names.
+        if let Some(other) =
+            self.topics.keys().find(|other| other.replace('.', "_") == name.replace('.', "_"))
+        {
+            let text = format!("Topic '{name}' collides with existing topic: {other}");
+            return refused(ItemError::INVALID_TOPIC_EXCEPTION, text);
+        }
+        for (key, value) in &topic.configs {
+            check_config(key, value)?;
+        }
+        let partitions = topic.partitions.map_or(DEFAULT_PARTITIONS, |count| count.get());
+        if i64::from(partitions) > MAX_PARTITIONS {
+            return refused(
+                ItemError::POLICY_VIOLATION,
+                "Excessively large number of partitions per request.",
+            );
+        }
+        let factor = topic.replication_factor.map_or(DEFAULT_REPLICATION_FACTOR, |count| count.get());
+        let replicas = self.place(0, partitions, factor)?;
+        let mut bytes = [0; 16];
+        if rand::fill(&mut bytes).is_err() {
+            return refused(ItemError::UNKNOWN_SERVER_ERROR, "no randomness");
+        }
+        let id = URL_SAFE_NO_PAD.encode(bytes);
+        let description = TopicDescription { id: id.clone(), replicas, configs: topic.configs.clone() };
+        self.topics.insert(name.to_owned(), description);
+        Ok(id)
+    }
+
+    fn place(&self, first: i32, partitions: i32, factor: i16) -> Item<Vec<Vec<i32>>> {
+        let brokers = self.brokers.len();
+        let wanted = usize::try_from(factor).unwrap_or(usize::MAX);
+        if wanted > brokers {
+            return refused(
+                ItemError::INVALID_REPLICATION_FACTOR,
+                format!(
+                    "Unable to replicate the partition {factor} time(s): The target replication factor of {factor} \
+                     cannot be reached because only {brokers} broker(s) are registered."
+                ),
+            );
+        }
+        let replicas = (first..first + partitions).map(|partition| {
+            let start = usize::try_from(partition).unwrap_or(0);
+            (0..wanted).map(|offset| self.brokers[(start + offset) % brokers].0).collect()
+        });
+        Ok(replicas.collect())
+    }
+
+    pub(super) fn grow(&mut self, name: &TopicName, count: i32) -> Item<()> {
+        let Some(topic) = self.topics.get(name.as_str()) else { return unknown_topic() };
+        let (before, factor) = (topic.partitions(), topic.replication_factor());
+        if count == before {
+            return refused(
+                ItemError::INVALID_PARTITIONS,
+                format!("Topic already has {before} partition(s)."),
+            );
+        }
+        if count < before {
+            return refused(
+                ItemError::INVALID_PARTITIONS,
+                format!(
+                    "The topic {name} currently has {before} partition(s); {count} would not be an increase."
+                ),
+            );
+        }
+        let more = self.place(before, count - before, factor)?;
+        if let Some(topic) = self.topics.get_mut(name.as_str()) {
+            topic.replicas.extend(more);
+        }
+        Ok(())
+    }
+
+    pub(super) fn alter(&mut self, name: &TopicName, change: &ConfigChange) -> Item<()> {
+        let Some(topic) = self.topics.get_mut(name.as_str()) else {
+            let text = format!("The topic '{name}' does not exist.");
+            return refused(ItemError::UNKNOWN_TOPIC_OR_PARTITION, text);
+        };
+        let mut unset: Vec<&String> = change.unset.iter().collect();
+        unset.sort_unstable();
+        if unset.windows(2).any(|pair| pair[0] == pair[1])
+            || unset.iter().any(|key| change.set.contains_key(*key))
+        {
+            return refused(ItemError::INVALID_REQUEST, "Error due to duplicate config keys");
+        }
+        for (key, value) in &change.set {
+            check_config(key, value)?;
+        }
+        // Taking away what is not set, or what nobody knows, is no error.
+        topic.configs.retain(|key, _| !change.unset.contains(key));
+        topic.configs.extend(change.set.iter().map(|(key, value)| (key.clone(), value.clone())));
+        Ok(())
+    }
+
+    pub(super) fn delete(&mut self, name: &TopicName) -> Item<()> {
+        match self.topics.remove(name.as_str()) {
+            Some(_) => Ok(()),
+            None => unknown_topic(),
+        }
+    }
+
+    pub(super) fn create_acl(&mut self, acl: &Acl) -> Item<()> {
+        let name = &acl.resource.name;
+        if name.is_empty() {
+            return refused(ItemError::INVALID_REQUEST, "Invalid empty resource name");
+        }
+        if acl.resource.resource_type == ResourceType::Cluster && name != "kafka-cluster" {
+            return refused(
+                ItemError::INVALID_REQUEST,
+                "The only valid name for the CLUSTER resource is kafka-cluster",
+            );
+        }
+        self.acls.insert(acl.clone());
+        Ok(())
+    }
+
+    pub(super) fn users(&self, prefix: &str) -> Vec<ScramUser> {
+        let ours = self.users.iter().filter(|(username, _)| username.starts_with(prefix));
+        ours.map(|(username, credentials)| ScramUser {
+            username: username.clone(),
+            credentials: credentials.iter().map(|(mechanism, keys)| (*mechanism, keys.iterations)).collect(),
+        })
+        .collect()
+    }
+
+    pub(super) fn upsert_user(&mut self, username: &str, keys: &ScramKeys) -> Item<()> {
+        let fault = if username.is_empty() {
+            "Username must not be empty"
+        } else if keys.iterations < 4096 {
+            "Too few iterations"
+        } else if keys.iterations > MAX_ITERATIONS {
+            "Too many iterations"
+        } else {
+            self.users.entry(username.to_owned()).or_default().insert(keys.mechanism, keys.clone());
+            return Ok(());
+        };
+        refused(ItemError::UNACCEPTABLE_CREDENTIAL, fault)
+    }
+
+    pub(super) fn login(&self, check: &LoginCheck) -> Item<LoginReport> {
+        let known = self.users.get(&check.username).and_then(|keys| keys.get(&check.keys.mechanism));
+        let same = known.is_some_and(|known| {
+            known.salt == check.keys.salt
+                && known.iterations == check.keys.iterations
+                && *known.salted_password == *check.keys.salted_password
+        });
+        if !same {
+            let text = format!(
+                "Authentication failed during authentication due to invalid credentials with SASL mechanism {}",
+                check.keys.mechanism
+            );
+            let error = ItemError::of(ItemError::SASL_AUTHENTICATION_FAILED, Some(&text));
+            return Err(ItemError { retriable: true, ..error });
+        }
+        let mut report = LoginReport::default();
+        for name in &check.topics {
+            let code = if !self.may_see(&check.username, ResourceType::Topic, name.as_str()) {
+                ItemError::TOPIC_AUTHORIZATION_FAILED
+            } else if self.topics.contains_key(name.as_str()) {
+                continue;
+            } else {
+                ItemError::UNKNOWN_TOPIC_OR_PARTITION
+            };
+            report.hidden_topics.push((name.clone(), ItemError::of(code, None).to_string()));
+        }
+        for group in &check.groups {
+            if !self.may_see(&check.username, ResourceType::Group, group) {
+                let error = ItemError::of(ItemError::GROUP_AUTHORIZATION_FAILED, None);
+                report.hidden_groups.push((group.clone(), error.to_string()));
+            }
+        }
+        Ok(report)
+    }
+
+    /// As Kafka's own authorizer decides: reading, writing and the like imply seeing, and `*` is every name.
+    fn may_see(&self, username: &str, resource_type: ResourceType, name: &str) -> bool {
+        let covers = |resource: &AclResource| {
+            resource.resource_type == resource_type
+                && match resource.pattern {
+                    PatternType::Literal => resource.name == name || resource.name == "*",
+                    PatternType::Prefixed => name.starts_with(&resource.name),
+                }
+        };
+        let shows = |operation: AclOperation| {
+            matches!(
+                operation,
+                AclOperation::All
+                    | AclOperation::Describe
+                    | AclOperation::Read
+                    | AclOperation::Write
+                    | AclOperation::Delete
+                    | AclOperation::Alter
+            )
+        };
+        self.acls.iter().any(|acl| acl.username == username && covers(&acl.resource) && shows(acl.operation))
+    }
+}
+
+fn unknown_topic() -> Item<()> {
+    refused(ItemError::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
+}
+
+fn check_config(key: &str, value: &str) -> Item<()> {
+    if !TopicConfig::keys().any(|known| known == key) {
+        return refused(ItemError::INVALID_CONFIG, format!("Unknown topic config name: {key}"));
+    }
+    match TopicConfig::check(key, value) {
+        Ok(()) => Ok(()),
+        Err(problem) => refused(
+            ItemError::INVALID_CONFIG,
+            format!("Invalid value {value} for configuration {key}: {}", problem.expected),
+        ),
+    }
+}
