@@ -1,6 +1,7 @@
 //! The controller: watches Kubernetes, plans with [`crate::topic`] and [`crate::access`], and carries the plans out in
 //! batches.
 
+pub mod access;
 pub mod certificates;
 pub mod health;
 mod leadership;

@@ -1,0 +1,196 @@
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use topicops_contract::{ClientRequest, OperatorId};
+
+use super::{
+    Client, Desired, DesiredSecret, Finding, Granted, GrantsMode, GroupClaims, resolve, still_granted,
+};
+use crate::{ObjectKey, kafka::Acl, topic::TopicGrants};
+
+/// What is decided about one client: what it is to have, and why not more.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    pub client: Arc<Client>,
+    pub granted: Granted,
+    pub desired: Desired,
+    pub findings: Vec<Finding>,
+}
+
+impl Borrow<Desired> for Decision {
+    fn borrow(&self) -> &Desired {
+        &self.desired
+    }
+}
+
+impl Decision {
+    /// Decides about all clients at once, by user name. A workload that asks for nothing is in no decision: what it had
+    /// goes.
+    ///
+    /// A workload whose annotations cannot be read, one that is going away, and one whose Secret's name another workload
+    /// has, keep what they have of `observed_acls` as far as the topics' owners still grant it.
+    pub fn all(
+        clients: &[Arc<Client>],
+        operator: &OperatorId,
+        grants: &TopicGrants,
+        mode: GrantsMode,
+        observed_acls: &BTreeSet<Acl>,
+    ) -> BTreeMap<String, Self> {
+        let claims = Self::claims(clients);
+        let holders = secret_holders(clients);
+        let mut kept: BTreeMap<&str, Vec<&Acl>> = BTreeMap::new();
+        for acl in observed_acls {
+            kept.entry(&acl.username).or_default().push(acl);
+        }
+        let mut decisions = BTreeMap::new();
+        for client in clients {
+            let username = client.workload.username(operator);
+            let keep = |findings: Vec<Finding>| {
+                let mine = kept.get(username.as_str()).into_iter().flatten();
+                let acls = mine.filter(|acl| still_granted(acl, &client.workload, grants, mode));
+                Self {
+                    client: Arc::clone(client),
+                    granted: Granted::default(),
+                    desired: Desired { acls: acls.map(|acl| (*acl).clone()).collect(), secret: None },
+                    findings,
+                }
+            };
+            let decision = match &client.request {
+                Ok(None) => continue,
+                Err(problems) => keep(vec![Finding::new("InvalidAnnotations", problems.to_string())]),
+                Ok(Some(_)) if client.deleting => keep(Vec::new()),
+                Ok(Some(request)) => match other_holder(request, client, &holders) {
+                    Some(finding) => keep(vec![finding]),
+                    None => {
+                        let resolution = resolve(request, client.created, grants, &claims, mode);
+                        let secret =
+                            DesiredSecret { key: secret_key(request), owner_uid: client.uid.clone() };
+                        let acls = resolution.granted.acls(&username);
+                        Self {
+                            client: Arc::clone(client),
+                            granted: resolution.granted,
+                            desired: Desired { acls, secret: Some(secret) },
+                            findings: resolution.findings,
+                        }
+                    }
+                },
+            };
+            decisions.insert(username, decision);
+        }
+        decisions
+    }
+
+    /// Who holds which group and transactional id among these.
+    pub fn claims(clients: &[Arc<Client>]) -> GroupClaims {
+        GroupClaims::of(clients.iter().filter_map(|client| Some((asked(client)?, client.created))))
+    }
+}
+
+fn asked(client: &Client) -> Option<&ClientRequest> {
+    client.request.as_ref().ok().and_then(Option::as_deref)
+}
+
+fn secret_key(request: &ClientRequest) -> ObjectKey {
+    ObjectKey::new(request.workload.namespace(), &request.secret_name)
+}
+
+/// Each Secret's name belongs to the oldest workload that names it.
+fn secret_holders(clients: &[Arc<Client>]) -> BTreeMap<ObjectKey, &Client> {
+    let mut holders: BTreeMap<ObjectKey, &Client> = BTreeMap::new();
+    for client in clients {
+        let Some(request) = asked(client) else { continue };
+        holders
+            .entry(secret_key(request))
+            .and_modify(|holder| {
+                if (client.created, &client.workload) < (holder.created, &holder.workload) {
+                    *holder = client;
+                }
+            })
+            .or_insert(client);
+    }
+    holders
+}
+
+fn other_holder(
+    request: &ClientRequest,
+    client: &Client,
+    holders: &BTreeMap<ObjectKey, &Client>,
+) -> Option<Finding> {
+    let key = secret_key(request);
+    let holder = holders.get(&key).filter(|holder| holder.workload != client.workload)?;
+    let message = format!(
+        "Secret {key} belongs to {}, which is older; choose another name with topic.kafka.nb/topic-secret",
+        holder.workload
+    );
+    Some(Finding::new("SecretShared", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use topicops_contract::{Problem, Problems, Workload, WorkloadKind};
+
+    use super::*;
+    use crate::access::testing::{Asking, at, grants, request};
+
+    fn client(asking: &Asking, created: i64) -> Client {
+        Client {
+            workload: asking.workload.clone(),
+            uid: format!("uid-{created}"),
+            created: at(created),
+            deleting: false,
+            request: Ok(Some(Arc::new((**asking).clone()))),
+        }
+    }
+
+    fn decide(
+        clients: Vec<Client>,
+        grants: &TopicGrants,
+        acls: &BTreeSet<Acl>,
+    ) -> BTreeMap<String, Decision> {
+        let clients: Vec<_> = clients.into_iter().map(Arc::new).collect();
+        Decision::all(&clients, &OperatorId::default(), grants, GrantsMode::Namespace, acls)
+    }
+
+    #[test]
+    fn unreadable_annotations_change_nothing_but_what_owners_withdrew() {
+        let granted = grants(&[("shop/orders", &[]), ("billing/payments", &["shop/w"])]);
+        let asking = request("shop/w").consume("orders").consume("payments");
+        let readable = decide(vec![client(&asking, 1)], &granted, &BTreeSet::new());
+        let acls = readable["topicops.shop.w"].desired.acls.clone();
+        let problems = Problems::from(Problem::new("topic.kafka.nb/inject", "file", "files"));
+        let broken = Client { request: Err(Arc::new(problems)), ..client(&asking, 1) };
+        let kept = decide(vec![broken.clone()], &granted, &acls);
+        assert_eq!(kept["topicops.shop.w"].desired, Desired { acls: acls.clone(), secret: None });
+        assert_eq!(kept["topicops.shop.w"].findings[0].reason, "InvalidAnnotations");
+        let withdrawn = grants(&[("shop/orders", &[]), ("billing/payments", &[])]);
+        let left = decide(vec![broken], &withdrawn, &acls);
+        assert!(left["topicops.shop.w"].desired.acls.iter().all(|acl| acl.resource.name != "payments"));
+        assert!(left["topicops.shop.w"].desired.acls.iter().any(|acl| acl.resource.name == "orders"));
+    }
+
+    #[test]
+    fn of_two_workloads_that_name_one_secret_the_older_has_it() {
+        let grants = grants(&[("shop/orders", &[])]);
+        let old = request("shop/orders").produce("orders");
+        let mut young = old.clone();
+        young.workload = Workload::new("shop", WorkloadKind::Job, "orders");
+        let decisions = decide(vec![client(&young, 2), client(&old, 1)], &grants, &BTreeSet::new());
+        assert!(decisions["topicops.shop.orders"].desired.secret.is_some());
+        let refused = &decisions["topicops.shop.orders_job"];
+        assert_eq!(refused.desired, Desired::default());
+        assert_eq!(
+            refused.findings[0].message,
+            "Secret shop/orders-kafka-credentials belongs to Deployment shop/orders, which is older; choose another name \
+             with topic.kafka.nb/topic-secret"
+        );
+    }
+
+    #[test]
+    fn a_workload_that_asks_for_nothing_has_no_decision() {
+        let nothing = Client { request: Ok(None), ..client(&request("shop/w"), 1) };
+        assert!(decide(vec![nothing], &grants(&[]), &BTreeSet::new()).is_empty());
+    }
+}

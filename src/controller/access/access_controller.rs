@@ -1,0 +1,208 @@
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, sleep, sleep_until},
+};
+use tracing::{info, warn};
+
+use super::{
+    AccessSettings, ClientEvents, ClientIndex, SecretIndex, SecretStore, VerifyQueue, tenure::Tenure,
+};
+use crate::{
+    controller::health::Health,
+    kafka::{Cluster, ClusterError},
+    metrics::{Metrics, PassLabel},
+    topic::TopicGrants,
+};
+
+/// The loop that keeps every client's user, rules and Secret as asked for and granted, on the replica that leads.
+#[allow(missing_debug_implementations)]
+pub struct AccessController {
+    pub cluster: Arc<dyn Cluster>,
+    pub store: Arc<dyn SecretStore>,
+    pub clients: Arc<ClientIndex>,
+    pub secrets: Arc<SecretIndex>,
+    /// Whole: a topic that is missing for a moment would cost its users their rules for that moment.
+    pub grants: watch::Receiver<Arc<TopicGrants>>,
+    /// The listings that a plan rests on. While one of them is not complete, nothing is done: what was not listed yet
+    /// would look as if nobody asked for it.
+    pub ready: Vec<watch::Receiver<bool>>,
+    pub settings: AccessSettings,
+    pub events: Arc<dyn ClientEvents>,
+    pub health: Health,
+    pub metrics: Metrics,
+    /// Where new Secrets are handed on to be tried with a real client.
+    pub verify: Option<VerifyQueue>,
+    pub limits: Limits,
+}
+
+/// What is done at the same time, over all passes.
+#[derive(Debug)]
+pub struct Limits {
+    /// Requests to the API server.
+    pub(super) kubernetes: Semaphore,
+    /// Passwords being hashed: one per core.
+    pub(super) hashing: Arc<Semaphore>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { kubernetes: Semaphore::new(KUBERNETES), hashing: Arc::new(Semaphore::new(cores)) }
+    }
+}
+
+const KUBERNETES: usize = 16;
+/// Long enough for the workloads of one `kubectl apply` to come together, too short to be noticed.
+const LINGER: Duration = Duration::from_millis(25);
+/// Passes that follow one another at once because each found something to do. More of them would mean that we disagree
+/// with somebody; then every further pass waits a little.
+const IN_A_ROW: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl AccessController {
+    /// Works while this replica leads, for ever.
+    pub async fn run(mut self, mut leading: watch::Receiver<bool>) {
+        loop {
+            if leading.wait_for(|leads| *leads).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = self.lead() => return,
+                result = leading.wait_for(|leads| !leads) => {
+                    if result.is_err() {
+                        return;
+                    }
+                    info!("no longer leading: access is left to another replica");
+                }
+            }
+        }
+    }
+
+    /// Ends only when the process does.
+    async fn lead(&mut self) {
+        let tenure = Tenure::default();
+        let mut clients = self.clients.changes();
+        let mut secrets = self.secrets.changes();
+        let mut resync = Instant::now();
+        let mut failures = 0;
+        let mut in_a_row = 0;
+        loop {
+            for ready in &mut self.ready {
+                if ready.wait_for(|complete| *complete).await.is_err() {
+                    return;
+                }
+            }
+            clients.mark_unchanged();
+            secrets.mark_unchanged();
+            let grants = Arc::clone(&self.grants.borrow_and_update());
+            let now = Instant::now();
+            let look = now >= resync;
+            match self.counted_pass(&tenure, &grants, look).await {
+                Ok(busy) => {
+                    failures = 0;
+                    if look {
+                        resync = Instant::now() + self.jittered_resync();
+                    }
+                    in_a_row = if busy { in_a_row + 1 } else { 0 };
+                    if busy && in_a_row < IN_A_ROW {
+                        continue;
+                    }
+                    if busy {
+                        sleep(PAUSE).await;
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    warn!(error = %error, "a pass over access failed; trying again");
+                    // What became of the batch is unknown: the brokers are asked.
+                    resync = now;
+                    sleep(wait_after(failures)).await;
+                    failures += 1;
+                    continue;
+                }
+            }
+            let next = tenure.lock().backoff.next().map_or(resync, |due| due.min(resync));
+            let open = tokio::select! {
+                result = clients.changed() => result.is_ok(),
+                result = secrets.changed() => result.is_ok(),
+                result = self.grants.changed() => result.is_ok(),
+                () = sleep_until(next) => true,
+            };
+            if !open {
+                return;
+            }
+            sleep(LINGER).await;
+        }
+    }
+
+    async fn counted_pass(
+        &self,
+        tenure: &Tenure,
+        grants: &TopicGrants,
+        look: bool,
+    ) -> Result<bool, ClusterError> {
+        let started = Instant::now();
+        let result = self.look_and_pass(tenure, grants, look).await;
+        let label = PassLabel { pass: "access" };
+        self.metrics.passes.get_or_create(&label).inc();
+        self.metrics.pass_seconds.get_or_create(&label).observe(started.elapsed().as_secs_f64());
+        match &result {
+            Ok(asked) => {
+                if asked.kafka {
+                    self.health.kafka_answered();
+                }
+                #[allow(clippy::cast_precision_loss)]
+                let now = jiff::Timestamp::now().as_millisecond() as f64 / 1_000.0;
+                self.metrics.last_success_seconds.get_or_create(&label).set(now);
+            }
+            Err(error) => self.health.kafka_failed(error),
+        }
+        result.map(|asked| asked.busy)
+    }
+
+    async fn look_and_pass(
+        &self,
+        tenure: &Tenure,
+        grants: &TopicGrants,
+        look: bool,
+    ) -> Result<Asked, ClusterError> {
+        if look {
+            self.look(tenure).await?;
+        }
+        let busy = self.pass(tenure, grants).await?;
+        Ok(Asked { kafka: look || busy, busy })
+    }
+
+    /// Asks the brokers what they have of ours.
+    async fn look(&self, tenure: &Tenure) -> Result<(), ClusterError> {
+        let prefix = self.settings.prefix();
+        let (acls, users) =
+            tokio::try_join!(self.cluster.describe_acls(&prefix), self.cluster.describe_scram_users(&prefix))?;
+        let mechanism = self.settings.mechanism();
+        let can_log_in = users
+            .into_iter()
+            .filter(|user| user.credentials.iter().any(|(kind, _)| *kind == mechanism))
+            .map(|user| user.username);
+        tenure.lock().belief.described(can_log_in.collect(), acls, Instant::now());
+        Ok(())
+    }
+
+    fn jittered_resync(&self) -> Duration {
+        let mut byte = [0; 1];
+        // Without randomness the operators of many clusters would look at once; that is all it is for.
+        let _ = aws_lc_rs::rand::fill(&mut byte);
+        self.settings.resync.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)
+    }
+}
+
+struct Asked {
+    kafka: bool,
+    busy: bool,
+}
+
+/// A quarter of a second at first, five seconds at last, so that brokers that are back are noticed soon.
+fn wait_after(failures: u32) -> Duration {
+    Duration::from_millis(250).saturating_mul(1 << failures.min(5)).min(Duration::from_secs(5))
+}

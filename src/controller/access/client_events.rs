@@ -1,0 +1,31 @@
+use k8s_openapi::api::core::v1::ObjectReference;
+
+use super::secret_meta;
+use crate::{ObjectKey, access::Client, controller::Reporter};
+
+/// Where a workload's author is told about its credentials.
+pub trait ClientEvents: Send + Sync + 'static {
+    fn warn(&self, client: &Client, reason: &str, note: &str);
+    fn tell(&self, client: &Client, reason: &str, note: &str);
+    /// What was said is said again when it comes up again.
+    fn forget(&self, uid: &str);
+}
+
+impl ClientEvents for Reporter {
+    fn warn(&self, client: &Client, reason: &str, note: &str) {
+        self.warn(reference(client), reason, note);
+    }
+
+    fn tell(&self, client: &Client, reason: &str, note: &str) {
+        self.tell(reference(client), reason, note);
+    }
+
+    fn forget(&self, uid: &str) {
+        self.forget(uid);
+    }
+}
+
+fn reference(client: &Client) -> ObjectReference {
+    let key = ObjectKey::new(client.workload.namespace(), client.workload.name());
+    key.reference(secret_meta::api_version(client), client.workload.kind().as_str(), &client.uid)
+}

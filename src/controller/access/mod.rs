@@ -1,0 +1,47 @@
+//! Access: every labelled workload gets a user of its own, the rules that were asked for and granted, and a Secret.
+//!
+//! Every pass compares all clients with all that is there ([`crate::access::plan`]); nothing is remembered that would have
+//! to be remembered. Order on creation: SCRAM user, rules, a login as that user, Secret. Order on revocation: rules, user,
+//! Secret. A crash between any two steps heals by itself, because the next leader looks and finds
+//! - a user without Secret: nobody has its password. It gets a new one, and goes on from there;
+//! - a user without its rules: they are added before anything else of it;
+//! - a Secret without user: the user is made again with the password from the Secret, so that running Pods keep working;
+//! - rules or users under our prefix that no workload asks for: they go, as do Secrets with our mark in their namespace.
+//!
+//! Passwords are in memory from their making to their Secret, and while a Secret is judged. Whoever may write Secrets in
+//! a namespace may choose the password of that namespace's workloads, as may whoever writes Pods there read it.
+
+mod access_controller;
+mod access_settings;
+mod backoff;
+mod belief;
+mod client_events;
+mod client_index;
+mod consent;
+mod failure;
+mod kube_secret_store;
+mod pass;
+mod passwords;
+mod prepare;
+mod prepared;
+mod provide;
+mod revoke;
+mod secret_index;
+mod secret_meta;
+mod secret_store;
+mod stored_secret;
+mod tenure;
+mod verifier;
+mod verify_queue;
+
+pub use access_controller::{AccessController, Limits};
+pub use access_settings::AccessSettings;
+pub use client_events::ClientEvents;
+pub use client_index::ClientIndex;
+pub use consent::Consent;
+pub use kube_secret_store::KubeSecretStore;
+pub use secret_index::SecretIndex;
+pub use secret_store::{SecretDraft, SecretStore, StoreError, Written};
+pub use stored_secret::StoredSecret;
+pub use verifier::{ClientVerifier, Verifier};
+pub use verify_queue::{VerifyJob, VerifyQueue};

@@ -1,0 +1,196 @@
+//! One pass: decide about all clients, plan, carry out, report.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::{AccessController, tenure::Tenure};
+use crate::{
+    ObjectKey,
+    access::{AccessPlan, Decision, Finding, plan},
+    kafka::{Acl, ClusterError},
+    metrics::{OperationLabel, StateLabel},
+    topic::TopicGrants,
+};
+
+impl AccessController {
+    /// One pass over all clients; whether it found something to do.
+    pub(super) async fn pass(&self, tenure: &Tenure, grants: &TopicGrants) -> Result<bool, ClusterError> {
+        let clients = self.clients.all();
+        let now = Instant::now();
+        let (decisions, plan) = {
+            let mut known = tenure.lock();
+            known.failures.clear();
+            known.belief.observed.secrets = self.secrets.observed();
+            let observed = &known.belief.observed;
+            let settings = &self.settings;
+            let decisions =
+                Decision::all(&clients, &settings.operator, grants, settings.mode, &observed.acls);
+            let mut plan = plan(&settings.prefix(), &decisions, observed);
+            let with_work = plan.users();
+            known.backoff.retain(|username| with_work.contains(username));
+            known.pending.retain(|username, _| with_work.contains(username));
+            plan.retain(|username| {
+                let desired = decisions.get(username).map(|decision| &decision.desired);
+                !known.backoff.is_waiting(username, desired, now)
+            });
+            (decisions, plan)
+        };
+        if plan.is_empty() {
+            self.report(tenure, &decisions, &plan.blocked);
+            return Ok(false);
+        }
+        let users = plan.users();
+        let blocked = plan.blocked.clone();
+        debug!(users = users.len(), "access has to change");
+        self.set_busy(true);
+        let result = Box::pin(self.carry_out(tenure, &decisions, plan)).await;
+        self.set_busy(false);
+        settle(tenure, &decisions, &users, result.is_ok());
+        self.report(tenure, &decisions, &blocked);
+        result.map(|()| true)
+    }
+
+    /// Granting and revoking concern different users, so neither waits for the other. What a client has too much goes
+    /// after it has what it is to have.
+    async fn carry_out(
+        &self,
+        tenure: &Tenure,
+        decisions: &BTreeMap<String, Decision>,
+        plan: AccessPlan,
+    ) -> Result<(), ClusterError> {
+        let AccessPlan {
+            read,
+            provide,
+            add_acls,
+            surplus_acls,
+            revoke_acls,
+            delete_users,
+            delete_secrets,
+            blocked: _,
+        } = plan;
+        let (granted, revoked, ()) = tokio::join!(
+            self.provide(tenure, decisions, provide, add_acls),
+            self.revoke(tenure, revoke_acls, delete_users, delete_secrets),
+            self.read_secrets(tenure, decisions, read),
+        );
+        granted?;
+        revoked?;
+        self.remove_acls(tenure, surplus_acls).await
+    }
+
+    /// Adds rules in one request.
+    pub(super) async fn add_acls(&self, tenure: &Tenure, acls: Vec<Acl>) -> Result<(), ClusterError> {
+        if acls.is_empty() {
+            return Ok(());
+        }
+        let outcomes = self.cluster.create_acls(&acls).await?;
+        self.count("create_acls", outcomes.iter().filter(|outcome| outcome.is_ok()).count());
+        tenure.acls_answered(&acls, outcomes, true);
+        Ok(())
+    }
+
+    /// Removes rules in one request.
+    pub(super) async fn remove_acls(
+        &self,
+        tenure: &Tenure,
+        acls: BTreeSet<Acl>,
+    ) -> Result<(), ClusterError> {
+        if acls.is_empty() {
+            return Ok(());
+        }
+        let acls: Vec<Acl> = acls.into_iter().collect();
+        let outcomes = self.cluster.delete_acls(&acls).await?;
+        self.count("delete_acls", outcomes.iter().filter(|outcome| outcome.is_ok()).count());
+        tenure.acls_answered(&acls, outcomes, false);
+        Ok(())
+    }
+
+    pub(super) fn count(&self, operation: &'static str, items: usize) {
+        self.metrics.changes.get_or_create(&OperationLabel { operation }).inc_by(items as u64);
+    }
+
+    fn set_busy(&self, busy: bool) {
+        if let Some(queue) = &self.verify {
+            queue.set_busy(busy);
+        }
+    }
+
+    /// Tells every author what changed about what they do not get, and counts the clients by state.
+    fn report(
+        &self,
+        tenure: &Tenure,
+        decisions: &BTreeMap<String, Decision>,
+        blocked: &BTreeMap<String, ObjectKey>,
+    ) {
+        let mut states = BTreeMap::from([("ready", 0), ("partly", 0), ("waiting", 0), ("invalid", 0)]);
+        let mut known = tenure.lock();
+        let mut told = std::mem::take(&mut known.told);
+        for (username, decision) in decisions {
+            let mut findings = decision.findings.clone();
+            findings.extend(blocked.get(username).map(secret_exists));
+            findings.extend(known.backoff.failure(username).map(|failure| failure.finding.clone()));
+            let notes = Finding::by_reason(&findings);
+            let in_place = decision.desired.secret.as_ref().is_some_and(|secret| {
+                known.belief.observed.users.contains(username)
+                    && self.secrets.is_current(&secret.key, username)
+            });
+            let state = match (&decision.client.request, in_place, notes.is_empty()) {
+                (Err(_), ..) => "invalid",
+                (Ok(_), true, true) => "ready",
+                (Ok(_), true, false) => "partly",
+                (Ok(_), false, _) => "waiting",
+            };
+            *states.entry(state).or_default() += 1;
+            let before = told.remove(&decision.client.uid).unwrap_or_default();
+            for (reason, note) in notes.iter().filter(|(reason, note)| before.get(*reason) != Some(*note)) {
+                self.events.warn(&decision.client, reason, note);
+            }
+            if notes.is_empty() {
+                if !before.is_empty() {
+                    self.events.forget(&decision.client.uid);
+                }
+            } else {
+                known.told.insert(decision.client.uid.clone(), notes);
+            }
+        }
+        for uid in told.keys() {
+            self.events.forget(uid);
+        }
+        for (state, count) in states {
+            self.metrics.clients.get_or_create(&StateLabel { state }).set(count);
+        }
+    }
+}
+
+/// What failed waits; what went through does not any more. After a request that failed as a whole nothing is known of the
+/// rest.
+fn settle(tenure: &Tenure, decisions: &BTreeMap<String, Decision>, users: &BTreeSet<String>, whole: bool) {
+    let now = Instant::now();
+    let mut known = tenure.lock();
+    let failures = std::mem::take(&mut known.failures);
+    for username in users {
+        match failures.get(username) {
+            Some(failure) => {
+                let desired = decisions.get(username).map(|decision| &decision.desired);
+                // Nobody is left to be told about a user that goes.
+                if desired.is_none() {
+                    warn!(username, reason = %failure.finding, "a user could not be revoked; trying again");
+                }
+                known.backoff.failed(username, desired, failure.clone(), now);
+            }
+            None if whole => known.backoff.succeeded(username),
+            None => {}
+        }
+    }
+}
+
+/// The words for a Secret that is in the way.
+pub(super) fn secret_exists(key: &ObjectKey) -> Finding {
+    let message = format!(
+        "Secret {key} exists and was not made by topicops; delete it or choose another name with \
+         topic.kafka.nb/topic-secret"
+    );
+    Finding::new("SecretExists", message)
+}

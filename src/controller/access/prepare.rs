@@ -1,0 +1,142 @@
+//! Where passwords come from, and what is read of Secrets for it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::future::join_all;
+use tokio::task::spawn_blocking;
+use topicops_contract::Password;
+
+use super::{
+    AccessController, StoredSecret, failure::Failure, pass::secret_exists, passwords, prepared::Prepared,
+    secret_meta, tenure::Tenure,
+};
+use crate::{
+    ObjectKey,
+    access::{Decision, Provision, SecretContent, Source},
+    kafka::ScramKeys,
+};
+
+impl AccessController {
+    /// A credential ready to be told to the brokers; `None` when that has to wait for another pass, or failed.
+    pub(super) async fn prepare(
+        &self,
+        tenure: &Tenure,
+        decision: &Decision,
+        step: Provision,
+    ) -> Option<Prepared> {
+        let pending = tenure.lock().pending.remove(&step.username);
+        if let Some(pending) = pending
+            && pending.secret == step.secret
+            && step.upsert
+        {
+            return Some(pending);
+        }
+        let (password, base, content) = match &step.source {
+            Source::Generate => (None, None, SecretContent::Unread),
+            Source::GenerateIfGone => {
+                if let Some(found) = self.read(tenure, &step.username, &step.secret).await? {
+                    self.found_after_all(tenure, &step, &found);
+                    return None;
+                }
+                (None, None, SecretContent::Unread)
+            }
+            Source::Read(key) => {
+                let found = self.read_ours(tenure, &step.username, key).await?;
+                let content = self.judge(&step.username, decision, &found);
+                let password = found.password();
+                let base = (*key == step.secret).then_some(found.meta);
+                (password, base, content)
+            }
+        };
+        let upsert = step.upsert || password.is_none();
+        let Some(password) = password.or_else(passwords::generate) else {
+            tenure.failed(&step.username, Failure::passing("NoRandomness", "no random bytes".to_owned()));
+            return None;
+        };
+        let keys = if upsert { Some(self.hash(tenure, &step.username, &password).await?) } else { None };
+        let owner_uid = base.as_ref().and_then(secret_meta::owner_uid);
+        let write = content != SecretContent::Current || owner_uid != Some(decision.client.uid.as_str());
+        Some(Prepared { username: step.username, secret: step.secret, password, keys, base, write, upserted: None })
+    }
+
+    /// Looks at Secrets whose content nobody has judged since they changed.
+    pub(super) async fn read_secrets(
+        &self,
+        tenure: &Tenure,
+        decisions: &BTreeMap<String, Decision>,
+        read: BTreeMap<String, ObjectKey>,
+    ) {
+        let reading = read.into_iter().filter_map(|(username, key)| {
+            let decision = decisions.get(&username)?;
+            Some(async move {
+                let found = self.read_ours(tenure, &username, &key).await?;
+                self.secrets.note(&found.meta, self.judge(&username, decision, &found));
+                Some(())
+            })
+        });
+        join_all(reading).await;
+    }
+
+    /// `None`: it could not be read, which is noted. `Some(None)`: it is not there.
+    pub(super) async fn read(
+        &self,
+        tenure: &Tenure,
+        username: &str,
+        key: &ObjectKey,
+    ) -> Option<Option<StoredSecret>> {
+        let _permit = self.limits.kubernetes.acquire().await.ok()?;
+        self.store.read(key).await.map_err(|error| tenure.failed(username, Failure::store(&error))).ok()
+    }
+
+    /// A Secret that the index says is this user's; where Kubernetes says otherwise, the index is told.
+    async fn read_ours(&self, tenure: &Tenure, username: &str, key: &ObjectKey) -> Option<StoredSecret> {
+        match self.read(tenure, username, key).await? {
+            None => {
+                self.secrets.forget(key);
+                None
+            }
+            Some(found) if secret_meta::is_ours(&found.meta, username) => Some(found),
+            Some(other) => {
+                self.secrets.note(&other.meta, SecretContent::Unread);
+                None
+            }
+        }
+    }
+
+    /// A Secret that no watch has shown is there: ours, and the next pass looks at it, or in the way.
+    fn found_after_all(&self, tenure: &Tenure, step: &Provision, found: &StoredSecret) {
+        if secret_meta::is_ours(&found.meta, &step.username) {
+            self.secrets.note(&found.meta, SecretContent::Unread);
+        } else {
+            let finding = secret_exists(&step.secret);
+            tenure.failed(&step.username, Failure::now(finding.reason, finding.message));
+        }
+    }
+
+    fn judge(&self, username: &str, decision: &Decision, found: &StoredSecret) -> SecretContent {
+        let group = decision.client.workload.default_group();
+        found.judge(username, &self.settings.endpoint, &group)
+    }
+
+    /// Milliseconds of computing, so on a thread of its own, one per core.
+    async fn hash(&self, tenure: &Tenure, username: &str, password: &Password) -> Option<ScramKeys> {
+        let permit = Arc::clone(&self.limits.hashing).acquire_owned().await.ok()?;
+        let (mechanism, iterations) = (self.settings.mechanism(), self.settings.iterations);
+        let password = password.clone();
+        let keys = spawn_blocking(move || {
+            let _permit = permit;
+            ScramKeys::derive(mechanism, iterations, &password)
+        });
+        match keys.await {
+            Ok(Ok(keys)) => Some(keys),
+            Ok(Err(error)) => {
+                tenure.failed(username, Failure::passing("NoRandomness", error.to_string()));
+                None
+            }
+            Err(error) => {
+                tenure.failed(username, Failure::passing("HashingFailed", error.to_string()));
+                None
+            }
+        }
+    }
+}

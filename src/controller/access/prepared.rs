@@ -1,0 +1,41 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tokio::time::Instant;
+use topicops_contract::Password;
+
+use crate::{ObjectKey, kafka::ScramKeys};
+
+/// A client's credential on its way into the Secret. Lives for as long as that takes.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) username: String,
+    pub(super) secret: ObjectKey,
+    pub(super) password: Password,
+    /// `None`: the brokers know the password already, and nothing has to be tried.
+    pub(super) keys: Option<ScramKeys>,
+    /// The Secret as it was read, when there is one to replace.
+    pub(super) base: Option<ObjectMeta>,
+    /// Whether what the Secret holds has to change.
+    pub(super) write: bool,
+    /// When the brokers acknowledged the password.
+    pub(super) upserted: Option<Instant>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_does_not_show_the_password() {
+        let prepared = Prepared {
+            username: "u".to_owned(),
+            secret: ObjectKey::new("n", "s"),
+            password: Password::new("hunter2"),
+            keys: None,
+            base: None,
+            write: true,
+            upserted: None,
+        };
+        let shown = format!("{prepared:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}

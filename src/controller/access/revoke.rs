@@ -1,0 +1,53 @@
+//! Revocation: rules, then users, then Secrets. A crash in between leaves less access, and the next pass the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+use tracing::info;
+
+use super::{AccessController, failure::Failure, tenure::Tenure};
+use crate::{
+    ObjectKey,
+    kafka::{Acl, ClusterError},
+};
+
+impl AccessController {
+    pub(super) async fn revoke(
+        &self,
+        tenure: &Tenure,
+        acls: BTreeSet<Acl>,
+        users: BTreeSet<String>,
+        secrets: BTreeMap<ObjectKey, (String, String)>,
+    ) -> Result<(), ClusterError> {
+        self.remove_acls(tenure, acls).await?;
+        let users: Vec<String> = users.into_iter().collect();
+        if !users.is_empty() {
+            let outcomes = self.cluster.delete_scram_users(&users).await?;
+            self.count("delete_users", outcomes.iter().filter(|outcome| outcome.is_ok()).count());
+            let now = Instant::now();
+            for (username, outcome) in users.iter().zip(outcomes) {
+                match outcome {
+                    Ok(()) => {
+                        tenure.lock().belief.user_acknowledged(username, false, now);
+                        info!(username, "revoked");
+                    }
+                    Err(error) => tenure.failed(username, Failure::kafka("delete the user", &error)),
+                }
+            }
+        }
+        let deletions = secrets.into_iter().map(|(key, (username, uid))| self.delete(tenure, key, username, uid));
+        futures::future::join_all(deletions).await;
+        Ok(())
+    }
+
+    async fn delete(&self, tenure: &Tenure, key: ObjectKey, username: String, uid: String) {
+        let Ok(_permit) = self.limits.kubernetes.acquire().await else { return };
+        match self.store.delete(&key, &uid).await {
+            Ok(()) => {
+                self.secrets.note_gone(&key, &uid);
+                self.count("delete_secrets", 1);
+            }
+            Err(error) => tenure.failed(&username, Failure::store(&error)),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, core::PartialObjectMeta};
+use tokio::sync::watch;
+use topicops_contract::keys;
+
+use super::secret_meta;
+use crate::{
+    ObjectKey,
+    access::{ObservedSecret, SecretContent},
+    controller::{Index, keep_watching},
+};
+
+/// All Secrets with our label, without their content; and of which of them the content was looked at.
+#[derive(Debug)]
+pub struct SecretIndex {
+    secrets: Mutex<BTreeMap<ObjectKey, Entry>>,
+    revision: watch::Sender<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    resource_version: String,
+    observed: ObservedSecret,
+}
+
+impl Default for SecretIndex {
+    fn default() -> Self {
+        Self { secrets: Mutex::default(), revision: watch::Sender::new(0) }
+    }
+}
+
+impl SecretIndex {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Entry>> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of changes by others; what was noted here before it came over the watch is none.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    pub fn observed(&self) -> BTreeMap<ObjectKey, ObservedSecret> {
+        self.lock().iter().map(|(key, entry)| (key.clone(), entry.observed.clone())).collect()
+    }
+
+    /// Whether a user's Secret is there and was seen to hold what it should.
+    pub fn is_current(&self, key: &ObjectKey, username: &str) -> bool {
+        self.lock().get(key).is_some_and(|entry| {
+            entry.observed.content == SecretContent::Current
+                && entry.observed.username.as_deref() == Some(username)
+        })
+    }
+
+    /// Notes what a read or a write of our own showed of a Secret, ahead of the watch.
+    pub fn note(&self, meta: &ObjectMeta, content: SecretContent) {
+        let key = ObjectKey::of(meta);
+        if secret_meta::is_labelled(meta) {
+            self.lock().insert(key, entry(meta, content));
+        } else {
+            self.lock().remove(&key);
+        }
+    }
+
+    /// Notes that Kubernetes says a Secret is not there, or not the one of this uid any more.
+    pub fn note_gone(&self, key: &ObjectKey, uid: &str) {
+        let mut secrets = self.lock();
+        if secrets.get(key).is_some_and(|entry| entry.observed.uid == uid) {
+            secrets.remove(key);
+        }
+    }
+
+    /// Notes that Kubernetes says there is none of this name.
+    pub(super) fn forget(&self, key: &ObjectKey) {
+        self.lock().remove(key);
+    }
+
+    /// The watch that keeps it up to date, with what becomes true when the first listing is complete.
+    pub fn watch(self: &Arc<Self>, client: kube::Client) -> (BoxFuture<'static, ()>, watch::Receiver<bool>) {
+        let (synced, listed) = watch::channel(false);
+        let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_CREDENTIALS);
+        let api: Api<PartialObjectMeta<Secret>> = Api::all(client);
+        (keep_watching(api, labels, Arc::clone(self) as _, synced).boxed(), listed)
+    }
+
+    /// What the watch tells of; in an order of its own after what was noted.
+    pub(super) fn apply_meta(&self, meta: &ObjectMeta) {
+        let key = ObjectKey::of(meta);
+        let new = entry(meta, SecretContent::Unread);
+        let mut secrets = self.lock();
+        if let Some(before) = secrets.get(&key)
+            && before.observed.uid == new.observed.uid
+            && !is_older(&before.resource_version, &new.resource_version)
+        {
+            return;
+        }
+        secrets.insert(key, new);
+        drop(secrets);
+        self.changed();
+    }
+
+    fn changed(&self) {
+        self.revision.send_modify(|revision| *revision = revision.wrapping_add(1));
+    }
+}
+
+fn entry(meta: &ObjectMeta, content: SecretContent) -> Entry {
+    Entry {
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        observed: ObservedSecret {
+            username: secret_meta::username(meta).map(str::to_owned),
+            uid: meta.uid.clone().unwrap_or_default(),
+            owner_uid: secret_meta::owner_uid(meta).map(str::to_owned),
+            content,
+        },
+    }
+}
+
+/// Whether a version comes before another. They are numbers with every API server there is; where they are not, any
+/// other version counts as newer, which costs one read.
+fn is_older(one: &str, other: &str) -> bool {
+    match (one.parse::<u64>(), other.parse::<u64>()) {
+        (Ok(one), Ok(other)) => one < other,
+        _ => one != other,
+    }
+}
+
+impl Index<PartialObjectMeta<Secret>> for SecretIndex {
+    fn apply(&self, object: PartialObjectMeta<Secret>) {
+        self.apply_meta(&object.metadata);
+    }
+
+    fn remove(&self, key: &ObjectKey) {
+        if self.lock().remove(key).is_some() {
+            self.changed();
+        }
+    }
+
+    fn keys(&self) -> Vec<ObjectKey> {
+        self.lock().keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(uid: &str, version: &str) -> ObjectMeta {
+        ObjectMeta {
+            name: Some("s".to_owned()),
+            namespace: Some("shop".to_owned()),
+            uid: Some(uid.to_owned()),
+            resource_version: Some(version.to_owned()),
+            labels: Some([(keys::CONFIG_LABEL.to_owned(), keys::CONFIG_LABEL_CREDENTIALS.to_owned())].into()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn content(index: &SecretIndex) -> Option<SecretContent> {
+        index.observed().values().next().map(|secret| secret.content)
+    }
+
+    #[test]
+    fn the_echo_of_a_write_of_our_own_is_no_change_and_what_follows_is() {
+        let index = SecretIndex::default();
+        let changes = index.changes();
+        index.note(&meta("u", "10"), SecretContent::Current);
+        index.apply_meta(&meta("u", "9"));
+        index.apply_meta(&meta("u", "10"));
+        assert_eq!((content(&index), *changes.borrow()), (Some(SecretContent::Current), 0));
+        index.apply_meta(&meta("u", "11"));
+        assert_eq!((content(&index), *changes.borrow()), (Some(SecretContent::Unread), 1));
+        index.note(&meta("u", "11"), SecretContent::Current);
+        index.apply_meta(&meta("v", "12"));
+        assert_eq!((content(&index), *changes.borrow()), (Some(SecretContent::Unread), 2));
+    }
+
+    #[test]
+    fn a_secret_without_our_label_is_none_of_ours() {
+        let index = SecretIndex::default();
+        index.note(&meta("u", "1"), SecretContent::Current);
+        index.note(&ObjectMeta { labels: None, ..meta("u", "2") }, SecretContent::Current);
+        assert_eq!(content(&index), None);
+    }
+
+    #[test]
+    fn only_the_secret_that_was_meant_is_noted_as_gone() {
+        let index = SecretIndex::default();
+        index.note(&meta("new", "1"), SecretContent::Current);
+        let key = ObjectKey::new("shop", "s");
+        index.note_gone(&key, "old");
+        assert!(content(&index).is_some());
+        index.note_gone(&key, "new");
+        assert!(content(&index).is_none());
+    }
+}

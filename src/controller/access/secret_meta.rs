@@ -1,0 +1,82 @@
+//! What the metadata of a credentials Secret says.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use topicops_contract::keys;
+
+use crate::{ObjectKey, access::Client};
+
+pub(super) fn is_labelled(meta: &ObjectMeta) -> bool {
+    let label = meta.labels.as_ref().and_then(|labels| labels.get(keys::CONFIG_LABEL));
+    label.is_some_and(|value| value == keys::CONFIG_LABEL_CREDENTIALS)
+}
+
+pub(super) fn username(meta: &ObjectMeta) -> Option<&str> {
+    annotation(meta, keys::secret::USERNAME)
+}
+
+pub(super) fn fingerprint(meta: &ObjectMeta) -> Option<&str> {
+    annotation(meta, keys::secret::FINGERPRINT)
+}
+
+/// The uid of the one workload that it belongs to.
+pub(super) fn owner_uid(meta: &ObjectMeta) -> Option<&str> {
+    match meta.owner_references.as_deref() {
+        Some([owner]) => Some(&owner.uid),
+        _ => None,
+    }
+}
+
+/// Whether a Secret is the one that we made for this user.
+pub(super) fn is_ours(meta: &ObjectMeta, user: &str) -> bool {
+    is_labelled(meta) && username(meta) == Some(user)
+}
+
+/// The metadata to write: what others put on the Secret stays, but for owners, which would keep it alive or take it away.
+pub(super) fn ours(
+    base: Option<&ObjectMeta>,
+    key: &ObjectKey,
+    user: &str,
+    fingerprint: String,
+    owner: &Client,
+) -> ObjectMeta {
+    let mut labels = base.and_then(|meta| meta.labels.clone()).unwrap_or_default();
+    labels.insert(keys::CONFIG_LABEL.to_owned(), keys::CONFIG_LABEL_CREDENTIALS.to_owned());
+    let mut annotations = base.and_then(|meta| meta.annotations.clone()).unwrap_or_default();
+    annotations.insert(keys::secret::USERNAME.to_owned(), user.to_owned());
+    annotations.insert(keys::secret::FINGERPRINT.to_owned(), fingerprint);
+    ObjectMeta {
+        name: Some(key.name.clone()),
+        namespace: Some(key.namespace.clone()),
+        resource_version: base.and_then(|meta| meta.resource_version.clone()),
+        uid: base.and_then(|meta| meta.uid.clone()),
+        finalizers: base.and_then(|meta| meta.finalizers.clone()),
+        labels: Some(labels),
+        annotations: Some(annotations),
+        owner_references: Some(vec![owner_reference(owner)]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The garbage collector takes the Secret with its workload, even when we are not there to do it.
+fn owner_reference(owner: &Client) -> OwnerReference {
+    OwnerReference {
+        api_version: api_version(owner).to_owned(),
+        kind: owner.workload.kind().as_str().to_owned(),
+        name: owner.workload.name().to_owned(),
+        uid: owner.uid.clone(),
+        block_owner_deletion: None,
+        controller: None,
+    }
+}
+
+pub(super) fn api_version(client: &Client) -> &'static str {
+    use topicops_contract::WorkloadKind::{CronJob, DaemonSet, Deployment, Job, StatefulSet};
+    match client.workload.kind() {
+        Deployment | StatefulSet | DaemonSet => "apps/v1",
+        Job | CronJob => "batch/v1",
+    }
+}
+
+fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    meta.annotations.as_ref()?.get(key).map(String::as_str)
+}

@@ -1,0 +1,51 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::time::Instant;
+
+use super::{backoff::Backoff, belief::Belief, failure::Failure, prepared::Prepared};
+use crate::kafka::{Acl, Item};
+
+/// What one leadership knows. It ends with it: the next leader looks for itself.
+#[derive(Debug, Default)]
+pub(super) struct Tenure {
+    state: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) belief: Belief,
+    pub(super) backoff: Backoff,
+    /// Credentials that the brokers have and that are not in their Secret yet, by user name: they are tried again with
+    /// the same password, because a new one would have to spread over the brokers all over again.
+    pub(super) pending: HashMap<String, Prepared>,
+    /// What went wrong in this pass, by user name; the first failure counts.
+    pub(super) failures: BTreeMap<String, Failure>,
+    /// What was said last about each client, by uid.
+    pub(super) told: HashMap<String, BTreeMap<&'static str, String>>,
+}
+
+impl Tenure {
+    /// Never held across an await.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Known> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over what the brokers answered about rules that were to be added, or removed.
+    pub(super) fn acls_answered(&self, acls: &[Acl], outcomes: Vec<Item<()>>, there: bool) {
+        let now = Instant::now();
+        let doing = if there { "add the rule" } else { "remove the rule" };
+        for (acl, outcome) in acls.iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => self.lock().belief.acl_acknowledged(acl, there, now),
+                Err(error) => self.failed(&acl.username, Failure::kafka(&format!("{doing} \"{acl}\""), &error)),
+            }
+        }
+    }
+
+    pub(super) fn failed(&self, username: &str, failure: Failure) {
+        self.lock().failures.entry(username.to_owned()).or_insert(failure);
+    }
+}
