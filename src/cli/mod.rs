@@ -1,6 +1,8 @@
 //! The command line: settings, and what each command does with them.
 
 mod probes;
+mod run;
 mod settings;
 
+pub use run::run;
 pub use settings::{Admission, Grants, LogFormat, Settings, TlsMin};

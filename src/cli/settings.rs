@@ -49,8 +49,8 @@ pub struct Settings {
     pub client_ca: Option<PathBuf>,
 
     /// Iterations of the SCRAM credentials made here; Kafka takes 4096 to 16384.
-    #[arg(long, env = "TOPICOPS_SCRAM_ITERATIONS", default_value_t = 4096, value_parser = clap::value_parser!(i32).range(4096..=16384))]
-    pub scram_iterations: i32,
+    #[arg(long, env = "TOPICOPS_SCRAM_ITERATIONS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(4096..=16384))]
+    pub scram_iterations: u32,
 
     /// Where the webhook listens, with TLS.
     #[arg(long, env = "TOPICOPS_WEBHOOK_LISTEN", default_value = "0.0.0.0:9443", value_name = "ADDR")]

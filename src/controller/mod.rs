@@ -2,6 +2,7 @@
 //! batches.
 
 pub mod access;
+pub mod admission;
 pub mod certificates;
 pub mod health;
 mod leadership;

@@ -48,6 +48,10 @@ pub enum Refusal {
 const USERS_NAMED: usize = 5;
 
 impl Refusal {
+    /// The reasons of those who have no say over the topic at all, and so grant nothing either.
+    pub const OWNERSHIP: [&'static str; 4] =
+        ["Protected", "OwnedByAnother", "OwnedByNamespace", "AdoptionNotAllowed"];
+
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Protected { .. } => "Protected",
@@ -58,20 +62,6 @@ impl Refusal {
             Self::ReplicationFactorChange { .. } => "ReplicationFactorChange",
             Self::RetentionDiskShare { .. } => "RetentionDiskShareNotSupported",
             Self::InUse { .. } => "InUse",
-        }
-    }
-
-    /// Whether the ConfigMap has no say over the topic at all: then it grants nothing either.
-    pub fn denies_ownership(&self) -> bool {
-        match self {
-            Self::Protected { .. }
-            | Self::OwnedByAnother { .. }
-            | Self::OwnedByNamespace { .. }
-            | Self::AdoptionNotAllowed { .. } => true,
-            Self::FewerPartitions { .. }
-            | Self::ReplicationFactorChange { .. }
-            | Self::RetentionDiskShare { .. }
-            | Self::InUse { .. } => false,
         }
     }
 

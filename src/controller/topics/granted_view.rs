@@ -1,26 +1,31 @@
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
 use super::TopicIndex;
-use crate::topic::{TopicGrant, TopicGrants};
+use crate::topic::{Refusal, TopicGrant, TopicGrants};
 
 /// Whom the ConfigMaps let in, as every replica can tell from its caches: for what admission warns about.
 ///
 /// The replica that leads decides who owns a topic; the others read that from the statuses. Right after a change the view
 /// may be a moment old, which a warning can afford; access itself follows the leader's own decisions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct GrantedView {
-    grants: Arc<ArcSwap<TopicGrants>>,
+    grants: watch::Sender<Arc<TopicGrants>>,
+}
+
+impl Default for GrantedView {
+    fn default() -> Self {
+        Self { grants: watch::Sender::new(Arc::default()) }
+    }
 }
 
 /// Changes come in crowds; the view is made anew once for each.
 const GATHER: Duration = Duration::from_millis(100);
 
 impl GrantedView {
-    pub fn grants(&self) -> Arc<TopicGrants> {
-        self.grants.load_full()
+    pub fn grants(&self) -> watch::Receiver<Arc<TopicGrants>> {
+        self.grants.subscribe()
     }
 
     /// Follows the index, for ever.
@@ -28,7 +33,7 @@ impl GrantedView {
         let mut versions = index.versions();
         loop {
             versions.borrow_and_update();
-            self.grants.store(Arc::new(grants(&index)));
+            self.grants.send_replace(Arc::new(grants(&index)));
             if versions.changed().await.is_err() {
                 return;
             }
@@ -41,12 +46,8 @@ fn grants(index: &TopicIndex) -> TopicGrants {
     let mut grants = TopicGrants::default();
     let mut oldest = None;
     index.for_each_declaration(|topic, object| {
-        let denied = object.status.as_ref().is_some_and(|status| {
-            matches!(
-                status.reason.as_str(),
-                "Protected" | "OwnedByAnother" | "OwnedByNamespace" | "AdoptionNotAllowed"
-            )
-        });
+        let denied =
+            object.status.as_ref().is_some_and(|status| Refusal::OWNERSHIP.contains(&status.reason.as_str()));
         let Some(manifest) = object.manifest.as_ref().filter(|_| !denied && !object.deleting) else { return };
         let seniority = (object.created, object.key.clone());
         // The declarations of one topic come one after the other.

@@ -1,0 +1,396 @@
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, anyhow};
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client, Config};
+use prometheus_client::registry::Registry;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+use topicops_certs::{LeafResolver, Policy, ServerName};
+use topicops_contract::{ClientEndpoint, keys};
+use topicops_webhook::{Limits, MinimumTls, Shutdown, WebhookState};
+use tracing::{error, info};
+
+use super::{Admission, Grants, Settings, TlsMin, probes};
+use crate::{
+    access::GrantsMode,
+    controller::{
+        Leadership, Reporter,
+        access::{
+            AccessController, AccessSettings, ClientEvents, ClientIndex, Consented, KubeSecretStore,
+            Limits as AccessLimits, ReporterEvents, SecretIndex, SecretStore, Verifier, VerifyQueue,
+        },
+        admission::{AdmissionConsent, AdmissionPolicy},
+        certificates::{CertificateSettings, Certificates},
+        health::Health,
+        keep_watching,
+        topics::{ConfigMapLedger, GrantedView, StatusWriter, TopicController, TopicIndex},
+    },
+    kafka::{ClientProperties, Cluster, PemSource, WireCluster},
+    metrics::Metrics,
+    topic::{OwnerRules, TopicGrants, TopicPolicy},
+};
+
+/// `topicops run`: controller and webhook together, until SIGTERM or SIGINT.
+pub async fn run(settings: Settings) -> Result<()> {
+    let properties = kafka_properties(&settings.kafka_config)?;
+    let endpoint = endpoint(&settings, &properties)?;
+    let cluster: Arc<dyn Cluster> =
+        Arc::new(WireCluster::new(properties).context("setting up the connection to Kafka")?);
+    let config = Config::infer().await.context("finding the Kubernetes API server")?;
+    let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let identity = settings.identity.clone().unwrap_or_else(host_name);
+    let client = Client::try_from(config).context("setting up the Kubernetes client")?;
+
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let webhook_metrics = topicops_webhook::Metrics::register(&mut registry);
+    let health = Health::new(metrics.clone());
+    let mut tasks = Tasks::default();
+
+    let probe_listener = listen("--metrics-listen", settings.metrics_listen).await?;
+    let webhook_listener = listen("--webhook-listen", settings.webhook_listen).await?;
+    let webhook_address = webhook_listener.local_addr()?;
+    let probes = probes::router(health.clone(), Arc::new(registry));
+    tasks.spawn("probes", async move {
+        if let Err(error) = axum::serve(probe_listener, probes).await {
+            error!(%error, "the probes are not served any more");
+        }
+    });
+
+    let topics = Arc::new(TopicIndex::default());
+    let clients = Arc::new(ClientIndex::default());
+    let secrets = Arc::new(SecretIndex::default());
+    let listed = watch_all(&mut tasks, &client, &topics, &clients, &secrets);
+    let view = GrantedView::default();
+    tasks.spawn("granted view", view.clone().follow(Arc::clone(&topics)));
+    let reporter = Reporter::new(client.clone(), Some(identity.clone()));
+    tasks.spawn("events", reporter.clone().run());
+    let statuses = StatusWriter::new(client.clone(), Arc::clone(&topics));
+    tasks.spawn("statuses", statuses.clone().run());
+
+    let resolver = Arc::new(LeafResolver::new());
+    let certificates = Certificates::new(
+        client.clone(),
+        certificate_settings(&settings, &namespace, webhook_address)?,
+        Policy::default(),
+        Arc::clone(&resolver),
+        health.clone(),
+    );
+    tasks.spawn("certificates", certificates.run());
+
+    let mode = match settings.grants {
+        Grants::Namespace => GrantsMode::Namespace,
+        Grants::Open => GrantsMode::Open,
+    };
+    let policy = TopicPolicy {
+        owners: OwnerRules::new(settings.topic_owners.clone()),
+        protected: settings.protected_topics.clone(),
+    };
+    let consented = Consented::new(Arc::clone(&clients), mode);
+    let state = WebhookState::new(
+        Arc::new(AdmissionConsent::new(consented, view.grants(), settings.admission == Admission::Deny)),
+        Arc::new(AdmissionPolicy::new(policy.clone(), view.grants())),
+        webhook_metrics.clone(),
+    );
+    let shutdown = Shutdown::default();
+    let server = topicops_webhook::serve(
+        webhook_listener,
+        resolver,
+        match settings.tls_min {
+            TlsMin::V1_2 => MinimumTls::V1_2,
+            TlsMin::V1_3 => MinimumTls::V1_3,
+        },
+        topicops_webhook::router(state),
+        Limits { drain: settings.shutdown_drain, ..Limits::default() },
+        webhook_metrics,
+        shutdown.clone(),
+    );
+    let server = tokio::spawn(server);
+    health.set("serving", Ok(()));
+
+    let (leads, leading) = watch::channel(false);
+    let (stop_leading, stopping) = watch::channel(false);
+    let leadership =
+        Leadership::new(client.clone(), &namespace, settings.operator_id.as_str(), identity.clone());
+    let caches = wait_for_all(listed.clone(), health.clone());
+    tasks.spawn("caches", caches);
+    let leader = tokio::spawn({
+        let listed = listed.clone();
+        let metrics = metrics.clone();
+        let mut observed = leading.clone();
+        async move {
+            all_true(listed).await;
+            let gauge = async {
+                while observed.changed().await.is_ok() {
+                    metrics.leader.set(i64::from(*observed.borrow_and_update()));
+                }
+            };
+            tokio::select! {
+                () = leadership.run(leads, stopping) => {}
+                () = gauge => {}
+            }
+        }
+    });
+
+    let (grants, granted_topics) = watch::channel(Arc::new(TopicGrants::default()));
+    let (granted, whole) = watch::channel(false);
+    let topic_controller = TopicController {
+        cluster: Arc::clone(&cluster),
+        store: Arc::new(ConfigMapLedger::new(client.clone(), &namespace, settings.operator_id.clone())),
+        index: topics,
+        users: Arc::clone(&clients) as _,
+        statuses,
+        reporter: reporter.clone(),
+        health: health.clone(),
+        metrics: metrics.clone(),
+        policy,
+        grants,
+        granted,
+        resync: settings.resync,
+    };
+    tasks.spawn("topics", topic_controller.run(leading.clone()));
+
+    let events: Arc<dyn ClientEvents> = Arc::new(ReporterEvents::new(reporter));
+    let store: Arc<dyn SecretStore> = Arc::new(KubeSecretStore::new(client));
+    let verify = verifier(&mut tasks, &store, &events, &metrics);
+    let mut ready = listed;
+    ready.push(whole);
+    let access_controller = AccessController {
+        cluster,
+        store,
+        clients,
+        secrets,
+        grants: granted_topics,
+        ready,
+        settings: AccessSettings {
+            operator: settings.operator_id.clone(),
+            mode,
+            endpoint,
+            iterations: settings.scram_iterations,
+            resync: settings.resync,
+        },
+        events,
+        health: health.clone(),
+        metrics,
+        verify,
+        limits: AccessLimits::default(),
+    };
+    tasks.spawn("access", access_controller.run(leading));
+    info!(webhook = %webhook_address, identity, namespace, "topicops {} runs", env!("CARGO_PKG_VERSION"));
+
+    let ended = tokio::select! {
+        signal = stop_signal() => signal.map(|name| info!("{name}: stopping")),
+        name = tasks.first_to_end() => Err(anyhow!("the task {name} ended, which it never should")),
+    };
+    health.set("serving", Err("shutting down".to_owned()));
+    stop_leading.send_replace(true);
+    shutdown.last_requests.cancel();
+    tokio::time::sleep(settings.shutdown_delay).await;
+    shutdown.drain.cancel();
+    let report =
+        server.await.context("the webhook server panicked")?.context("the webhook's TLS settings")?;
+    info!(broken_off = report.broken_off, accepted = report.accepted, "the webhook has ended");
+    // Bounded by its own request time-out.
+    let _ = tokio::time::timeout(Duration::from_secs(5), leader).await;
+    ended
+}
+
+/// The parts that run for as long as the process does, by name.
+#[derive(Default)]
+struct Tasks {
+    set: JoinSet<&'static str>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.set.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    /// One that ends, or panics, ends the process: half an operator is worse than one that is started anew.
+    async fn first_to_end(&mut self) -> String {
+        match self.set.join_next().await {
+            Some(Ok(name)) => name.to_owned(),
+            Some(Err(error)) => error.to_string(),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(any())]
+fn verifier(
+    tasks: &mut Tasks,
+    store: &Arc<dyn SecretStore>,
+    events: &Arc<dyn ClientEvents>,
+    metrics: &Metrics,
+) -> Option<VerifyQueue> {
+    let queue = VerifyQueue::default();
+    let verifier = Verifier {
+        queue: queue.clone(),
+        store: Arc::clone(store),
+        verifier: Arc::new(crate::controller::access::LibrdkafkaVerifier),
+        events: Arc::clone(events),
+        metrics: metrics.clone(),
+    };
+    tasks.spawn("verifier", verifier.run());
+    Some(queue)
+}
+
+/// Built without librdkafka: nothing tries the Secrets beyond the login that precedes them.
+#[cfg(all())]
+fn verifier(
+    _: &mut Tasks,
+    _: &Arc<dyn SecretStore>,
+    _: &Arc<dyn ClientEvents>,
+    _: &Metrics,
+) -> Option<VerifyQueue> {
+    None
+}
+
+/// Starts all watches; each answers when its first listing is complete.
+fn watch_all(
+    tasks: &mut Tasks,
+    client: &Client,
+    topics: &Arc<TopicIndex>,
+    clients: &Arc<ClientIndex>,
+    secrets: &Arc<SecretIndex>,
+) -> Vec<watch::Receiver<bool>> {
+    let (synced, topics_listed) = watch::channel(false);
+    let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
+    let api: Api<ConfigMap> = Api::all(client.clone());
+    tasks.spawn("watch of ConfigMaps", keep_watching(api, labels, Arc::clone(topics) as _, synced));
+    let mut listed = vec![topics_listed];
+    let mut add = |(watching, done): (BoxFuture<'static, ()>, watch::Receiver<bool>)| {
+        tasks.spawn("a watch", watching);
+        listed.push(done);
+    };
+    clients.watches(client).into_iter().for_each(&mut add);
+    add(secrets.watch(client.clone()));
+    listed
+}
+
+async fn all_true(listed: Vec<watch::Receiver<bool>>) {
+    for mut one in listed {
+        let _ = one.wait_for(|done| *done).await;
+    }
+}
+
+async fn wait_for_all(listed: Vec<watch::Receiver<bool>>, health: Health) {
+    all_true(listed).await;
+    health.set("caches", Ok(()));
+    std::future::pending().await
+}
+
+async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{flag} {address}: cannot listen there"))
+}
+
+async fn stop_signal() -> Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+fn kafka_properties(file: &Path) -> Result<ClientProperties> {
+    let shown = file.display().to_string();
+    let text = fs::read_to_string(file).with_context(|| format!("--kafka-config {shown}: cannot be read"))?;
+    ClientProperties::parse(&shown, &text).map_err(|problems| anyhow!("--kafka-config {shown}: {problems}"))
+}
+
+/// How clients reach the brokers: as topicops does, but for what the flags say.
+fn endpoint(settings: &Settings, properties: &ClientProperties) -> Result<ClientEndpoint> {
+    let own = || {
+        let servers: Vec<String> = properties.bootstrap_servers.iter().map(ToString::to_string).collect();
+        servers.join(",")
+    };
+    let truststore_pem =
+        match (&settings.client_ca, properties.tls.as_ref().and_then(|tls| tls.trust.as_ref())) {
+            (Some(file), _) => Some(read("--client-ca", file)?),
+            (None, Some(PemSource::File(file))) => Some(read("ssl.truststore.location", file)?),
+            (None, Some(PemSource::Inline(pem))) => Some(pem.clone()),
+            (None, None) => None,
+        };
+    Ok(ClientEndpoint {
+        bootstrap_servers: settings.client_bootstrap_servers.clone().unwrap_or_else(own),
+        security_protocol: if properties.tls.is_some() { "SASL_SSL" } else { "SASL_PLAINTEXT" }.to_owned(),
+        sasl_mechanism: "SCRAM-SHA-512".to_owned(),
+        truststore_pem,
+    })
+}
+
+fn read(what: &str, file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| format!("{what} {}: cannot be read", file.display()))
+}
+
+fn certificate_settings(
+    settings: &Settings,
+    namespace: &str,
+    listening: SocketAddr,
+) -> Result<CertificateSettings> {
+    let service = &settings.webhook_service;
+    let mut hosts = vec![
+        service.clone(),
+        format!("{service}.{namespace}"),
+        format!("{service}.{namespace}.svc"),
+        format!("{service}.{namespace}.svc.cluster.local"),
+    ];
+    // A port of 0 in the URL stands for the one that was given to us.
+    let url = settings.webhook_url.as_ref().map(|url| url.replace(":0", &format!(":{}", listening.port())));
+    if let Some(url) = &url {
+        hosts.push(host_of(url).with_context(|| format!("--webhook-url {url}: write https://host:port"))?);
+    }
+    let names = hosts
+        .into_iter()
+        .map(|host| ServerName::try_from(host.clone()).with_context(|| format!("{host} is no host name")))
+        .collect::<Result<_>>()?;
+    Ok(CertificateSettings {
+        namespace: namespace.to_owned(),
+        secret: format!("{}-ca", settings.operator_id),
+        configurations: settings.webhook_configuration.clone(),
+        url,
+        names,
+    })
+}
+
+fn host_of(url: &str) -> Option<String> {
+    let authority = url.strip_prefix("https://")?.split('/').next()?;
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split_once(']')?.0,
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    };
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
+fn host_name() -> String {
+    fs::read_to_string("/etc/hostname")
+        .ok()
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .unwrap_or_else(|| format!("topicops-{}", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_a_url_is_found() {
+        assert_eq!(host_of("https://127.0.0.1:9443/x").as_deref(), Some("127.0.0.1"));
+        assert_eq!(host_of("https://[::1]:9443").as_deref(), Some("::1"));
+        assert_eq!(host_of("https://hooks.example").as_deref(), Some("hooks.example"));
+        assert_eq!(host_of("http://hooks.example"), None);
+        assert_eq!(host_of("https://:1"), None);
+    }
+}
