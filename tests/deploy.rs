@@ -1,0 +1,176 @@
+//! The manifests and the image fit the program they are for. (That they work is for the tests on a real API server.)
+#![forbid(unsafe_code)]
+
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+
+use clap::Parser;
+use serde::Deserialize as _;
+use serde_json::Value;
+use topicops::cli::Settings;
+use topicops_contract::{ClientRequest, TopicManifest, TopicSource, Workload, WorkloadKind, keys};
+
+#[derive(Debug, Parser)]
+struct Run {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+fn deploy(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)
+}
+
+/// Every object of every YAML file of a folder.
+fn objects(folder: &str) -> Vec<Value> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(deploy(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut objects = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for document in serde_norway::Deserializer::from_str(&text) {
+            let object = Value::deserialize(document);
+            objects.push(object.unwrap_or_else(|error| panic!("{}: {error}", file.display())));
+        }
+    }
+    objects
+}
+
+fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let found = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
+fn strings(value: &Value) -> BTreeMap<String, String> {
+    let pairs = value.as_object().into_iter().flatten();
+    pairs.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
+}
+
+#[test]
+fn the_deployments_flags_and_variables_are_settings_of_this_version() {
+    let objects = objects("install");
+    let container = &find(&objects, "Deployment", "topicops")["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], concat!("ghcr.io/topicops/topicops:", env!("CARGO_PKG_VERSION")));
+
+    let mut arguments: Vec<String> = container["args"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|argument| argument.as_str().unwrap().replace("$(POD_IP)", "10.1.2.3"))
+        .collect();
+    assert_eq!(arguments[0], "run");
+    // A variable is a flag by another name: TOPICOPS_KAFKA_CONFIG is --kafka-config.
+    for variable in container["env"].as_array().unwrap() {
+        let name = variable["name"].as_str().unwrap();
+        let Some(flag) = name.strip_prefix("TOPICOPS_") else {
+            assert_eq!(name, "POD_IP");
+            continue;
+        };
+        let flag = flag.to_ascii_lowercase().replace('_', "-");
+        arguments.push(format!("--{flag}={}", variable["value"].as_str().unwrap_or("value")));
+    }
+    let settings = Run::try_parse_from(&arguments).unwrap().settings;
+    assert_eq!(settings.webhook_listen.to_string(), "10.1.2.3:9443");
+    assert_eq!(settings.metrics_listen.to_string(), "10.1.2.3:9889");
+
+    let mount = &container["volumeMounts"][0];
+    assert!(settings.kafka_config.starts_with(mount["mountPath"].as_str().unwrap()));
+}
+
+#[test]
+fn a_replica_has_the_time_it_takes_to_end() {
+    let objects = objects("install");
+    let pod = &find(&objects, "Deployment", "topicops")["spec"]["template"]["spec"];
+    let settings = Run::parse_from(["run", "--kafka-config", "f"]).settings;
+    let needed = settings.shutdown_delay + settings.shutdown_drain;
+    let given = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
+    assert!(given > needed.as_secs() + 5, "{given} s for an end that may take {needed:?}");
+}
+
+#[test]
+fn the_webhooks_lead_to_the_paths_that_are_served() {
+    let objects = objects("install");
+    let settings = Run::parse_from(["run", "--kafka-config", "f"]).settings;
+    for (kind, path) in [
+        ("MutatingWebhookConfiguration", topicops_webhook::MUTATE_PATH),
+        ("ValidatingWebhookConfiguration", topicops_webhook::VALIDATE_PATH),
+    ] {
+        for webhook in
+            find(&objects, kind, &settings.webhook_configuration[0])["webhooks"].as_array().unwrap()
+        {
+            let config = &webhook["clientConfig"];
+            assert_eq!(config["service"]["path"], path);
+            assert_eq!(config["service"]["name"], settings.webhook_service.as_str());
+            assert!(config.get("caBundle").is_none(), "topicops writes the caBundle itself");
+        }
+    }
+    let service = find(&objects, "Service", &settings.webhook_service);
+    let container = &find(&objects, "Deployment", "topicops")["spec"]["template"]["spec"]["containers"][0];
+    let ports = container["ports"].as_array().unwrap();
+    let target = ports.iter().find(|port| port["name"] == service["spec"]["ports"][0]["targetPort"]).unwrap();
+    assert_eq!(target["containerPort"], settings.webhook_listen.port());
+}
+
+#[test]
+fn the_selectors_are_the_labels_of_the_contract() {
+    let objects = objects("install");
+    for (kind, label, value) in [
+        ("MutatingWebhookConfiguration", keys::INJECT_LABEL, keys::INJECT_LABEL_VALUE),
+        ("ValidatingWebhookConfiguration", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC),
+    ] {
+        let selector = &find(&objects, kind, "topicops")["webhooks"][0]["objectSelector"]["matchLabels"];
+        assert_eq!(strings(selector), BTreeMap::from([(label.to_owned(), value.to_owned())]));
+    }
+}
+
+#[test]
+fn the_examples_keep_to_the_contract() {
+    let (mut topics, mut workloads) = (0, 0);
+    for object in objects("examples") {
+        let metadata = &object["metadata"];
+        let name = metadata["name"].as_str().unwrap();
+        let annotations = strings(&metadata["annotations"]);
+        match object["kind"].as_str().unwrap() {
+            "ConfigMap" => {
+                let data = strings(&object["data"]);
+                let source = TopicSource { name, annotations: &annotations, data: &data, binary_keys: &[] };
+                TopicManifest::parse(source).unwrap_or_else(|problems| panic!("{name}: {problems}"));
+                topics += 1;
+            }
+            "Deployment" => {
+                assert!(ClientRequest::is_labelled(&strings(&metadata["labels"])));
+                let namespace = metadata["namespace"].as_str().unwrap();
+                let workload = Workload::new(namespace, WorkloadKind::Deployment, name);
+                let request = ClientRequest::parse(workload, &annotations);
+                assert!(request.unwrap_or_else(|problems| panic!("{name}: {problems}")).is_some());
+                workloads += 1;
+            }
+            "Namespace" => {}
+            other => panic!("an example of kind {other} is checked by nobody"),
+        }
+    }
+    assert_eq!((topics, workloads), (3, 3));
+}
+
+#[test]
+fn debian_has_the_packages_that_the_image_is_made_of() {
+    let dockerfile = fs::read_to_string(deploy("Dockerfile")).unwrap();
+    let packages: Vec<&str> = dockerfile
+        .lines()
+        .filter_map(|line| line.split_once("--no-install-recommends "))
+        .flat_map(|(_, rest)| rest.trim_end_matches('\\').split_whitespace())
+        .collect();
+    assert!(packages.contains(&"libssl3") && packages.contains(&"libssl-dev"), "{packages:?}");
+    // Only Debian 12 can say; a machine that is none, or has no package lists, cannot.
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let listed = |package: &str| {
+        let shown = Command::new("apt-cache").args(["show", "--no-all-versions", package]).output();
+        shown.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
+    };
+    if !release.contains("VERSION_CODENAME=bookworm") || !listed("libc6-dev") {
+        println!("not checked: this machine has no package lists of Debian 12");
+        return;
+    }
+    for package in packages {
+        assert!(listed(package), "Debian 12 has no package {package}");
+    }
+}

@@ -1,0 +1,191 @@
+//! The README's tables say what the code says.
+#![forbid(unsafe_code)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Command};
+use prometheus_client::registry::Registry;
+use topicops::cli::Settings;
+use topicops_contract::{SECRET_KEYS, keys};
+
+/// The rows of the table below `heading` whose first column is called `column`, cell by cell.
+fn table(heading: &str, column: &str) -> Vec<Vec<String>> {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.lines().skip_while(|line| *line != heading).skip(1);
+    let section: Vec<&str> = section.take_while(|line| !line.starts_with('#')).collect();
+    let head = section.iter().position(|line| line.starts_with(&format!("| {column} |")));
+    let head = head.unwrap_or_else(|| panic!("README.md has no table \"{column}\" under {heading}"));
+    let rows = section[head + 2..].iter().take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells = row.trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().to_owned()).collect()
+    })
+    .collect()
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What stands in backticks in a cell.
+fn code(cell: &str) -> &str {
+    let inner = cell.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
+    inner.unwrap_or_else(|| panic!("\"{cell}\" should stand in backticks"))
+}
+
+fn first_column(heading: &str, column: &str) -> Vec<String> {
+    table(heading, column).iter().map(|row| code(&row[0]).to_owned()).collect()
+}
+
+#[test]
+fn topic_keys_and_annotations_are_those_of_the_contract() {
+    assert_eq!(first_column("### Topic ConfigMaps", "data key"), keys::data::ALL);
+    assert_eq!(first_column("### Topic ConfigMaps", "annotation"), keys::topic::ALL);
+}
+
+#[test]
+fn workload_annotations_are_those_of_the_contract() {
+    assert_eq!(first_column("### Workloads", "annotation"), keys::client::ALL);
+}
+
+#[test]
+fn the_secrets_keys_are_those_of_the_contract() {
+    assert_eq!(first_column("### The Secret", "key"), SECRET_KEYS);
+}
+
+#[test]
+fn what_is_injected_is_named_as_in_the_contract() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let mount = format!("`{}/{}`", keys::injected::BINDING_ROOT, keys::injected::BINDING_NAME);
+    let root_variable = format!("`SERVICE_BINDING_ROOT={}`", keys::injected::BINDING_ROOT);
+    let volume = format!("`{}`", keys::injected::VOLUME);
+    let topic_label = format!("`{}: {}`", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
+    let secret_label = format!("`{}: {}`", keys::CONFIG_LABEL, keys::CONFIG_LABEL_CREDENTIALS);
+    let workload_label = format!("`{}: {}`", keys::INJECT_LABEL, keys::INJECT_LABEL_VALUE);
+    for name in [mount, root_variable, volume, topic_label, secret_label, workload_label] {
+        assert!(readme.contains(&name), "README.md does not name {name}");
+    }
+}
+
+#[test]
+fn settings_are_those_of_the_command_line() {
+    let command = Settings::augment_args(Command::new("run"));
+    let flags: Vec<[String; 3]> = command
+        .get_arguments()
+        .map(|argument| {
+            let defaults = argument.get_default_values().iter();
+            let defaults: Vec<_> = defaults.map(|value| value.to_string_lossy().into_owned()).collect();
+            let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+            let flag = format!("--{}", argument.get_long().expect("every setting is a flag"));
+            [flag, variable.expect("every setting is an environment variable"), defaults.join(",")]
+        })
+        .collect();
+    let documented: Vec<[String; 3]> = table("### Settings", "flag")
+        .iter()
+        .map(|row| {
+            let default = if row[2].is_empty() { "" } else { code(&row[2]) };
+            [code(&row[0]).to_owned(), code(&row[1]).to_owned(), default.to_owned()]
+        })
+        .collect();
+    assert_eq!(documented, flags);
+}
+
+#[test]
+fn metrics_are_those_of_the_registry() {
+    let mut registry = Registry::default();
+    topicops::metrics::Metrics::register(&mut registry);
+    topicops_webhook::Metrics::register(registry.sub_registry_with_prefix("topicops"));
+    let registered: BTreeSet<String> =
+        described(&format!("{registry:?}")).into_iter().map(|name| format!("topicops_{name}")).collect();
+    let documented: BTreeSet<String> = first_column("### Metrics", "metric")
+        .iter()
+        // What marks a counter is added when it is shown.
+        .map(|name| name.strip_suffix("_total").unwrap_or(name).to_owned())
+        .collect();
+    assert_eq!(documented, registered);
+}
+
+/// Names with units, from a registry's debug text: it shows nothing else of a metric that has no value yet.
+fn described(registry: &str) -> Vec<String> {
+    let descriptors = registry.split("Descriptor {").skip(1);
+    descriptors
+        .map(|descriptor| {
+            let field = |name: &str| {
+                let (_, rest) = descriptor.split_once(&format!(" {name}: ")).unwrap();
+                rest.to_owned()
+            };
+            let name = field("name").split('"').nth(1).unwrap().to_owned();
+            match field("unit").split([',', ' ', '}']).next().unwrap() {
+                "None" => name,
+                unit => {
+                    let unit = unit.trim_start_matches("Some(").trim_end_matches(')').to_ascii_lowercase();
+                    format!("{name}_{unit}")
+                }
+            }
+        })
+        .collect()
+}
+
+/// CamelCase words in the sources that are no reasons.
+const NO_REASONS: [&str; 9] = [
+    "ConfigMap",
+    "Deployment",
+    "KubeSecretStore",
+    "MutatingWebhookConfiguration",
+    "Reconcile",
+    // What an empty list of refusals would be called.
+    "Refused",
+    "Reporter",
+    "StatusWriter",
+    "ValidatingWebhookConfiguration",
+];
+
+#[test]
+fn reasons_are_those_that_the_code_gives() {
+    let mut given: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for folder in ["src/topic", "src/access", "src/controller"] {
+        for file in rust_files(&root().join(folder)) {
+            let text = fs::read_to_string(&file).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            // Odd parts stand in quotes.
+            for word in text.split('"').skip(1).step_by(2).filter(|word| is_camel_case(word)) {
+                given.entry(word.to_owned()).or_insert_with(|| file.clone());
+            }
+        }
+    }
+    let documented: BTreeSet<String> = first_column("### Reasons", "reason").into_iter().collect();
+    for (reason, file) in &given {
+        let known = documented.contains(reason) || NO_REASONS.contains(&reason.as_str());
+        assert!(known, "README.md does not explain the reason {reason} of {}", file.display());
+    }
+    for reason in &documented {
+        assert!(given.contains_key(reason), "README.md explains {reason}, which no source gives");
+    }
+}
+
+/// All source files below `folder` but those that hold tests alone.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if name.ends_with(".rs") && !name.contains("test") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// `InSync`, `Paused`: capitals and small letters, beginning with a capital that a small letter follows.
+fn is_camel_case(word: &str) -> bool {
+    let letters: Vec<char> = word.chars().collect();
+    matches!(letters.as_slice(), [first, second, ..] if first.is_ascii_uppercase() && second.is_ascii_lowercase())
+        && letters.iter().all(char::is_ascii_alphabetic)
+        && letters.windows(2).all(|pair| !(pair[0].is_ascii_uppercase() && pair[1].is_ascii_uppercase()))
+}
