@@ -1,5 +1,7 @@
 //! One container: what is wanted in it, against what is there.
 
+use std::{borrow::Cow, sync::LazyLock};
+
 use serde_json::json;
 use topicops_contract::{Problem, Problems, keys::injected};
 
@@ -11,6 +13,11 @@ use crate::{
 
 const ROOT_VARIABLE: &str = "SERVICE_BINDING_ROOT";
 const OPTIONS_VARIABLE: &str = "KAFKA_OPTS";
+/// What `KAFKA_OPTS` says, up to the path.
+const OPTIONS: &str = "-Djava.security.auth.login.config=";
+
+static DEFAULT_MOUNT_PATH: LazyLock<String> =
+    LazyLock::new(|| format!("{}/{}", injected::BINDING_ROOT, injected::BINDING_NAME));
 
 /// What one container is to have.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +35,23 @@ pub(crate) struct Wanted<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) container: &'a Container<'a>,
-    /// A JSON pointer to it.
-    pub(crate) pointer: &'a str,
-    /// The same as a path of field names.
-    pub(crate) field: &'a str,
+    /// A JSON pointer to the pod spec that holds it.
+    pub(crate) pod: &'a str,
+    /// `containers` or `initContainers`.
+    pub(crate) list: &'static str,
+    pub(crate) index: usize,
+}
+
+impl Place<'_> {
+    /// A JSON pointer to a field of the container.
+    fn pointer(&self, field: &str) -> String {
+        format!("{}/{}/{}/{field}", self.pod, self.list, self.index)
+    }
+
+    /// The container as people write it, such as `spec.template.spec.containers[0]`.
+    fn field(&self) -> String {
+        format!("{}.{}[{}]", self.pod.trim_start_matches('/').replace('/', "."), self.list, self.index)
+    }
 }
 
 /// What came of a container besides operations.
@@ -44,12 +64,11 @@ pub(crate) struct Findings {
 pub(crate) fn adjust(place: Place<'_>, wanted: Wanted<'_>, patch: &mut Patch, findings: &mut Findings) {
     let container = place.container;
     let variables = container.env.as_deref().unwrap_or_default();
-    let mounts = container.volume_mounts.as_deref().unwrap_or_default();
+    let mounts = mounts_of(place);
     let root = Root::of(variables);
     let mount_path = root.mount_path();
 
-    let mut mount_list =
-        ListPatch::new(format!("{}/volumeMounts", place.pointer), container.volume_mounts.as_ref());
+    let mut mount_list = ListPatch::new(place.pointer("volumeMounts"), container.volume_mounts.as_ref());
     if wanted.files {
         add_mount(place, mounts, &mount_path, &mut mount_list, findings);
     } else {
@@ -62,22 +81,16 @@ pub(crate) fn adjust(place: Place<'_>, wanted: Wanted<'_>, patch: &mut Patch, fi
     }
     mount_list.finish(patch);
 
-    let mut list = ListPatch::new(format!("{}/env", place.pointer), container.env.as_ref());
-    // Where our mount is, or was before the root moved: a KAFKA_OPTS that points there is ours.
-    let our_options: Vec<String> = [mount_path.as_str(), &default_mount_path()]
-        .into_iter()
-        .chain(mounts.iter().filter(|mount| is_our_mount(mount)).map(|mount| &*mount.mount_path))
-        .map(options_for)
-        .collect();
+    let mut list = ListPatch::new(place.pointer("env"), container.env.as_ref());
     if wanted.files {
         add_root(place, &root, &mut list, findings);
-        add_options(place, variables, &mount_path, &our_options, &mut list, findings);
+        add_options(place, variables, &mount_path, &mut list, findings);
     } else {
         if let Root::Ours(index) = root {
             list.remove(index);
         }
         for (index, variable) in named(variables, OPTIONS_VARIABLE) {
-            if variable.literal().is_some_and(|value| our_options.iter().any(|ours| ours == value)) {
+            if variable.literal().is_some_and(|value| are_our_options(value, &mount_path, mounts)) {
                 list.remove(index);
             }
         }
@@ -103,7 +116,7 @@ fn add_mount(
             }
         } else if here {
             findings.problems.push(Problem::new(
-                format!("{}.volumeMounts[{index}].mountPath", place.field),
+                format!("{}.volumeMounts[{index}].mountPath", place.field()),
                 &*mount.mount_path,
                 format!(
                     "is where topicops mounts the whole volume {}; mount {} of container {} elsewhere",
@@ -127,7 +140,7 @@ fn add_root(place: Place<'_>, root: &Root, list: &mut ListPatch, findings: &mut 
         Root::Unknowable => findings.warnings.push(format!(
             "container {:?}: topicops cannot tell what its {ROOT_VARIABLE} will be, so the credentials are mounted at {}",
             &*place.container.name,
-            default_mount_path()
+            *DEFAULT_MOUNT_PATH
         )),
         Root::Ours(_) | Root::Theirs(_) => {}
     }
@@ -137,7 +150,6 @@ fn add_options(
     place: Place<'_>,
     variables: &[Variable<'_>],
     mount_path: &str,
-    ours: &[String],
     list: &mut ListPatch,
     findings: &mut Findings,
 ) {
@@ -147,7 +159,7 @@ fn add_options(
         None => list.push(json!({ "name": OPTIONS_VARIABLE, "value": options })),
         Some((index, variable)) => match variable.literal() {
             Some(value) if value == options => {}
-            Some(value) if ours.iter().any(|ours| ours == value) => {
+            Some(value) if are_our_options(value, mount_path, mounts_of(place)) => {
                 list.replace(index, "value", json!(options));
             }
             Some(value) if value.split_whitespace().any(|option| option == options) => {}
@@ -223,20 +235,31 @@ impl Root {
         }
     }
 
-    fn mount_path(&self) -> String {
+    fn mount_path(&self) -> Cow<'static, str> {
         match self {
-            Self::Theirs(root) => format!("{root}/{}", injected::BINDING_NAME),
-            Self::Unset | Self::Ours(_) | Self::Unknowable => default_mount_path(),
+            Self::Theirs(root) => Cow::Owned(format!("{root}/{}", injected::BINDING_NAME)),
+            Self::Unset | Self::Ours(_) | Self::Unknowable => Cow::Borrowed(&DEFAULT_MOUNT_PATH),
         }
     }
 }
 
-fn default_mount_path() -> String {
-    format!("{}/{}", injected::BINDING_ROOT, injected::BINDING_NAME)
+fn options_for(mount_path: &str) -> String {
+    format!("{OPTIONS}{mount_path}/{}", injected::JAAS_FILE)
 }
 
-fn options_for(mount_path: &str) -> String {
-    format!("-Djava.security.auth.login.config={mount_path}/{}", injected::JAAS_FILE)
+/// Whether `KAFKA_OPTS` is ours: it points to where our mount is, or was before the root moved.
+fn are_our_options(value: &str, mount_path: &str, mounts: &[Mount<'_>]) -> bool {
+    let before = mounts.iter().filter(|mount| is_our_mount(mount)).map(|mount| &*mount.mount_path);
+    [mount_path, &DEFAULT_MOUNT_PATH].into_iter().chain(before).any(|path| {
+        value
+            .strip_prefix(OPTIONS)
+            .and_then(|rest| rest.strip_prefix(path)?.strip_prefix('/'))
+            .is_some_and(|file| file == injected::JAAS_FILE)
+    })
+}
+
+fn mounts_of<'p>(place: Place<'p>) -> &'p [Mount<'p>] {
+    place.container.volume_mounts.as_deref().unwrap_or_default()
 }
 
 fn named<'v, 'a>(

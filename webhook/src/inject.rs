@@ -45,8 +45,7 @@ pub(crate) fn inject(
 ) -> Result<Injection, Problems> {
     let mut injection = Injection::default();
     let mut findings = Findings::default();
-    let fields: Vec<&str> = kind.pod_template_path().iter().copied().chain(["spec"]).collect();
-    let (pointer, field) = (format!("/{}", fields.join("/")), fields.join("."));
+    let pointer = format!("/{}/spec", kind.pod_template_path().join("/"));
 
     let request = request.filter(|request| request.inject.files || request.inject.env);
     if let Some(chosen) = request.and_then(|request| request.containers.as_ref()) {
@@ -64,7 +63,7 @@ pub(crate) fn inject(
             "secret": { "secretName": request.secret_name },
         })),
         (Some(request), Some((index, volume))) => {
-            adjust_volume(&field, index, volume, &request.secret_name, &mut volumes, &mut findings.problems);
+            adjust_volume(kind, index, volume, &request.secret_name, &mut volumes, &mut findings.problems);
         }
         (None, Some((index, _))) if !foreign => volumes.remove(index),
         (None, _) => {}
@@ -86,11 +85,7 @@ pub(crate) fn inject(
                 our_secrets: &known,
                 volume_goes: files.is_none() && there.is_some() && !foreign,
             };
-            let place = Place {
-                container,
-                pointer: &format!("{pointer}/{list}/{index}"),
-                field: &format!("{field}.{list}[{index}]"),
-            };
+            let place = Place { container, pod: &pointer, list, index };
             adjust(place, wanted, &mut injection.patch, &mut findings);
         }
     }
@@ -100,7 +95,7 @@ pub(crate) fn inject(
 
 /// Required means that `optional` is not set: a pod waits for its Secret instead of starting without it.
 fn adjust_volume(
-    field: &str,
+    kind: WorkloadKind,
     index: usize,
     volume: &Volume<'_>,
     secret_name: &str,
@@ -109,7 +104,7 @@ fn adjust_volume(
 ) {
     let Some(secret) = &volume.secret else {
         problems.push(Problem::new(
-            format!("{field}.volumes[{index}].name"),
+            format!("{}.spec.volumes[{index}].name", kind.pod_template_path().join(".")),
             injected::VOLUME,
             "is the name of the Secret volume that topicops adds; name this volume otherwise",
         ));

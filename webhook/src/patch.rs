@@ -18,22 +18,24 @@ impl Patch {
         &self.0
     }
 
-    pub(crate) fn add(&mut self, path: &str, value: Value) {
+    pub(crate) fn add(&mut self, path: String, value: Value) {
         self.0.0.push(PatchOperation::Add(AddOperation { path: pointer(path), value }));
     }
 
-    pub(crate) fn replace(&mut self, path: &str, value: Value) {
+    pub(crate) fn replace(&mut self, path: String, value: Value) {
         self.0.0.push(PatchOperation::Replace(ReplaceOperation { path: pointer(path), value }));
     }
 
-    pub(crate) fn remove(&mut self, path: &str) {
+    pub(crate) fn remove(&mut self, path: String) {
         self.0.0.push(PatchOperation::Remove(RemoveOperation { path: pointer(path) }));
     }
 }
 
-/// From tokens, which cannot fail: a path that could not be parsed must never become the root of the document.
-fn pointer(path: &str) -> PointerBuf {
-    PointerBuf::from_tokens(path.split('/').skip(1))
+/// Our paths are made of field names and indexes, with nothing to escape. Should one not parse all the same, its tokens are
+/// escaped: it must never become the root of the document.
+fn pointer(path: String) -> PointerBuf {
+    PointerBuf::parse(path)
+        .unwrap_or_else(|refused| PointerBuf::from_tokens(refused.subject().split('/').skip(1)))
 }
 
 /// Changes to one list. Items that others put there keep their place: ours are changed where they are, taken out, or put at
@@ -61,16 +63,16 @@ impl ListPatch {
 
     /// Adds a field of the item at `index`, or changes it.
     pub(crate) fn set(&mut self, index: usize, field: &str, value: Value) {
-        self.changes.add(&format!("{}/{index}/{field}", self.path), value);
+        self.changes.add(format!("{}/{index}/{field}", self.path), value);
     }
 
     pub(crate) fn replace(&mut self, index: usize, field: &str, value: Value) {
-        self.changes.replace(&format!("{}/{index}/{field}", self.path), value);
+        self.changes.replace(format!("{}/{index}/{field}", self.path), value);
     }
 
     /// Takes a field out of the item at `index`; it must be there.
     pub(crate) fn unset(&mut self, index: usize, field: &str) {
-        self.changes.remove(&format!("{}/{index}/{field}", self.path));
+        self.changes.remove(format!("{}/{index}/{field}", self.path));
     }
 
     pub(crate) fn remove(&mut self, index: usize) {
@@ -88,20 +90,20 @@ impl ListPatch {
         self.removals.dedup();
         let emptied = self.len == Some(self.removals.len());
         if emptied && !self.removals.is_empty() && self.additions.is_empty() {
-            patch.remove(&self.path);
+            patch.remove(self.path);
             return;
         }
         for index in self.removals.iter().rev() {
-            patch.remove(&format!("{}/{index}", self.path));
+            patch.remove(format!("{}/{index}", self.path));
         }
         if self.additions.is_empty() {
             return;
         }
         if self.len.is_none() {
-            patch.add(&self.path, Value::Array(self.additions));
+            patch.add(self.path, Value::Array(self.additions));
         } else {
             for item in self.additions {
-                patch.add(&format!("{}/-", self.path), item);
+                patch.add(format!("{}/-", self.path), item);
             }
         }
     }

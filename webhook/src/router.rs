@@ -35,8 +35,9 @@ pub const BODY_LIMIT: usize = 7 * 1024 * 1024;
 const BODY_MEMORY: usize = 1024;
 const PERMIT: usize = 64 * 1024;
 
-/// For waiting until there is room and for the body to arrive. The API server gives up after 10 s by default.
-const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// For waiting until there is room and for the body to arrive: an answer before the API server gives up, which is after 5 s as
+/// topicops is installed.
+const BODY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What the handlers share.
 #[derive(Clone)]
