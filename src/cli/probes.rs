@@ -15,17 +15,24 @@ use crate::controller::health::Health;
 struct Shown {
     health: Health,
     registry: Arc<Registry>,
+    refresh: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// `/metrics`, `/livez`, and `/readyz` with a line for each check; `/readyz/<check>` answers 503 when that check is not well,
 /// so that `/readyz/kafka` can be alerted on although readiness does not hang on it.
-pub fn router(health: Health, registry: Arc<Registry>) -> Router {
+///
+/// `refresh` brings up to date, before each scrape, what is counted rather than noted.
+pub(super) fn router(
+    health: Health,
+    registry: Arc<Registry>,
+    refresh: Arc<dyn Fn() + Send + Sync>,
+) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/readyz/{check}", get(check))
         .route("/metrics", get(metrics))
-        .with_state(Shown { health, registry })
+        .with_state(Shown { health, registry, refresh })
 }
 
 async fn ready(State(shown): State<Shown>) -> Response {
@@ -42,6 +49,7 @@ async fn check(State(shown): State<Shown>, Path(name): Path<String>) -> Response
 }
 
 async fn metrics(State(shown): State<Shown>) -> Response {
+    (shown.refresh)();
     let mut body = String::new();
     match text::encode(&mut body, &shown.registry) {
         Ok(()) => {

@@ -29,10 +29,10 @@ use crate::{
         certificates::{CertificateSettings, Certificates},
         health::Health,
         keep_watching,
-        topics::{ConfigMapLedger, GrantedView, StatusWriter, TopicController, TopicIndex},
+        topics::{ConfigMapLedger, StatusWriter, TopicController, TopicIndex},
     },
     kafka::{ClientProperties, Cluster, PemSource, WireCluster},
-    metrics::Metrics,
+    metrics::{Metrics, StateLabel},
     topic::{OwnerRules, TopicGrants, TopicPolicy},
 };
 
@@ -49,26 +49,23 @@ pub async fn run(settings: Settings) -> Result<()> {
 
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let webhook_metrics = topicops_webhook::Metrics::register(&mut registry);
+    let webhook_metrics = topicops_webhook::Metrics::register(registry.sub_registry_with_prefix("topicops"));
     let health = Health::new(metrics.clone());
     let mut tasks = Tasks::default();
 
     let probe_listener = listen("--metrics-listen", settings.metrics_listen).await?;
     let webhook_listener = listen("--webhook-listen", settings.webhook_listen).await?;
     let webhook_address = webhook_listener.local_addr()?;
-    let probes = probes::router(health.clone(), Arc::new(registry));
+    let topics = Arc::new(TopicIndex::default());
+    let probes = probes::router(health.clone(), Arc::new(registry), count_states(&topics, &metrics));
     tasks.spawn("probes", async move {
         if let Err(error) = axum::serve(probe_listener, probes).await {
             error!(%error, "the probes are not served any more");
         }
     });
-
-    let topics = Arc::new(TopicIndex::default());
     let clients = Arc::new(ClientIndex::default());
     let secrets = Arc::new(SecretIndex::default());
     let listed = watch_all(&mut tasks, &client, &topics, &clients, &secrets);
-    let view = GrantedView::default();
-    tasks.spawn("granted view", view.clone().follow(Arc::clone(&topics)));
     let reporter = Reporter::new(client.clone(), Some(identity.clone()));
     tasks.spawn("events", reporter.clone().run());
     let statuses = StatusWriter::new(client.clone(), Arc::clone(&topics));
@@ -94,8 +91,12 @@ pub async fn run(settings: Settings) -> Result<()> {
     };
     let consented = Consented::new(Arc::clone(&clients), mode);
     let state = WebhookState::new(
-        Arc::new(AdmissionConsent::new(consented, view.grants(), settings.admission == Admission::Deny)),
-        Arc::new(AdmissionPolicy::new(policy.clone(), view.grants())),
+        Arc::new(AdmissionConsent::new(
+            consented,
+            Arc::clone(&topics),
+            settings.admission == Admission::Deny,
+        )),
+        Arc::new(AdmissionPolicy::new(policy.clone(), Arc::clone(&topics))),
         webhook_metrics.clone(),
     );
     let shutdown = Shutdown::default();
@@ -223,6 +224,15 @@ impl Tasks {
             None => std::future::pending().await,
         }
     }
+}
+
+fn count_states(topics: &Arc<TopicIndex>, metrics: &Metrics) -> Arc<dyn Fn() + Send + Sync> {
+    let (topics, metrics) = (Arc::clone(topics), metrics.clone());
+    Arc::new(move || {
+        for (state, count) in topics.states() {
+            metrics.topics.get_or_create(&StateLabel { state }).set(count);
+        }
+    })
 }
 
 #[cfg(any())]

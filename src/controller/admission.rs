@@ -3,30 +3,28 @@ use std::sync::Arc;
 use topicops_contract::{ClientRequest, Problem, TopicManifest, keys};
 use topicops_webhook::{Consent, Finding, TopicPolicy as Limits};
 
-use tokio::sync::watch;
-
-use super::access::Consented;
-use crate::topic::{TopicGrants, TopicPolicy};
+use super::{access::Consented, topics::TopicIndex};
+use crate::topic::TopicPolicy;
 
 /// Says at admission what a workload will not be granted.
 #[derive(Debug)]
 pub struct AdmissionConsent {
     consented: Consented,
-    grants: watch::Receiver<Arc<TopicGrants>>,
+    topics: Arc<TopicIndex>,
     /// Denies instead of warning.
     deny: bool,
 }
 
 impl AdmissionConsent {
-    pub fn new(consented: Consented, grants: watch::Receiver<Arc<TopicGrants>>, deny: bool) -> Self {
-        Self { consented, grants, deny }
+    pub fn new(consented: Consented, topics: Arc<TopicIndex>, deny: bool) -> Self {
+        Self { consented, topics, deny }
     }
 }
 
 impl Consent for AdmissionConsent {
     fn review(&self, request: &ClientRequest) -> Vec<Finding> {
-        let grants = Arc::clone(&self.grants.borrow());
-        let findings = self.consented.findings(request, &grants).into_iter().map(|finding| {
+        let findings = self.topics.with_grants(|grants| self.consented.findings(request, grants));
+        let findings = findings.into_iter().map(|finding| {
             if self.deny {
                 Finding::Denial(Problem::missing(finding.reason, finding.message))
             } else {
@@ -41,12 +39,12 @@ impl Consent for AdmissionConsent {
 #[derive(Debug)]
 pub struct AdmissionPolicy {
     policy: TopicPolicy,
-    grants: watch::Receiver<Arc<TopicGrants>>,
+    topics: Arc<TopicIndex>,
 }
 
 impl AdmissionPolicy {
-    pub fn new(policy: TopicPolicy, grants: watch::Receiver<Arc<TopicGrants>>) -> Self {
-        Self { policy, grants }
+    pub fn new(policy: TopicPolicy, topics: Arc<TopicIndex>) -> Self {
+        Self { policy, topics }
     }
 }
 
@@ -64,8 +62,7 @@ impl Limits for AdmissionPolicy {
                 format!("topics {pattern} are never touched, as the operator's protected topics say");
             return vec![Finding::Denial(Problem::new(keys::data::NAME, topic.as_str(), expected))];
         }
-        let grants = Arc::clone(&self.grants.borrow());
-        match grants.owner(topic.as_str()) {
+        match self.topics.with_grants(|grants| grants.owner(topic.as_str()).cloned()) {
             Some(owner) if (owner.namespace.as_str(), owner.config_map.as_str()) != (namespace, name) => {
                 vec![Finding::Warning(format!(
                     "topic {topic} is declared already, by ConfigMap {}/{}: this one will be refused while that one owns it",

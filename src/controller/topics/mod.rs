@@ -3,7 +3,6 @@
 //! Changes of ConfigMaps mark their topics dirty; after a few tens of milliseconds one pass takes all of them through one
 //! describe, one write of the ledger and one request per kind of change. Nothing queues up beyond a set of names.
 
-mod granted_view;
 mod ledger;
 mod outcome;
 mod retries;
@@ -11,7 +10,6 @@ mod status_writer;
 mod topic_controller;
 mod topic_index;
 
-pub use granted_view::GrantedView;
 pub use ledger::{ConfigMapLedger, Ledger, LedgerError, LedgerStore, Page};
 pub use outcome::Outcome;
 pub use retries::Retries;

@@ -16,7 +16,7 @@ use crate::{
     ObjectKey,
     controller::{Reporter, health::Health},
     kafka::{Cluster, ClusterError, ConfigChange, ConfigKeys, Item, ItemError, NewTopic},
-    metrics::{Metrics, OperationLabel, PassLabel, StateLabel},
+    metrics::{Metrics, OperationLabel, PassLabel},
     topic::{Declaration, Refusal, Step, TopicGrant, TopicGrants, TopicPlan, TopicPolicy},
 };
 
@@ -161,13 +161,17 @@ impl TopicController {
                 self.report_nameless(key);
             }
             if topics.is_empty() {
+                self.index.dealt_with();
                 continue;
             }
             let started = Instant::now();
             let result = self.pass(tenure, &topics).await;
             self.count_pass(started, &result);
             match result {
-                Ok(()) => backoff.reset(),
+                Ok(()) => {
+                    backoff.reset();
+                    self.index.dealt_with();
+                }
                 Err(error) => {
                     warn!(
                         topics = topics.len(),
@@ -206,9 +210,6 @@ impl TopicController {
             }
             Err(PassError::Kafka(error)) => self.health.kafka_failed(error),
             Err(PassError::Ledger(error)) => self.health.set_ledger(Err(crate::chain(error))),
-        }
-        for (state, count) in self.index.states() {
-            self.metrics.topics.get_or_create(&StateLabel { state }).set(count);
         }
     }
 

@@ -1,14 +1,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 use topicops_contract::{Problems, Status, TopicManifest, TopicName, TopicSource, keys};
 
-use crate::{ObjectKey, controller::Index, topic::Declaration};
+use crate::{
+    ObjectKey,
+    controller::Index,
+    topic::{Declaration, Refusal, TopicGrant, TopicGrants},
+};
 
 /// A topic ConfigMap, trimmed to what is needed of it.
 #[derive(Clone, Debug)]
@@ -31,9 +39,10 @@ pub struct TopicObject {
 #[derive(Debug, Default)]
 pub struct TopicIndex {
     inner: Mutex<Inner>,
-    /// Woken when something became dirty; for the one controller.
+    /// Woken when something became dirty.
     pub changed: Notify,
-    version: watch::Sender<u64>,
+    /// Whether something is dirty, or being dealt with.
+    unsettled: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +52,8 @@ struct Inner {
     dirty: BTreeSet<TopicName>,
     /// Objects that name no topic one could look at, and have to be told so.
     nameless: BTreeSet<ObjectKey>,
+    /// Whom the ConfigMaps let in, as their statuses tell who owns a topic.
+    grants: TopicGrants,
 }
 
 impl TopicIndex {
@@ -50,9 +61,10 @@ impl TopicIndex {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the changes of any ConfigMap, statuses included; for whoever keeps a view of them.
-    pub fn versions(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
+    /// Whom the ConfigMaps let in, as every replica can tell from its caches: for what admission says. Who owns a topic is
+    /// decided by the replica that leads, and read from the statuses here; access itself follows the decision.
+    pub fn with_grants<T>(&self, look: impl FnOnce(&TopicGrants) -> T) -> T {
+        look(&self.lock().grants)
     }
 
     /// What has to be looked at since the last call, at most `limit` topics of it.
@@ -66,14 +78,39 @@ impl TopicIndex {
         (taken.into_iter().collect(), std::mem::take(&mut inner.nameless).into_iter().collect())
     }
 
+    /// The controller has dealt with all that it took.
+    pub fn dealt_with(&self) {
+        let settled = !self.has_dirty();
+        self.unsettled.send_if_modified(|unsettled| std::mem::replace(unsettled, !settled) == settled);
+    }
+
+    /// Waits, at most for `patience`, until every change that is known now has been dealt with: so that a workload that came
+    /// together with its topics is not told that they do not exist.
+    pub async fn settled(&self, patience: Duration) {
+        let mut unsettled = self.unsettled.subscribe();
+        let _ = timeout(patience, unsettled.wait_for(|unsettled| !unsettled)).await;
+    }
+
+    fn wake(&self) {
+        self.unsettled.send_if_modified(|unsettled| !std::mem::replace(unsettled, true));
+        self.changed.notify_one();
+    }
+
     pub fn has_dirty(&self) -> bool {
         let inner = self.lock();
         !inner.dirty.is_empty() || !inner.nameless.is_empty()
     }
 
     pub fn mark<'a>(&self, topics: impl IntoIterator<Item = &'a TopicName>) {
-        self.lock().dirty.extend(topics.into_iter().cloned());
-        self.changed.notify_one();
+        let grew = {
+            let mut inner = self.lock();
+            let before = inner.dirty.len();
+            inner.dirty.extend(topics.into_iter().cloned());
+            inner.dirty.len() > before
+        };
+        if grew {
+            self.wake();
+        }
     }
 
     /// Everything is to be looked at: at the start of leadership, and at each resync.
@@ -84,7 +121,7 @@ impl TopicIndex {
             let nameless = inner.objects.values().filter(|object| object.manifest.is_none());
             inner.nameless = nameless.map(|object| object.key.clone()).collect();
         }
-        self.changed.notify_one();
+        self.wake();
     }
 
     /// All declared topics.
@@ -105,9 +142,12 @@ impl TopicIndex {
 
     /// Notes a status that was written, so that it is not written again before the watch tells of it.
     pub fn note_status(&self, key: &ObjectKey, uid: &str, status: Status, finalizer: bool) {
-        if let Some(object) = self.lock().objects.get_mut(key).filter(|object| object.uid == uid) {
-            object.status = Some(status);
-            object.finalizer = finalizer;
+        let mut inner = self.lock();
+        let Some(object) = inner.objects.get_mut(key).filter(|object| object.uid == uid) else { return };
+        object.status = Some(status);
+        object.finalizer = finalizer;
+        if let Some(topic) = object.manifest.as_ref().map(|manifest| manifest.topic.clone()) {
+            inner.grant(&topic);
         }
     }
 
@@ -125,16 +165,6 @@ impl TopicIndex {
         }
         states
     }
-
-    /// All declared topics with the ConfigMaps that declare them.
-    pub fn for_each_declaration(&self, mut visit: impl FnMut(&TopicName, &TopicObject)) {
-        let inner = self.lock();
-        for (topic, keys) in &inner.by_topic {
-            for object in keys.iter().filter_map(|key| inner.objects.get(key)) {
-                visit(topic, object);
-            }
-        }
-    }
 }
 
 impl Index<ConfigMap> for TopicIndex {
@@ -147,19 +177,21 @@ impl Index<ConfigMap> for TopicIndex {
                 inner.forget(&object.key);
                 inner.mark(&object);
             }
+            let topic = object.manifest.as_ref().map(|manifest| manifest.topic.clone());
             inner.objects.insert(object.key.clone(), object);
+            if let Some(topic) = topic {
+                inner.grant(&topic);
+            }
             changed
         };
-        self.version.send_modify(|version| *version += 1);
         if changed {
-            self.changed.notify_one();
+            self.wake();
         }
     }
 
     fn remove(&self, key: &ObjectKey) {
         self.lock().forget(key);
-        self.version.send_modify(|version| *version += 1);
-        self.changed.notify_one();
+        self.wake();
     }
 
     fn keys(&self) -> Vec<ObjectKey> {
@@ -196,7 +228,28 @@ impl Inner {
                 self.by_topic.remove(&topic);
             }
         }
+        self.grant(&topic);
         self.dirty.insert(topic);
+    }
+
+    /// Of those that were not refused the topic, the oldest has it.
+    fn grant(&mut self, topic: &TopicName) {
+        let objects = self.by_topic.get(topic).into_iter().flatten().filter_map(|key| self.objects.get(key));
+        let may_own = |object: &&TopicObject| {
+            let reason = object.status.as_ref().map_or("", |status| status.reason.as_str());
+            !object.deleting && !Refusal::OWNERSHIP.contains(&reason)
+        };
+        let owner = objects.filter(may_own).min_by_key(|object| (object.created, &object.key));
+        let grant = owner.and_then(|owner| {
+            let manifest = owner.manifest.as_ref()?;
+            Some(TopicGrant {
+                namespace: owner.key.namespace.clone(),
+                config_map: owner.key.name.clone(),
+                consumers: manifest.consumers.clone(),
+                producers: manifest.producers.clone(),
+            })
+        });
+        self.grants.set(topic, grant);
     }
 }
 
@@ -314,6 +367,23 @@ mod tests {
         index.remove(&ObjectKey::new("shop", "orders"));
         assert_eq!(taken(&index), ["orders"]);
         assert!(index.keys().is_empty());
+    }
+
+    #[test]
+    fn a_config_map_that_was_refused_its_topic_lets_nobody_in() {
+        let index = TopicIndex::default();
+        let refused = r#"{"state":"Refused","reason":"AdoptionNotAllowed","hash":"","time":""}"#;
+        index.apply(config_map("orders", &[], &[]));
+        assert!(index.with_grants(|grants| grants.owner("orders").is_some()));
+        index.apply(config_map("orders", &[], &[(keys::topic::STATUS, refused)]));
+        assert!(index.with_grants(TopicGrants::is_empty));
+        index.apply(config_map("other", &[("name", "orders")], &[]));
+        assert_eq!(
+            index.with_grants(|grants| grants.owner("orders").map(|owner| owner.config_map.clone())),
+            Some("other".to_owned())
+        );
+        index.remove(&ObjectKey::new("shop", "other"));
+        assert!(index.with_grants(TopicGrants::is_empty));
     }
 
     #[test]
