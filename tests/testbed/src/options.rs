@@ -1,0 +1,54 @@
+//! What a bed consists of.
+use serde::{Deserialize, Serialize};
+
+/// What a bed consists of: by default an API server with controllers, one broker and a node.
+///
+/// ```
+/// # use topicops_testbed::Options;
+/// let options = Options::default().brokers(3).without_node();
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    pub(crate) brokers: u8,
+    pub(crate) node: bool,
+    pub(crate) broker_heap_mib: u32,
+    pub(crate) broker_settings: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { brokers: 1, node: true, broker_heap_mib: 512, broker_settings: Vec::new() }
+    }
+}
+
+impl Options {
+    /// How many brokers (at most 9), each in a rack of its own: `rack-1`, `rack-2`, ….
+    #[must_use]
+    pub fn brokers(self, count: u8) -> Self {
+        Self { brokers: count, ..self }
+    }
+
+    #[must_use]
+    pub fn without_kafka(self) -> Self {
+        self.brokers(0)
+    }
+
+    /// No node: Pods stay pending and Services lead nowhere.
+    #[must_use]
+    pub fn without_node(self) -> Self {
+        Self { node: false, ..self }
+    }
+
+    /// The most heap that each broker takes; 512 MiB unless told.
+    #[must_use]
+    pub fn broker_heap_mib(self, mebibytes: u32) -> Self {
+        Self { broker_heap_mib: mebibytes, ..self }
+    }
+
+    /// One more line of every broker's `server.properties`; a later line wins over an earlier one.
+    #[must_use]
+    pub fn broker_setting(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.broker_settings.push((key.into(), value.into()));
+        self
+    }
+}
