@@ -15,6 +15,8 @@ mod memory;
 mod property_key;
 mod scram;
 mod topic;
+#[cfg(feature = "verify")]
+mod verify;
 mod wire;
 
 pub use acl::{Acl, AclOperation, AclResource, PatternType, ResourceType};
@@ -28,4 +30,6 @@ pub use error::{ClusterError, ItemError, Trouble};
 pub use memory::{Call, MemoryCluster};
 pub use scram::{LoginCheck, LoginReport, ScramKeys, ScramMechanism, ScramUser};
 pub use topic::{ConfigChange, ConfigKeys, NewTopic, TopicDescription};
+#[cfg(feature = "verify")]
+pub use verify::{VerifyError, VerifyRequest, VerifyStep, verify};
 pub use wire::WireCluster;

@@ -1,0 +1,20 @@
+use std::time::Duration;
+
+use topicops_contract::{Password, TopicName};
+
+/// What to verify: a client configuration, and what has to be visible with it.
+#[derive(Clone, Debug)]
+pub struct VerifyRequest {
+    /// `client.properties` as the workload mounts it, in Java's names. Redacted: it holds the password.
+    pub client_properties: Password,
+    pub topics: Vec<TopicName>,
+    /// Groups besides the configuration's own `group.id`, which is always looked at.
+    pub groups: Vec<String>,
+    /// For all of it together. Waiting for one of the places (two verifications run at once) counts, too.
+    pub timeout: Duration,
+}
+
+impl VerifyRequest {
+    /// Long enough for a slow broker to take a login, short enough to be told while somebody still looks.
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
+}
