@@ -1,5 +1,6 @@
 //! The manifests and the image fit the program they are for. (That they work is for the tests on a real API server.)
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // clippy knows tests by their functions, not by their file
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 

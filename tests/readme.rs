@@ -1,5 +1,6 @@
 //! The README's tables say what the code says.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // clippy knows tests by their functions, not by their file
 
 use std::{
     collections::{BTreeMap, BTreeSet},
