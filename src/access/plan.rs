@@ -335,7 +335,7 @@ mod tests {
         let mut observed = Observed::default();
         observed.secrets.insert(key("copies", "s"), found("op.shop.gone", SecretContent::Unread));
         observed.secrets.insert(key("shop", "s"), found("op.shop.gone", SecretContent::Unread));
-        let plan = plan("op.", &BTreeMap::new(), &observed);
+        let plan = plan("op.", &BTreeMap::<String, Desired>::new(), &observed);
         assert_eq!(plan.delete_secrets.keys().collect::<Vec<_>>(), [&key("shop", "s")]);
     }
 

@@ -178,8 +178,10 @@ impl AccessController {
     /// Asks the brokers what they have of ours.
     async fn look(&self, tenure: &Tenure) -> Result<(), ClusterError> {
         let prefix = self.settings.prefix();
-        let (acls, users) =
-            tokio::try_join!(self.cluster.describe_acls(&prefix), self.cluster.describe_scram_users(&prefix))?;
+        let (acls, users) = tokio::try_join!(
+            self.cluster.describe_acls(&prefix),
+            self.cluster.describe_scram_users(&prefix)
+        )?;
         let mechanism = self.settings.mechanism();
         let can_log_in = users
             .into_iter()

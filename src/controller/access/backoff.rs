@@ -37,7 +37,8 @@ impl Backoff {
         let tries = before.map_or(0, |waiting| waiting.tries);
         let due = now + FIRST.saturating_mul(1 << tries.min(6)).min(LONGEST);
         let desired = desired.cloned();
-        self.waiting.insert(username.to_owned(), Waiting { tries: tries.saturating_add(1), due, desired, failure });
+        self.waiting
+            .insert(username.to_owned(), Waiting { tries: tries.saturating_add(1), due, desired, failure });
     }
 
     pub(super) fn succeeded(&mut self, username: &str) {

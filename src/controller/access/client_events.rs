@@ -11,17 +11,29 @@ pub trait ClientEvents: Send + Sync + 'static {
     fn forget(&self, uid: &str);
 }
 
-impl ClientEvents for Reporter {
+/// Kubernetes Events on the workloads.
+#[derive(Clone, Debug)]
+pub struct ReporterEvents {
+    reporter: Reporter,
+}
+
+impl ReporterEvents {
+    pub fn new(reporter: Reporter) -> Self {
+        Self { reporter }
+    }
+}
+
+impl ClientEvents for ReporterEvents {
     fn warn(&self, client: &Client, reason: &str, note: &str) {
-        self.warn(reference(client), reason, note);
+        self.reporter.warn(reference(client), reason, note);
     }
 
     fn tell(&self, client: &Client, reason: &str, note: &str) {
-        self.tell(reference(client), reason, note);
+        self.reporter.tell(reference(client), reason, note);
     }
 
     fn forget(&self, uid: &str) {
-        self.forget(uid);
+        self.reporter.forget(uid);
     }
 }
 

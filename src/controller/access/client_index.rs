@@ -75,8 +75,7 @@ impl ClientIndex {
     where
         K: KindOfWorkload + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
-        let index: Arc<KindIndex<K>> =
-            Arc::new(KindIndex { clients: Arc::clone(self), kind: PhantomData });
+        let index: Arc<KindIndex<K>> = Arc::new(KindIndex { clients: Arc::clone(self), kind: PhantomData });
         let (synced, listed) = watch::channel(false);
         let labels = format!("{}={}", keys::INJECT_LABEL, keys::INJECT_LABEL_VALUE);
         let api: Api<PartialObjectMeta<K>> = Api::all(client.clone());
@@ -221,7 +220,10 @@ mod tests {
             *changes.borrow()
         };
         assert_eq!(apply(&[(keys::client::PRODUCES, "orders")]), 1);
-        assert_eq!(apply(&[(keys::client::PRODUCES, "orders"), ("deployment.kubernetes.io/revision", "7")]), 1);
+        assert_eq!(
+            apply(&[(keys::client::PRODUCES, "orders"), ("deployment.kubernetes.io/revision", "7")]),
+            1
+        );
         assert_eq!(apply(&[(keys::client::PRODUCES, "orders,payments")]), 2);
         index.remove(&ObjectKey::new("shop", "orders"));
         assert_eq!(*changes.borrow(), 3);
@@ -255,7 +257,8 @@ mod tests {
     #[test]
     fn mistakes_are_kept_for_their_author() {
         let clients = Arc::new(ClientIndex::default());
-        index_of::<CronJob>(&clients).apply(meta("a", &[(keys::client::INJECT, "file")]).into_response_partial());
+        index_of::<CronJob>(&clients)
+            .apply(meta("a", &[(keys::client::INJECT, "file")]).into_response_partial());
         assert!(clients.all()[0].request.is_err());
     }
 

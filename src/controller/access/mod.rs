@@ -17,7 +17,7 @@ mod backoff;
 mod belief;
 mod client_events;
 mod client_index;
-mod consent;
+mod consented;
 mod failure;
 mod kube_secret_store;
 mod pass;
@@ -31,14 +31,18 @@ mod secret_meta;
 mod secret_store;
 mod stored_secret;
 mod tenure;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod verifier;
 mod verify_queue;
 
 pub use access_controller::{AccessController, Limits};
 pub use access_settings::AccessSettings;
-pub use client_events::ClientEvents;
+pub use client_events::{ClientEvents, ReporterEvents};
 pub use client_index::ClientIndex;
-pub use consent::Consent;
+pub use consented::Consented;
 pub use kube_secret_store::KubeSecretStore;
 pub use secret_index::SecretIndex;
 pub use secret_store::{SecretDraft, SecretStore, StoreError, Written};

@@ -92,11 +92,7 @@ impl AccessController {
     }
 
     /// Removes rules in one request.
-    pub(super) async fn remove_acls(
-        &self,
-        tenure: &Tenure,
-        acls: BTreeSet<Acl>,
-    ) -> Result<(), ClusterError> {
+    pub(super) async fn remove_acls(&self, tenure: &Tenure, acls: BTreeSet<Acl>) -> Result<(), ClusterError> {
         if acls.is_empty() {
             return Ok(());
         }

@@ -17,7 +17,8 @@ pub(super) fn generate() -> Option<Password> {
 
 /// Whether a text is as long and made of the same letters as a password of ours.
 pub(super) fn is_well_made(text: &str) -> bool {
-    text.len() == LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    text.len() == LENGTH
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 #[cfg(test)]

@@ -56,7 +56,15 @@ impl AccessController {
         let keys = if upsert { Some(self.hash(tenure, &step.username, &password).await?) } else { None };
         let owner_uid = base.as_ref().and_then(secret_meta::owner_uid);
         let write = content != SecretContent::Current || owner_uid != Some(decision.client.uid.as_str());
-        Some(Prepared { username: step.username, secret: step.secret, password, keys, base, write, upserted: None })
+        Some(Prepared {
+            username: step.username,
+            secret: step.secret,
+            password,
+            keys,
+            base,
+            write,
+            upserted: None,
+        })
     }
 
     /// Looks at Secrets whose content nobody has judged since they changed.

@@ -35,7 +35,8 @@ impl AccessController {
                 }
             }
         }
-        let deletions = secrets.into_iter().map(|(key, (username, uid))| self.delete(tenure, key, username, uid));
+        let deletions =
+            secrets.into_iter().map(|(key, (username, uid))| self.delete(tenure, key, username, uid));
         futures::future::join_all(deletions).await;
         Ok(())
     }

@@ -97,7 +97,8 @@ mod tests {
             endpoint: endpoint("kafka:9093"),
             group_id: "shop.w".to_owned(),
         };
-        let data = content.data().into_iter().map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes())));
+        let data =
+            content.data().into_iter().map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes())));
         let mut secret = Secret { data: Some(data.collect()), ..Secret::default() };
         let fingerprint = content.fingerprint();
         secret.metadata.annotations =

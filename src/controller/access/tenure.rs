@@ -40,7 +40,9 @@ impl Tenure {
         for (acl, outcome) in acls.iter().zip(outcomes) {
             match outcome {
                 Ok(()) => self.lock().belief.acl_acknowledged(acl, there, now),
-                Err(error) => self.failed(&acl.username, Failure::kafka(&format!("{doing} \"{acl}\""), &error)),
+                Err(error) => {
+                    self.failed(&acl.username, Failure::kafka(&format!("{doing} \"{acl}\""), &error))
+                }
             }
         }
     }

@@ -69,12 +69,10 @@ impl Verifier {
             Ok(Some(secret)) if !secret_meta::is_ours(&secret.meta, &job.username) => Attempt::Superseded,
             Ok(Some(secret)) => match secret.text("client.properties") {
                 None => Attempt::Failed("it has no key client.properties".to_owned()),
-                Some(properties) => {
-                    match self.verifier.verify(&properties, &job.topics, &job.groups).await {
-                        Ok(()) => Attempt::Works,
-                        Err(error) => Attempt::Failed(error),
-                    }
-                }
+                Some(properties) => match self.verifier.verify(&properties, &job.topics, &job.groups).await {
+                    Ok(()) => Attempt::Works,
+                    Err(error) => Attempt::Failed(error),
+                },
             },
         }
     }

@@ -15,10 +15,9 @@ use crate::{
 
 /// What a workload would not get, told while it is being admitted. Looks at watched caches only: it never waits.
 #[derive(Debug)]
-pub struct Consent {
+pub struct Consented {
     clients: Arc<ClientIndex>,
     revision: watch::Receiver<u64>,
-    grants: watch::Receiver<Arc<TopicGrants>>,
     mode: GrantsMode,
     claims: Mutex<Option<Cached>>,
 }
@@ -33,23 +32,17 @@ struct Cached {
 /// Claims are gathered anew at most this often, however fast workloads come and go; an answer may be that old.
 const FRESH: Duration = Duration::from_millis(250);
 
-impl Consent {
-    pub fn new(
-        clients: Arc<ClientIndex>,
-        grants: watch::Receiver<Arc<TopicGrants>>,
-        mode: GrantsMode,
-    ) -> Self {
+impl Consented {
+    pub fn new(clients: Arc<ClientIndex>, mode: GrantsMode) -> Self {
         let revision = clients.changes();
-        Self { clients, revision, grants, mode, claims: Mutex::default() }
+        Self { clients, revision, mode, claims: Mutex::default() }
     }
 
     /// Everything that the request names and would not get now, in the words of the controller.
-    pub fn findings(&self, request: &ClientRequest) -> Vec<Finding> {
-        let grants = Arc::clone(&self.grants.borrow());
+    pub fn findings(&self, request: &ClientRequest, grants: &TopicGrants) -> Vec<Finding> {
         // One that is not there yet is younger than all that are.
-        let created =
-            self.clients.client(&request.workload).map_or(Timestamp::MAX, |client| client.created);
-        resolve(request, created, &grants, &self.claims(), self.mode).findings
+        let created = self.clients.client(&request.workload).map_or(Timestamp::MAX, |client| client.created);
+        resolve(request, created, grants, &self.claims(), self.mode).findings
     }
 
     fn claims(&self) -> Arc<GroupClaims> {
@@ -85,11 +78,11 @@ mod tests {
             deleting: false,
             request: Ok(Some(Arc::new((*owner).clone()))),
         });
-        let (_grants, receiver) = watch::channel(Arc::new(grants(&[("shop/orders", &[])])));
-        let consent = Consent::new(clients, receiver, GrantsMode::Namespace);
+        let grants = grants(&[("shop/orders", &[])]);
+        let consent = Consented::new(clients, GrantsMode::Namespace);
         let nosy = request("evil/nosy").consume("orders").group("legacy").group("shop.orders");
-        let reasons: Vec<_> = consent.findings(&nosy).iter().map(|finding| finding.reason).collect();
+        let reasons: Vec<_> = consent.findings(&nosy, &grants).iter().map(|finding| finding.reason).collect();
         assert_eq!(reasons, ["TopicNotGranted", "GroupTaken", "GroupTaken"]);
-        assert!(consent.findings(&owner).is_empty());
+        assert!(consent.findings(&owner, &grants).is_empty());
     }
 }

@@ -1,0 +1,261 @@
+//! Doubles for tests of the loop: Secrets in memory, Events in a list, and a cluster whose every step can be the last.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::pending,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Secret;
+use topicops_contract::{PartitionCount, TopicName};
+
+use super::{ClientEvents, SecretDraft, SecretIndex, SecretStore, StoreError, StoredSecret, Written};
+use crate::{
+    ObjectKey,
+    access::Client,
+    kafka::{
+        Acl, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys, ConsumingGroup, Item,
+        LoginCheck, LoginReport, MemoryCluster, NewTopic, ScramKeys, ScramUser, TopicDescription,
+    },
+};
+
+/// Where a process dies: after so many steps, before or after the step has taken effect.
+#[derive(Debug)]
+pub(super) struct Death {
+    left: AtomicUsize,
+    after_effect: bool,
+}
+
+impl Death {
+    pub(super) fn never() -> Arc<Self> {
+        Self::after(usize::MAX, false)
+    }
+
+    pub(super) fn after(steps: usize, after_effect: bool) -> Arc<Self> {
+        Arc::new(Self { left: AtomicUsize::new(steps), after_effect })
+    }
+
+    pub(super) fn has_come(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == 0
+    }
+
+    /// Takes a step; the last one never returns.
+    async fn step<T>(&self, effect: impl Future<Output = T>) -> T {
+        let before = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+            .unwrap_or_default();
+        match before {
+            0 => pending().await,
+            1 if self.after_effect => {
+                effect.await;
+                pending().await
+            }
+            1 => pending().await,
+            _ => effect.await,
+        }
+    }
+}
+
+/// Secrets as an API server keeps them, with the watch of them at once in the index.
+#[derive(Debug)]
+pub(super) struct MemorySecrets {
+    pub(super) death: Arc<Death>,
+    pub(super) kept: Arc<Mutex<Kept>>,
+    /// `None`: the watch lags for ever.
+    pub(super) index: Option<Arc<SecretIndex>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) secrets: BTreeMap<ObjectKey, Secret>,
+    version: u64,
+    pub(super) writes: usize,
+    pub(super) reads: usize,
+}
+
+impl Kept {
+    /// Puts a Secret as somebody else would; its version and, when it is new, its uid are the server's.
+    pub(super) fn put(&mut self, mut secret: Secret) -> Secret {
+        self.version += 1;
+        let key = ObjectKey::of(&secret.metadata);
+        let uid = self.secrets.get(&key).and_then(|before| before.metadata.uid.clone());
+        secret.metadata.uid = Some(uid.unwrap_or_else(|| format!("secret-{}", self.version)));
+        secret.metadata.resource_version = Some(self.version.to_string());
+        self.secrets.insert(key, secret.clone());
+        secret
+    }
+}
+
+impl MemorySecrets {
+    fn write(&self, draft: SecretDraft, create: bool) -> Written {
+        let mut kept = self.kept.lock().unwrap();
+        let there = kept.secrets.get(&draft.key()).map(|secret| secret.metadata.clone());
+        let fits = match &there {
+            None => create,
+            Some(there) => !create && there.resource_version == draft.meta.resource_version,
+        };
+        if !fits {
+            return Written::Conflict;
+        }
+        kept.writes += 1;
+        let secret = kept.put(draft.into_object());
+        if let Some(index) = &self.index {
+            index.apply_meta(&secret.metadata);
+        }
+        Written::Done(Box::new(secret.metadata))
+    }
+}
+
+#[async_trait]
+impl SecretStore for MemorySecrets {
+    async fn read(&self, key: &ObjectKey) -> Result<Option<StoredSecret>, StoreError> {
+        let read = async {
+            let mut kept = self.kept.lock().unwrap();
+            kept.reads += 1;
+            kept.secrets.get(key).cloned().map(StoredSecret::new)
+        };
+        Ok(self.death.step(read).await)
+    }
+
+    async fn create(&self, draft: SecretDraft) -> Result<Written, StoreError> {
+        Ok(self.death.step(async { self.write(draft, true) }).await)
+    }
+
+    async fn replace(&self, draft: SecretDraft) -> Result<Written, StoreError> {
+        Ok(self.death.step(async { self.write(draft, false) }).await)
+    }
+
+    async fn delete(&self, key: &ObjectKey, uid: &str) -> Result<(), StoreError> {
+        let delete = async {
+            let mut kept = self.kept.lock().unwrap();
+            if kept.secrets.get(key).is_some_and(|secret| secret.metadata.uid.as_deref() == Some(uid)) {
+                kept.writes += 1;
+                kept.secrets.remove(key);
+            }
+            if let Some(index) = &self.index {
+                index.note_gone(key, uid);
+            }
+        };
+        self.death.step(delete).await;
+        Ok(())
+    }
+}
+
+/// What authors were told, as `Kind namespace/name Reason: note`.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) lines: Mutex<Vec<String>>,
+}
+
+impl Heard {
+    fn push(&self, client: &Client, reason: &str, note: &str) {
+        self.lines.lock().unwrap().push(format!("{} {reason}: {note}", client.workload));
+    }
+
+    pub(super) fn has(&self, text: &str) -> bool {
+        self.lines.lock().unwrap().iter().any(|line| line.contains(text))
+    }
+}
+
+impl ClientEvents for Heard {
+    fn warn(&self, client: &Client, reason: &str, note: &str) {
+        self.push(client, reason, note);
+    }
+
+    fn tell(&self, client: &Client, reason: &str, note: &str) {
+        self.push(client, reason, note);
+    }
+
+    fn forget(&self, _uid: &str) {}
+}
+
+/// A cluster that the process may not live to hear from.
+#[derive(Debug)]
+pub(super) struct MortalCluster {
+    pub(super) death: Arc<Death>,
+    pub(super) inner: MemoryCluster,
+    /// What the brokers were told last of each user: they never tell it back.
+    pub(super) told: Arc<Mutex<BTreeMap<String, ScramKeys>>>,
+}
+
+impl MortalCluster {
+    async fn upsert(&self, users: &[(String, ScramKeys)]) -> Answer<()> {
+        let outcomes = self.inner.upsert_scram_users(users).await?;
+        for ((username, keys), outcome) in users.iter().zip(&outcomes) {
+            if outcome.is_ok() {
+                self.told.lock().unwrap().insert(username.clone(), keys.clone());
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+type Answer<T> = Result<Vec<Item<T>>, ClusterError>;
+
+#[async_trait]
+impl Cluster for MortalCluster {
+    async fn describe_cluster(&self) -> Result<ClusterDescription, ClusterError> {
+        self.inner.describe_cluster().await
+    }
+
+    async fn describe_topics(
+        &self,
+        names: &[TopicName],
+        keys: &ConfigKeys,
+    ) -> Answer<Option<TopicDescription>> {
+        self.inner.describe_topics(names, keys).await
+    }
+
+    async fn create_topics(&self, topics: &[NewTopic]) -> Answer<String> {
+        self.inner.create_topics(topics).await
+    }
+
+    async fn create_partitions(&self, topics: &[(TopicName, PartitionCount)]) -> Answer<()> {
+        self.inner.create_partitions(topics).await
+    }
+
+    async fn alter_configs(&self, changes: &[(TopicName, ConfigChange)]) -> Answer<()> {
+        self.inner.alter_configs(changes).await
+    }
+
+    async fn delete_topics(&self, names: &[TopicName]) -> Answer<()> {
+        self.inner.delete_topics(names).await
+    }
+
+    async fn consuming_groups(&self) -> Result<Vec<ConsumingGroup>, ClusterError> {
+        self.inner.consuming_groups().await
+    }
+
+    async fn describe_acls(&self, prefix: &str) -> Result<BTreeSet<Acl>, ClusterError> {
+        self.death.step(self.inner.describe_acls(prefix)).await
+    }
+
+    async fn create_acls(&self, acls: &[Acl]) -> Answer<()> {
+        self.death.step(self.inner.create_acls(acls)).await
+    }
+
+    async fn delete_acls(&self, acls: &[Acl]) -> Answer<()> {
+        self.death.step(self.inner.delete_acls(acls)).await
+    }
+
+    async fn describe_scram_users(&self, prefix: &str) -> Result<Vec<ScramUser>, ClusterError> {
+        self.death.step(self.inner.describe_scram_users(prefix)).await
+    }
+
+    async fn upsert_scram_users(&self, users: &[(String, ScramKeys)]) -> Answer<()> {
+        self.death.step(self.upsert(users)).await
+    }
+
+    async fn delete_scram_users(&self, usernames: &[String]) -> Answer<()> {
+        self.death.step(self.inner.delete_scram_users(usernames)).await
+    }
+
+    async fn check_logins(&self, checks: &[LoginCheck]) -> Answer<LoginReport> {
+        self.death.step(self.inner.check_logins(checks)).await
+    }
+}

@@ -1,0 +1,629 @@
+//! The loop from end to end, with a cluster and Secrets in memory and tokio's clock paused.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use aws_lc_rs::pbkdf2;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use topicops_contract::{ClientEndpoint, OperatorId, Problem, Problems, keys};
+
+use super::{
+    AccessController, AccessSettings, ClientIndex, Limits, SecretIndex, StoredSecret,
+    testing::{Death, Heard, Kept, MemorySecrets, MortalCluster},
+};
+use crate::{
+    ObjectKey,
+    access::{
+        Client, Decision, GrantsMode,
+        testing::{Asking, at, grants, request},
+    },
+    controller::health::Health,
+    kafka::{Acl, Call, Cluster, ClusterError, ItemError, MemoryCluster, NewTopic, ScramKeys, Trouble},
+    metrics::Metrics,
+    topic::TopicGrants,
+};
+
+/// Everything that outlives a process.
+struct World {
+    cluster: MemoryCluster,
+    told: Arc<Mutex<BTreeMap<String, ScramKeys>>>,
+    kept: Arc<Mutex<Kept>>,
+    clients: Arc<ClientIndex>,
+    heard: Arc<Heard>,
+    health: Health,
+    grants: watch::Sender<Arc<TopicGrants>>,
+    ready: watch::Sender<bool>,
+    /// Whether the Secrets' watch shows what is written.
+    watching: bool,
+}
+
+/// One process; it dies with this.
+struct Process {
+    task: JoinHandle<()>,
+    secrets: Arc<SecretIndex>,
+    _leads: watch::Sender<bool>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl World {
+    async fn new(topics: &[(&str, &[&str])]) -> Self {
+        let cluster = MemoryCluster::new(1);
+        for (topic, _) in topics {
+            let name = topic.split_once('/').unwrap().1.parse().unwrap();
+            let topic =
+                NewTopic { name, partitions: None, replication_factor: None, configs: BTreeMap::new() };
+            assert!(cluster.create_topics(&[topic]).await.unwrap()[0].is_ok());
+        }
+        Self {
+            cluster,
+            told: Arc::default(),
+            kept: Arc::default(),
+            clients: Arc::default(),
+            heard: Arc::default(),
+            health: Health::new(Metrics::with_registry().0),
+            grants: watch::Sender::new(Arc::new(grants(topics))),
+            ready: watch::Sender::new(true),
+            watching: true,
+        }
+    }
+
+    fn ask(&self, asking: &Asking) {
+        self.clients.put(Client {
+            workload: asking.workload.clone(),
+            uid: format!("uid-{}", asking.workload),
+            created: at(1),
+            deleting: false,
+            request: Ok(Some(Arc::new((**asking).clone()))),
+        });
+    }
+
+    fn start(&self, death: &Arc<Death>) -> Process {
+        let secrets = Arc::new(SecretIndex::default());
+        for secret in self.kept.lock().unwrap().secrets.values() {
+            if super::secret_meta::is_labelled(&secret.metadata) {
+                secrets.apply_meta(&secret.metadata);
+            }
+        }
+        let controller = AccessController {
+            cluster: Arc::new(MortalCluster {
+                death: Arc::clone(death),
+                inner: self.cluster.clone(),
+                told: Arc::clone(&self.told),
+            }),
+            store: Arc::new(MemorySecrets {
+                death: Arc::clone(death),
+                kept: Arc::clone(&self.kept),
+                index: self.watching.then(|| Arc::clone(&secrets)),
+            }),
+            clients: Arc::clone(&self.clients),
+            secrets: Arc::clone(&secrets),
+            grants: self.grants.subscribe(),
+            ready: vec![self.ready.subscribe()],
+            settings: AccessSettings {
+                operator: OperatorId::default(),
+                mode: GrantsMode::Namespace,
+                endpoint: ClientEndpoint {
+                    bootstrap_servers: "kafka:9093".to_owned(),
+                    security_protocol: "SASL_SSL".to_owned(),
+                    sasl_mechanism: "SCRAM-SHA-512".to_owned(),
+                    truststore_pem: None,
+                },
+                iterations: AccessSettings::DEFAULT_ITERATIONS,
+                resync: AccessSettings::DEFAULT_RESYNC,
+            },
+            events: Arc::clone(&self.heard) as _,
+            health: self.health.clone(),
+            metrics: Metrics::with_registry().0,
+            verify: None,
+            limits: Limits::default(),
+        };
+        let (leads, leading) = watch::channel(true);
+        Process { task: tokio::spawn(controller.run(leading)), secrets, _leads: leads }
+    }
+
+    fn run(&self) -> Process {
+        self.start(&Death::never())
+    }
+
+    /// Waits, on the paused clock, until something holds.
+    async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
+        let waiting = async {
+            while !holds(self).await {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if timeout(Duration::from_secs(900), waiting).await.is_err() {
+            panic!("{what} never came: {} {:?}", self.state().await, self.heard.lines.lock().unwrap());
+        }
+    }
+
+    async fn settled(&self) {
+        self.until("order", async |world| world.is_in_order().await).await;
+    }
+
+    async fn state(&self) -> String {
+        let users = self.cluster.describe_scram_users("").await.unwrap();
+        let acls = self.cluster.describe_acls("").await.unwrap();
+        let acls: Vec<String> = acls.iter().map(ToString::to_string).collect();
+        format!("{users:?} {acls:?} {:?}", self.kept.lock().unwrap().secrets.keys().collect::<Vec<_>>())
+    }
+
+    /// Whether users, rules and Secrets are exactly those that are asked for, and every Secret works.
+    async fn is_in_order(&self) -> bool {
+        let decisions = Decision::all(
+            &self.clients.all(),
+            &OperatorId::default(),
+            &self.grants.borrow(),
+            GrantsMode::Namespace,
+            &BTreeSet::new(),
+        );
+        let (Ok(users), Ok(acls)) =
+            (self.cluster.describe_scram_users("").await, self.cluster.describe_acls("").await)
+        else {
+            return false;
+        };
+        let users: BTreeSet<String> = users.into_iter().map(|user| user.username).collect();
+        let wanted: BTreeSet<Acl> =
+            decisions.values().flat_map(|decision| decision.desired.acls.clone()).collect();
+        let secrets: BTreeSet<ObjectKey> = self.kept.lock().unwrap().secrets.keys().cloned().collect();
+        let keys: BTreeSet<ObjectKey> =
+            decisions.values().map(|decision| decision.desired.secret.clone().unwrap().key).collect();
+        users == decisions.keys().cloned().collect()
+            && acls == wanted
+            && secrets == keys
+            && keys.iter().all(|key| self.works(key))
+    }
+
+    /// Whether the brokers would let in whoever has this Secret.
+    fn works(&self, key: &ObjectKey) -> bool {
+        let kept = self.kept.lock().unwrap();
+        let Some(secret) = kept.secrets.get(key) else { return false };
+        let data = secret.data.as_ref().unwrap();
+        let username = String::from_utf8(data["username"].0.clone()).unwrap();
+        let told = self.told.lock().unwrap();
+        let Some(keys) = told.get(&username) else { return false };
+        let iterations = NonZeroU32::new(u32::try_from(keys.iterations).unwrap()).unwrap();
+        pbkdf2::verify(
+            pbkdf2::PBKDF2_HMAC_SHA512,
+            iterations,
+            &keys.salt,
+            &data["password"].0,
+            &keys.salted_password,
+        )
+        .is_ok()
+    }
+
+    fn secret(&self, name: &str) -> Option<Secret> {
+        self.kept.lock().unwrap().secrets.get(&ObjectKey::new("shop", name)).cloned()
+    }
+
+    fn password(&self, name: &str) -> Vec<u8> {
+        self.secret(name).unwrap().data.unwrap()["password"].0.clone()
+    }
+
+    /// Writes and reads of Secrets so far.
+    fn asked(&self) -> (usize, usize) {
+        let kept = self.kept.lock().unwrap();
+        (kept.writes, kept.reads)
+    }
+
+    fn count(&self, call: Call) -> usize {
+        self.cluster.calls().get(&call).copied().unwrap_or_default()
+    }
+}
+
+const ORDERS: &str = "orders-kafka-credentials";
+
+fn orders() -> Asking {
+    request("shop/orders").consume("orders").produce("payments")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_client_gets_user_rules_and_a_secret_that_works() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    let _process = world.run();
+    world.ask(&orders());
+    world.settled().await;
+    let secret = world.secret(ORDERS).unwrap();
+    let owner = &secret.metadata.owner_references.as_ref().unwrap()[0];
+    assert_eq!((owner.api_version.as_str(), owner.kind.as_str()), ("apps/v1", "Deployment"));
+    assert_eq!((owner.uid.as_str(), owner.block_owner_deletion), ("uid-Deployment shop/orders", None));
+    assert_eq!(secret.type_.as_deref(), Some("servicebinding.io/kafka"));
+    assert_eq!(secret.metadata.labels.unwrap()[keys::CONFIG_LABEL], keys::CONFIG_LABEL_CREDENTIALS);
+    assert!(world.heard.has("CredentialsReady"));
+    assert_eq!(world.health.check("kafka"), Some(Ok(())));
+}
+
+/// Runs a process that dies after `steps` steps, then one that lives; whether the first one did die.
+async fn dies_and_heals(world: &World, steps: usize, after_effect: bool) -> bool {
+    let death = Death::after(steps, after_effect);
+    let process = world.start(&death);
+    world.until("death or order", async |world| death.has_come() || world.is_in_order().await).await;
+    let died = death.has_come();
+    drop(process);
+    let _process = world.run();
+    world.settled().await;
+    died
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_step_of_provision_heals() {
+    for after_effect in [false, true] {
+        let mut steps = 1;
+        loop {
+            let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+            world.ask(&orders());
+            world.ask(&request("shop/reader").consume("orders"));
+            if !dies_and_heals(&world, steps, after_effect).await {
+                break;
+            }
+            steps += 1;
+        }
+        assert!(steps > 6, "upsert, rules, login and two Secrets are steps, {steps}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_step_of_revocation_heals() {
+    for after_effect in [false, true] {
+        let mut steps = 1;
+        loop {
+            let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+            world.ask(&orders());
+            world.ask(&request("shop/reader").consume("orders"));
+            drop({
+                let process = world.run();
+                world.settled().await;
+                process
+            });
+            world.clients.take(&orders().workload);
+            let reader = world.password("reader-kafka-credentials");
+            let died = dies_and_heals(&world, steps, after_effect).await;
+            assert_eq!(world.password("reader-kafka-credentials"), reader);
+            if !died {
+                break;
+            }
+            steps += 1;
+        }
+        assert!(steps > 4, "rules, user and Secret are steps, {steps}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_annotations_change_rules_and_nothing_else() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&request("shop/reader").consume("orders"));
+    world.ask(&orders());
+    let _process = world.run();
+    world.settled().await;
+    let (writes, _) = world.asked();
+    world.cluster.forget_calls();
+    world.ask(&request("shop/orders").consume("payments"));
+    world.settled().await;
+    let calls = world.cluster.calls();
+    let expected = [(Call::CreateAcls, 1), (Call::DeleteAcls, 1)];
+    let changes: Vec<_> = calls
+        .into_iter()
+        .filter(|(call, _)| !matches!(call, Call::DescribeAcls | Call::DescribeScramUsers))
+        .collect();
+    assert_eq!(changes, expected);
+    assert_eq!(world.asked().0, writes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_nothing_changed_a_resync_only_looks() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&orders());
+    let _process = world.run();
+    world.settled().await;
+    let asked = world.asked();
+    world.cluster.forget_calls();
+    sleep(AccessSettings::DEFAULT_RESYNC * 3).await;
+    let calls: Vec<Call> = world.cluster.calls().into_keys().collect();
+    assert_eq!(calls, [Call::DescribeAcls, Call::DescribeScramUsers]);
+    assert!(world.count(Call::DescribeAcls) >= 2);
+    assert_eq!(world.asked(), asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_reads_secrets_once_and_writes_nothing() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&orders());
+    drop({
+        let process = world.run();
+        world.settled().await;
+        process
+    });
+    let (writes, _) = world.asked();
+    world.cluster.forget_calls();
+    let process = world.run();
+    let key = ObjectKey::new("shop", ORDERS);
+    world
+        .until("the Secret is read", async |_| process.secrets.is_current(&key, "topicops.shop.orders"))
+        .await;
+    sleep(Duration::from_secs(5)).await;
+    let calls: Vec<Call> = world.cluster.calls().into_keys().collect();
+    assert_eq!(calls, [Call::DescribeAcls, Call::DescribeScramUsers]);
+    assert_eq!(world.asked().0, writes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_user_comes_back_with_the_password_that_pods_run_with() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&orders());
+    let _process = world.run();
+    world.settled().await;
+    let (password, (writes, _)) = (world.password(ORDERS), world.asked());
+    sleep(super::belief::LAG).await;
+    world.cluster.delete_scram_users(&["topicops.shop.orders".to_owned()]).await.unwrap();
+    world.settled().await;
+    assert_eq!((world.password(ORDERS), world.asked().0), (password, writes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_secret_comes_back_with_a_new_password() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&orders());
+    let process = world.run();
+    world.settled().await;
+    let before = world.password(ORDERS);
+    let key = ObjectKey::new("shop", ORDERS);
+    world.kept.lock().unwrap().secrets.remove(&key);
+    crate::controller::Index::remove(process.secrets.as_ref(), &key);
+    world.settled().await;
+    assert_ne!(world.password(ORDERS), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_lags_costs_nobody_their_password() {
+    let mut world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.watching = false;
+    world.ask(&orders());
+    let process = world.run();
+    world.settled().await;
+    let before = world.password(ORDERS);
+    // A listing from before the Secret was written arrives.
+    crate::controller::Index::remove(process.secrets.as_ref(), &ObjectKey::new("shop", ORDERS));
+    sleep(Duration::from_secs(120)).await;
+    assert!(world.is_in_order().await);
+    assert_eq!(world.password(ORDERS), before);
+    assert_eq!(world.count(Call::UpsertScramUsers), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_altered_secret_is_mended_and_keeps_a_good_password() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&orders());
+    let process = world.run();
+    world.settled().await;
+    for (key, value) in [("group.id", "other"), ("password", "hunter2")] {
+        let before = world.password(ORDERS);
+        let mut secret = world.secret(ORDERS).unwrap();
+        secret.data.as_mut().unwrap().insert(key.to_owned(), ByteString(value.as_bytes().to_vec()));
+        let secret = world.kept.lock().unwrap().put(secret);
+        process.secrets.apply_meta(&secret.metadata);
+        world
+            .until("the Secret is mended", async |world| {
+                let data = world.secret(ORDERS).unwrap().data.unwrap();
+                data[key].0 != value.as_bytes() && world.is_in_order().await
+            })
+            .await;
+        assert_eq!(world.password(ORDERS) == before, key != "password");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_somebody_else_made_is_left_alone_and_named() {
+    for labelled in [false, true] {
+        let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+        let mut theirs = Secret::default();
+        theirs.metadata.name = Some(ORDERS.to_owned());
+        theirs.metadata.namespace = Some("shop".to_owned());
+        let label = (keys::CONFIG_LABEL.to_owned(), keys::CONFIG_LABEL_CREDENTIALS.to_owned());
+        theirs.metadata.labels = labelled.then(|| [label].into());
+        world.kept.lock().unwrap().put(theirs);
+        let before = world.secret(ORDERS).unwrap();
+        world.ask(&orders());
+        let process = world.run();
+        world
+            .until("the finding", async |world| world.heard.has("SecretExists: Secret shop/orders-kafka"))
+            .await;
+        sleep(Duration::from_secs(300)).await;
+        assert_eq!(world.secret(ORDERS).unwrap(), before);
+        let key = ObjectKey::new("shop", ORDERS);
+        world.kept.lock().unwrap().secrets.remove(&key);
+        crate::controller::Index::remove(process.secrets.as_ref(), &key);
+        world.settled().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happened_while_nobody_led_is_made_good_and_others_are_left_alone() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    let keys =
+        ScramKeys::derive(crate::kafka::ScramMechanism::Sha512, 4096, &topicops_contract::Password::new("x"))
+            .unwrap();
+    let user = |name: &str| (name.to_owned(), keys.clone());
+    world
+        .cluster
+        .upsert_scram_users(&[user("topicops.shop.gone"), user("topicopsy"), user("alice")])
+        .await
+        .unwrap();
+    let acls = |name: &str| -> Vec<Acl> {
+        let granted =
+            crate::access::Granted { consumes: ["orders".parse().unwrap()].into(), ..Default::default() };
+        granted.acls(name).into_iter().collect()
+    };
+    for name in ["topicops.shop.gone", "alice"] {
+        world.cluster.create_acls(&acls(name)).await.unwrap();
+    }
+    let _process = world.run();
+    world
+        .until("revocation", async |world| {
+            world.cluster.describe_scram_users("topicops.").await.unwrap().is_empty()
+                && world.cluster.describe_acls("topicops.").await.unwrap().is_empty()
+        })
+        .await;
+    assert_eq!(world.cluster.describe_scram_users("").await.unwrap().len(), 2);
+    assert_eq!(world.cluster.describe_acls("").await.unwrap(), acls("alice").into_iter().collect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_done_before_the_listings_are_complete() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ready.send_replace(false);
+    world.ask(&orders());
+    let _process = world.run();
+    sleep(Duration::from_secs(60)).await;
+    assert!(world.cluster.calls().keys().all(|call| *call == Call::CreateTopics));
+    world.ready.send_replace(true);
+    world.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refused_client_fails_alone_and_is_tried_again() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    let error = ItemError {
+        code: "UNACCEPTABLE_CREDENTIAL".to_owned(),
+        number: 93,
+        message: "no".to_owned(),
+        retriable: false,
+    };
+    world.cluster.refuse(Call::UpsertScramUsers, "topicops.shop.orders", Some(error));
+    world.ask(&orders());
+    world.ask(&request("shop/reader").consume("orders"));
+    let _process = world.run();
+    let reader = ObjectKey::new("shop", "reader-kafka-credentials");
+    world.until("the other one", async |world| world.works(&reader)).await;
+    world.until("the finding", async |world| world.heard.has("shop/orders KafkaRefused")).await;
+    assert!(world.secret(ORDERS).is_none());
+    world.cluster.refuse(Call::UpsertScramUsers, "topicops.shop.orders", None);
+    world.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_secret_appears_before_its_credentials_work() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.cluster.freeze_reads();
+    world.ask(&orders());
+    let _process = world.run();
+    world.until("a finding", async |world| world.heard.has("shop/orders KafkaRefused")).await;
+    assert!(world.secret(ORDERS).is_none());
+    assert_eq!(world.count(Call::UpsertScramUsers), 1, "a new password would have to spread all over again");
+    world.cluster.thaw_reads();
+    world.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn brokers_that_go_and_come_back_are_noticed_and_lose_nothing() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    let away = || ClusterError {
+        trouble: Trouble::Unreachable,
+        operation: "upsert 1 user".to_owned(),
+        message: "connection refused".to_owned(),
+    };
+    for call in [Call::DescribeAcls, Call::UpsertScramUsers, Call::CreateAcls, Call::CheckLogins] {
+        for _ in 0..3 {
+            world.cluster.fail(call, away());
+        }
+    }
+    world.ask(&orders());
+    let _process = world.run();
+    world
+        .until(
+            "the health",
+            async |world| matches!(world.health.check("kafka"), Some(Err(text)) if text.contains("refused")),
+        )
+        .await;
+    world.settled().await;
+    assert_eq!(world.health.check("kafka"), Some(Ok(())));
+    for _ in 0..3 {
+        world.cluster.fail(Call::DeleteAcls, away());
+        world.cluster.fail(Call::DeleteScramUsers, away());
+    }
+    world.clients.take(&orders().workload);
+    world.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_of_another_name_holds_the_same_password_and_the_old_one_goes() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&orders());
+    let _process = world.run();
+    world.settled().await;
+    let before = world.password(ORDERS);
+    let mut renamed = orders();
+    renamed.secret_name = "elsewhere".to_owned();
+    world.ask(&renamed);
+    world.settled().await;
+    assert_eq!(world.password("elsewhere"), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn mistakes_in_annotations_are_told_and_take_nothing_away() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&orders());
+    let _process = world.run();
+    world.settled().await;
+    let before = world.state().await;
+    let client = world.clients.client(&orders().workload).unwrap();
+    let problems = Problems::from(Problem::new(keys::client::INJECT, "file", "files, env or none"));
+    world.clients.put(Client { request: Err(Arc::new(problems)), ..(*client).clone() });
+    world
+        .until("the finding", async |world| world.heard.has("InvalidAnnotations: topic.kafka.nb/inject"))
+        .await;
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.state().await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_comes_later_adds_its_rules() {
+    let world = World::new(&[("shop/orders", &[]), ("billing/payments", &[])]).await;
+    world.ask(&orders());
+    let _process = world.run();
+    world
+        .until("the finding", async |world| world.heard.has("TopicNotGranted: topic payments is owned by"))
+        .await;
+    world.settled().await;
+    let granting = grants(&[("shop/orders", &[]), ("shop/payments", &[])]);
+    world.grants.send_replace(Arc::new(granting));
+    world.settled().await;
+    assert!(world.cluster.describe_acls("").await.unwrap().iter().any(|acl| acl.resource.name == "payments"));
+}
+
+#[test]
+fn nothing_that_holds_a_password_shows_it() {
+    let secret = "hunter2-hunter2";
+    let mut object = Secret::default();
+    object.data = Some([("password".to_owned(), ByteString(secret.as_bytes().to_vec()))].into());
+    let draft = super::SecretDraft {
+        meta: object.metadata.clone(),
+        content: topicops_contract::ClientSecret {
+            username: "u".to_owned(),
+            password: topicops_contract::Password::new(secret),
+            endpoint: ClientEndpoint {
+                bootstrap_servers: String::new(),
+                security_protocol: String::new(),
+                sasl_mechanism: String::new(),
+                truststore_pem: None,
+            },
+            group_id: String::new(),
+        },
+    };
+    let shown = format!("{:?} {draft:?} {draft:#?}", StoredSecret::new(object));
+    assert!(!shown.contains(secret), "{shown}");
+}
