@@ -1,5 +1,11 @@
 //! What every adapter of the port to Kafka does, asked of each of them: the same facts hold for the cluster in memory
 //! and for a real broker.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's helpers fail as tests do"
+)]
 
 mod kafka_broker;
 mod kafka_suite;

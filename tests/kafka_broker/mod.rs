@@ -5,24 +5,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::OnceCell;
 use topicops::kafka::{ClientProperties, WireCluster};
+use topicops_testbed::{Options, Testbed};
 
 /// Names a client properties file of an administrator whose broker is used instead of starting one: for a quick round
 /// while developing, and for trying other versions of Kafka.
 const RUNNING_BROKER: &str = "TOPICOPS_TEST_KAFKA_CONFIG";
 
 /// A broker with SASL_SSL, SCRAM and an authorizer.
-pub struct Broker {
+pub(crate) struct Broker {
     /// The administrator's client configuration.
     properties: String,
+    /// What was started for these tests; it ends with the process.
+    _bed: Option<Testbed>,
 }
 
 impl Broker {
-    pub fn properties(&self) -> &str {
+    pub(crate) fn properties(&self) -> &str {
         &self.properties
     }
 
     /// The administrator's configuration with one line replaced.
-    pub fn with(&self, key: &str, value: &str) -> String {
+    pub(crate) fn with(&self, key: &str, value: &str) -> String {
         let mut lines: Vec<&str> =
             self.properties.lines().filter(|line| !line.starts_with(&format!("{key}="))).collect();
         let line = format!("{key}={value}");
@@ -31,28 +34,32 @@ impl Broker {
     }
 
     /// A handle of its own: connections belong to the runtime of the test that opened them.
-    pub fn cluster(&self) -> WireCluster {
+    pub(crate) fn cluster(&self) -> WireCluster {
         cluster(&self.properties)
     }
 
     /// A prefix for names that no other test uses, of this run or an earlier one.
-    pub fn prefix(&self) -> String {
+    pub(crate) fn prefix(&self) -> String {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         format!("t{:x}-{}", since.as_millis(), NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-pub fn cluster(properties: &str) -> WireCluster {
+pub(crate) fn cluster(properties: &str) -> WireCluster {
     WireCluster::new(ClientProperties::parse("test", properties).unwrap()).unwrap()
 }
 
-pub async fn broker() -> &'static Broker {
+pub(crate) async fn broker() -> &'static Broker {
     static BROKER: OnceCell<Broker> = OnceCell::const_new();
     BROKER.get_or_init(start).await
 }
 
 async fn start() -> Broker {
-    let path = std::env::var(RUNNING_BROKER).expect("a running broker");
-    Broker { properties: std::fs::read_to_string(path).unwrap() }
+    if let Ok(path) = std::env::var(RUNNING_BROKER) {
+        return Broker { properties: std::fs::read_to_string(path).unwrap(), _bed: None };
+    }
+    let bed = Testbed::start(Options::default().without_node()).await.unwrap();
+    let properties = std::fs::read_to_string(bed.kafka().unwrap().admin_properties()).unwrap();
+    Broker { properties, _bed: Some(bed) }
 }

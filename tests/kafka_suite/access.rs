@@ -41,7 +41,7 @@ async fn users_become(cluster: &dyn Cluster, prefix: &str, expected: &[&str]) {
     .await;
 }
 
-pub async fn rules_come_and_go(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn rules_come_and_go(cluster: &dyn Cluster, prefix: &str) {
     let user = format!("{prefix}.rules");
     let read = acl(&user, ResourceType::Topic, "orders", AclOperation::Read);
     let every_kind = [
@@ -66,7 +66,7 @@ pub async fn rules_come_and_go(cluster: &dyn Cluster, prefix: &str) {
     rules_become(cluster, &user, &BTreeSet::new()).await;
 }
 
-pub async fn other_users_rules_are_not_described(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn other_users_rules_are_not_described(cluster: &dyn Cluster, prefix: &str) {
     let ours = acl(&format!("{prefix}.ours.a"), ResourceType::Topic, "t", AclOperation::Read);
     let theirs = acl(&format!("{prefix}.theirs"), ResourceType::Topic, "t", AclOperation::Read);
     let both = [ours.clone(), theirs];
@@ -75,7 +75,7 @@ pub async fn other_users_rules_are_not_described(cluster: &dyn Cluster, prefix: 
     cluster.delete_acls(&both).await.unwrap();
 }
 
-pub async fn malformed_rules_are_refused(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn malformed_rules_are_refused(cluster: &dyn Cluster, prefix: &str) {
     let user = format!("{prefix}.malformed");
     let good = acl(&user, ResourceType::Topic, "t", AclOperation::Read);
     let outcomes = cluster
@@ -91,7 +91,7 @@ pub async fn malformed_rules_are_refused(cluster: &dyn Cluster, prefix: &str) {
     cluster.delete_acls(&[good]).await.unwrap();
 }
 
-pub async fn users_come_and_go(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn users_come_and_go(cluster: &dyn Cluster, prefix: &str) {
     let (a, b) = (format!("{prefix}.users.a"), format!("{prefix}.users.b"));
     let ours = format!("{prefix}.users.");
     let sha256 = ScramKeys::derive(ScramMechanism::Sha256, 5000, &Password::new("p")).unwrap();
@@ -115,7 +115,7 @@ pub async fn users_come_and_go(cluster: &dyn Cluster, prefix: &str) {
     users_become(cluster, &ours, &[]).await;
 }
 
-pub async fn weak_credentials_are_refused(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn weak_credentials_are_refused(cluster: &dyn Cluster, prefix: &str) {
     let weak = ScramKeys { iterations: 1000, ..keys("p") };
     let excessive = ScramKeys { iterations: 20_000, ..keys("p") };
     let user = |name: &str| format!("{prefix}.weak.{name}");
@@ -129,7 +129,7 @@ pub async fn weak_credentials_are_refused(cluster: &dyn Cluster, prefix: &str) {
     cluster.delete_scram_users(&[user("good")]).await.unwrap();
 }
 
-pub async fn a_user_that_stands_twice_in_a_batch_is_refused(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn a_user_that_stands_twice_in_a_batch_is_refused(cluster: &dyn Cluster, prefix: &str) {
     let twice = format!("{prefix}.twice");
     let once = format!("{prefix}.once");
     let users = [(twice.clone(), keys("p")), (once.clone(), keys("p")), (twice, keys("q"))];
@@ -137,7 +137,7 @@ pub async fn a_user_that_stands_twice_in_a_batch_is_refused(cluster: &dyn Cluste
     cluster.delete_scram_users(&[once]).await.unwrap();
 }
 
-pub async fn a_login_sees_what_its_rules_open(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn a_login_sees_what_its_rules_open(cluster: &dyn Cluster, prefix: &str) {
     let user = format!("{prefix}.login");
     let names: Vec<TopicName> =
         ["open", "closed"].iter().map(|rest| format!("{prefix}.login.{rest}").parse().unwrap()).collect();
@@ -185,7 +185,7 @@ pub async fn a_login_sees_what_its_rules_open(cluster: &dyn Cluster, prefix: &st
     cluster.delete_scram_users(&[user]).await.unwrap();
 }
 
-pub async fn wrong_keys_and_unknown_users_do_not_log_in(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn wrong_keys_and_unknown_users_do_not_log_in(cluster: &dyn Cluster, prefix: &str) {
     let user = format!("{prefix}.wrong");
     let right = keys("hunter2");
     cluster.upsert_scram_users(&[(user.clone(), right.clone())]).await.unwrap().remove(0).unwrap();

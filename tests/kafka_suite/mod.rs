@@ -3,23 +3,23 @@
 mod access;
 mod topics;
 
-pub use access::*;
+pub(crate) use access::*;
 use topicops::kafka::{Cluster, Item};
-pub use topics::*;
+pub(crate) use topics::*;
 
 /// The Kafka numbers of the errors of a batch, 0 where there is none.
-pub fn numbers<T>(outcomes: &[Item<T>]) -> Vec<i16> {
+pub(crate) fn numbers<T>(outcomes: &[Item<T>]) -> Vec<i16> {
     outcomes.iter().map(|outcome| outcome.as_ref().err().map_or(0, |error| error.number)).collect()
 }
 
-pub async fn a_cluster_has_an_id_and_brokers(cluster: &dyn Cluster, _: &str) {
+pub(crate) async fn a_cluster_has_an_id_and_brokers(cluster: &dyn Cluster, _: &str) {
     let description = cluster.describe_cluster().await.unwrap();
     assert!(!description.cluster_id.is_empty());
     assert!(!description.brokers.is_empty());
     assert_eq!(cluster.describe_cluster().await.unwrap(), description);
 }
 
-pub async fn empty_batches_have_empty_answers(cluster: &dyn Cluster, _: &str) {
+pub(crate) async fn empty_batches_have_empty_answers(cluster: &dyn Cluster, _: &str) {
     assert!(cluster.describe_topics(&[], &topicops::kafka::ConfigKeys::All).await.unwrap().is_empty());
     assert!(cluster.create_topics(&[]).await.unwrap().is_empty());
     assert!(cluster.create_partitions(&[]).await.unwrap().is_empty());

@@ -48,7 +48,7 @@ async fn described(
     .await
 }
 
-pub async fn an_absent_topic_is_none(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn an_absent_topic_is_none(cluster: &dyn Cluster, prefix: &str) {
     let names = [name(prefix, "absent"), name(prefix, "absent-too")];
     for keys in [ConfigKeys::All, only(&["retention.ms"]), only(&[])] {
         let seen = cluster.describe_topics(&names, &keys).await.unwrap();
@@ -56,7 +56,7 @@ pub async fn an_absent_topic_is_none(cluster: &dyn Cluster, prefix: &str) {
     }
 }
 
-pub async fn a_created_topic_has_what_was_asked_for(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn a_created_topic_has_what_was_asked_for(cluster: &dyn Cluster, prefix: &str) {
     let name = name(prefix, "created");
     let configs = settings(&[("retention.ms", "86400000"), ("cleanup.policy", "compact")]);
     let wanted = NewTopic { partitions: Some(3.try_into().unwrap()), configs, ..topic(&name) };
@@ -67,7 +67,7 @@ pub async fn a_created_topic_has_what_was_asked_for(cluster: &dyn Cluster, prefi
     assert_eq!(seen.configs, wanted.configs);
 }
 
-pub async fn only_the_settings_asked_for_are_described(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn only_the_settings_asked_for_are_described(cluster: &dyn Cluster, prefix: &str) {
     let name = name(prefix, "settings");
     let configs =
         settings(&[("retention.ms", "1000"), ("segment.ms", "2000"), ("max.message.bytes", "3000")]);
@@ -83,7 +83,7 @@ pub async fn only_the_settings_asked_for_are_described(cluster: &dyn Cluster, pr
     }
 }
 
-pub async fn what_is_left_to_the_brokers_gets_their_defaults(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn what_is_left_to_the_brokers_gets_their_defaults(cluster: &dyn Cluster, prefix: &str) {
     let name = name(prefix, "defaults");
     create(cluster, &NewTopic { partitions: None, replication_factor: None, ..topic(&name) }).await;
     let seen = described(cluster, &name, |_| true).await;
@@ -91,7 +91,7 @@ pub async fn what_is_left_to_the_brokers_gets_their_defaults(cluster: &dyn Clust
     assert_eq!(seen.configs, BTreeMap::new(), "inherited settings are not the topic's own");
 }
 
-pub async fn one_bad_topic_fails_alone_and_in_its_place(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn one_bad_topic_fails_alone_and_in_its_place(cluster: &dyn Cluster, prefix: &str) {
     let (there, one, other) = (name(prefix, "there"), name(prefix, "one"), name(prefix, "other"));
     create(cluster, &topic(&there)).await;
     let outcomes = cluster.create_topics(&[topic(&one), topic(&there), topic(&other)]).await.unwrap();
@@ -101,13 +101,13 @@ pub async fn one_bad_topic_fails_alone_and_in_its_place(cluster: &dyn Cluster, p
     assert!(error.message.contains("already exists") && !error.retriable, "{error}");
 }
 
-pub async fn names_that_kafka_takes_for_the_same_are_refused(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn names_that_kafka_takes_for_the_same_are_refused(cluster: &dyn Cluster, prefix: &str) {
     create(cluster, &topic(&name(prefix, "same.name"))).await;
     let outcomes = cluster.create_topics(&[topic(&name(prefix, "same_name"))]).await.unwrap();
     assert_eq!(numbers(&outcomes), [17]);
 }
 
-pub async fn settings_that_kafka_does_not_know_are_refused(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn settings_that_kafka_does_not_know_are_refused(cluster: &dyn Cluster, prefix: &str) {
     let bad =
         [("no.such.key", "1"), ("retention.ms", "soon"), ("retention.ms", "-5"), ("cleanup.policy", "shred")];
     let topics: Vec<NewTopic> = bad
@@ -125,13 +125,13 @@ pub async fn settings_that_kafka_does_not_know_are_refused(cluster: &dyn Cluster
     }
 }
 
-pub async fn more_replicas_than_brokers_are_refused(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn more_replicas_than_brokers_are_refused(cluster: &dyn Cluster, prefix: &str) {
     let wanted =
         NewTopic { replication_factor: Some(99.try_into().unwrap()), ..topic(&name(prefix, "wide")) };
     assert_eq!(numbers(&cluster.create_topics(&[wanted]).await.unwrap()), [38]);
 }
 
-pub async fn partitions_grow_and_never_shrink(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn partitions_grow_and_never_shrink(cluster: &dyn Cluster, prefix: &str) {
     let (grows, absent) = (name(prefix, "grows"), name(prefix, "grows-not"));
     create(cluster, &topic(&grows)).await;
     let to = |name: &TopicName, count: i32| (name.clone(), count.try_into().unwrap());
@@ -144,7 +144,7 @@ pub async fn partitions_grow_and_never_shrink(cluster: &dyn Cluster, prefix: &st
     }
 }
 
-pub async fn settings_change_one_by_one(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn settings_change_one_by_one(cluster: &dyn Cluster, prefix: &str) {
     let name = name(prefix, "altered");
     let configs = settings(&[("retention.ms", "1000"), ("segment.ms", "2000")]);
     create(cluster, &NewTopic { configs, ..topic(&name) }).await;
@@ -160,7 +160,7 @@ pub async fn settings_change_one_by_one(cluster: &dyn Cluster, prefix: &str) {
     described(cluster, &name, |seen| seen.configs == change.set).await;
 }
 
-pub async fn bad_changes_of_settings_change_nothing(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn bad_changes_of_settings_change_nothing(cluster: &dyn Cluster, prefix: &str) {
     let (kept, absent) = (name(prefix, "kept"), name(prefix, "kept-not"));
     let before = settings(&[("retention.ms", "1000")]);
     create(cluster, &NewTopic { configs: before.clone(), ..topic(&kept) }).await;
@@ -179,7 +179,7 @@ pub async fn bad_changes_of_settings_change_nothing(cluster: &dyn Cluster, prefi
     described(cluster, &kept, |seen| seen.configs == before).await;
 }
 
-pub async fn a_deleted_topic_is_gone_and_cannot_be_deleted_again(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn a_deleted_topic_is_gone_and_cannot_be_deleted_again(cluster: &dyn Cluster, prefix: &str) {
     let (gone, stays) = (name(prefix, "gone"), name(prefix, "stays"));
     create(cluster, &topic(&gone)).await;
     create(cluster, &topic(&stays)).await;
@@ -196,7 +196,7 @@ pub async fn a_deleted_topic_is_gone_and_cannot_be_deleted_again(cluster: &dyn C
     .await;
 }
 
-pub async fn several_hundred_topics_go_through_in_order(cluster: &dyn Cluster, prefix: &str) {
+pub(crate) async fn several_hundred_topics_go_through_in_order(cluster: &dyn Cluster, prefix: &str) {
     // More records than one request may hold: the adapter has to take it apart.
     let topics: Vec<NewTopic> = (0..300)
         .map(|n| {

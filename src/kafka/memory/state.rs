@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use topicops_contract::{TopicConfig, TopicName};
+use topicops_contract::{PartitionCount, ReplicationFactor, TopicConfig, TopicName};
 
 use crate::kafka::{
     Acl, AclOperation, AclResource, ConfigChange, ConfigKeys, ConsumingGroup, Item, ItemError, LoginCheck,
@@ -56,14 +56,14 @@ impl State {
         for (key, value) in &topic.configs {
             check_config(key, value)?;
         }
-        let partitions = topic.partitions.map_or(DEFAULT_PARTITIONS, |count| count.get());
+        let partitions = topic.partitions.map_or(DEFAULT_PARTITIONS, PartitionCount::get);
         if i64::from(partitions) > MAX_PARTITIONS {
             return refused(
                 ItemError::POLICY_VIOLATION,
                 "Excessively large number of partitions per request.",
             );
         }
-        let factor = topic.replication_factor.map_or(DEFAULT_REPLICATION_FACTOR, |count| count.get());
+        let factor = topic.replication_factor.map_or(DEFAULT_REPLICATION_FACTOR, ReplicationFactor::get);
         let replicas = self.place(0, partitions, factor)?;
         let mut bytes = [0; 16];
         if rand::fill(&mut bytes).is_err() {

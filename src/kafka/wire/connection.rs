@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{fault::Fault, transport};
-use crate::kafka::Address;
+use crate::kafka::{Address, Trouble};
 
 /// What all connections of one cluster handle have in common.
 pub(super) struct Endpoint {
@@ -108,9 +108,9 @@ impl Connection {
     pub(super) async fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, Fault> {
         let version = self.version_of::<R>()?;
         let limit = self.endpoint.request_timeout;
-        let body = timeout(limit, self.exchange(request, version)).await.map_err(|_| {
-            Fault::new(crate::kafka::Trouble::Unreachable, format!("no answer within {limit:?}"))
-        })??;
+        let body = timeout(limit, self.exchange(request, version))
+            .await
+            .map_err(|_| Fault::new(Trouble::Unreachable, format!("no answer within {limit:?}")))??;
         decode::<R::Response>(body, version)
     }
 
@@ -182,7 +182,8 @@ impl Connection {
         })?;
         let length = usize::try_from(i32::from_be_bytes(prefix)).unwrap_or(usize::MAX);
         if length > MAX_ANSWER {
-            return Err(Fault::protocol(too_long(prefix)));
+            let trouble = if is_tls(prefix) { Trouble::Tls } else { Trouble::Protocol };
+            return Err(Fault::new(trouble, too_long(prefix)));
         }
         let mut body = Vec::new();
         let mut rest = (&mut self.stream).take(length as u64);
@@ -210,12 +211,17 @@ fn decode<A: Message + Decodable + HeaderVersion>(mut body: Bytes, version: i16)
         .map_err(|error| Fault::protocol(format!("the answer cannot be read: {error}")))
 }
 
+/// An alert or a handshake message of TLS.
+fn is_tls(prefix: [u8; 4]) -> bool {
+    matches!(prefix, [0x15 | 0x16, 3, _, _])
+}
+
 /// The first bytes of other protocols make absurd lengths, and tell which one it is.
 fn too_long(prefix: [u8; 4]) -> String {
     match &prefix {
         b"HTTP" => "this is an HTTP server and no Kafka broker".to_owned(),
         b"SSH-" => "this is an SSH server and no Kafka broker".to_owned(),
-        [0x15 | 0x16, 3, _, _] => "this listener speaks TLS, and security.protocol is without it".to_owned(),
+        _ if is_tls(prefix) => "this listener speaks TLS, and security.protocol is without it".to_owned(),
         _ if prefix.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') => {
             format!(
                 "this is no Kafka broker: it begins with \"{}\"",

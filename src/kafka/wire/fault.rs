@@ -27,7 +27,8 @@ impl Fault {
     }
 
     pub(super) fn refused_login(error: ItemError) -> Self {
-        Self { login: Some(error.clone()), ..Self::new(Trouble::Authentication, error.to_string()) }
+        let message = error.to_string();
+        Self { login: Some(error), ..Self::new(Trouble::Authentication, message) }
     }
 
     /// A failure to read or write. TLS reports the peer's alerts through here, too.

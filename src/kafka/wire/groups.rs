@@ -85,7 +85,7 @@ async fn list(pool: &Arc<Pool>, broker: &Address) -> Result<Listed, Fault> {
         match &*group.group_type.to_lowercase() {
             // Connect workers and schema registries use groups to elect a leader; they read no topic by it.
             "" | "classic" if matches!(&*group.protocol_type, "consumer" | "") => {
-                listed.classic.push(group.group_id)
+                listed.classic.push(group.group_id);
             }
             "" | "classic" => {}
             "consumer" => listed.consumer.push(group.group_id),

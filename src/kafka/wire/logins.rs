@@ -43,10 +43,10 @@ async fn report(connection: &mut Connection, check: &LoginCheck) -> Result<Login
                 .find(|topic| topic.name.as_ref().is_some_and(|seen| **seen == *name.as_str()));
             match seen.map(|topic| topic.error_code) {
                 Some(0) => {}
-                Some(code) => {
-                    report.hidden_topics.push((name.clone(), ItemError::of(code, None).to_string()))
+                code => {
+                    let error = code.map_or_else(ItemError::unmentioned, |code| ItemError::of(code, None));
+                    report.hidden_topics.push((name.clone(), error.to_string()));
                 }
-                None => report.hidden_topics.push((name.clone(), ItemError::unmentioned().to_string())),
             }
         }
     }

@@ -110,6 +110,10 @@ impl Pool {
                     self.lock().last_good = index;
                     return Ok(connection);
                 }
+                // A login under trial was refused: it is not ready until every broker that may be asked takes it.
+                Err(fault) if fault.login.is_some() && matches!(login, Login::Keys { .. }) => {
+                    return Err(fault);
+                }
                 Err(fault) => faults.push(fault),
             }
         }

@@ -7,7 +7,7 @@ use kafka_protocol::messages::{
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
     delete_topics_request::DeleteTopicState,
 };
-use topicops_contract::{PartitionCount, TopicName};
+use topicops_contract::{PartitionCount, ReplicationFactor, TopicName};
 
 use super::{
     fault::Fault,
@@ -80,7 +80,7 @@ async fn create_part(pool: &Arc<Pool>, topics: &[NewTopic]) -> Result<Vec<Item<S
         CreatableTopic::default()
             .with_name(wire(&topic.name))
             .with_num_partitions(topic.partitions.map_or(-1, PartitionCount::get))
-            .with_replication_factor(topic.replication_factor.map_or(-1, |count| count.get()))
+            .with_replication_factor(topic.replication_factor.map_or(-1, ReplicationFactor::get))
             .with_configs(configs.collect())
     });
     let request = CreateTopicsRequest::default()
