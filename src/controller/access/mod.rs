@@ -20,6 +20,8 @@ mod client_index;
 mod consented;
 mod failure;
 mod kube_secret_store;
+#[cfg(feature = "verify")]
+mod librdkafka_verifier;
 mod pass;
 mod passwords;
 mod prepare;
@@ -37,6 +39,8 @@ mod testing;
 mod tests;
 mod verifier;
 mod verify_queue;
+#[cfg(test)]
+mod world;
 
 pub use access_controller::{AccessController, Limits};
 pub use access_settings::AccessSettings;
@@ -44,6 +48,8 @@ pub use client_events::{ClientEvents, ReporterEvents};
 pub use client_index::ClientIndex;
 pub use consented::Consented;
 pub use kube_secret_store::KubeSecretStore;
+#[cfg(feature = "verify")]
+pub use librdkafka_verifier::LibrdkafkaVerifier;
 pub use secret_index::SecretIndex;
 pub use secret_store::{SecretDraft, SecretStore, StoreError, Written};
 pub use stored_secret::StoredSecret;

@@ -41,7 +41,7 @@ impl Tenure {
             match outcome {
                 Ok(()) => self.lock().belief.acl_acknowledged(acl, there, now),
                 Err(error) => {
-                    self.failed(&acl.username, Failure::kafka(&format!("{doing} \"{acl}\""), &error))
+                    self.failed(&acl.username, Failure::kafka(&format!("{doing} \"{acl}\""), &error));
                 }
             }
         }

@@ -1,230 +1,21 @@
 //! The loop from end to end, with a cluster and Secrets in memory and tokio's clock paused.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroU32,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use aws_lc_rs::pbkdf2;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
-use topicops_contract::{ClientEndpoint, OperatorId, Problem, Problems, keys};
+use tokio::time::sleep;
+use topicops_contract::{ClientEndpoint, ClientSecret, Password, Problem, Problems, keys};
 
-use super::{
-    AccessController, AccessSettings, ClientIndex, Limits, SecretIndex, StoredSecret,
-    testing::{Death, Heard, Kept, MemorySecrets, MortalCluster},
-};
+use super::{AccessSettings, SecretDraft, StoredSecret, belief::LAG, testing::Death, world::World};
 use crate::{
     ObjectKey,
     access::{
-        Client, Decision, GrantsMode,
-        testing::{Asking, at, grants, request},
+        Client, Granted,
+        testing::{Asking, grants, request},
     },
-    controller::health::Health,
-    kafka::{Acl, Call, Cluster, ClusterError, ItemError, MemoryCluster, NewTopic, ScramKeys, Trouble},
-    metrics::Metrics,
-    topic::TopicGrants,
+    controller::Index,
+    kafka::{Acl, Call, Cluster, ClusterError, ItemError, ScramKeys, ScramMechanism, Trouble},
 };
-
-/// Everything that outlives a process.
-struct World {
-    cluster: MemoryCluster,
-    told: Arc<Mutex<BTreeMap<String, ScramKeys>>>,
-    kept: Arc<Mutex<Kept>>,
-    clients: Arc<ClientIndex>,
-    heard: Arc<Heard>,
-    health: Health,
-    grants: watch::Sender<Arc<TopicGrants>>,
-    ready: watch::Sender<bool>,
-    /// Whether the Secrets' watch shows what is written.
-    watching: bool,
-}
-
-/// One process; it dies with this.
-struct Process {
-    task: JoinHandle<()>,
-    secrets: Arc<SecretIndex>,
-    _leads: watch::Sender<bool>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl World {
-    async fn new(topics: &[(&str, &[&str])]) -> Self {
-        let cluster = MemoryCluster::new(1);
-        for (topic, _) in topics {
-            let name = topic.split_once('/').unwrap().1.parse().unwrap();
-            let topic =
-                NewTopic { name, partitions: None, replication_factor: None, configs: BTreeMap::new() };
-            assert!(cluster.create_topics(&[topic]).await.unwrap()[0].is_ok());
-        }
-        Self {
-            cluster,
-            told: Arc::default(),
-            kept: Arc::default(),
-            clients: Arc::default(),
-            heard: Arc::default(),
-            health: Health::new(Metrics::with_registry().0),
-            grants: watch::Sender::new(Arc::new(grants(topics))),
-            ready: watch::Sender::new(true),
-            watching: true,
-        }
-    }
-
-    fn ask(&self, asking: &Asking) {
-        self.clients.put(Client {
-            workload: asking.workload.clone(),
-            uid: format!("uid-{}", asking.workload),
-            created: at(1),
-            deleting: false,
-            request: Ok(Some(Arc::new((**asking).clone()))),
-        });
-    }
-
-    fn start(&self, death: &Arc<Death>) -> Process {
-        let secrets = Arc::new(SecretIndex::default());
-        for secret in self.kept.lock().unwrap().secrets.values() {
-            if super::secret_meta::is_labelled(&secret.metadata) {
-                secrets.apply_meta(&secret.metadata);
-            }
-        }
-        let controller = AccessController {
-            cluster: Arc::new(MortalCluster {
-                death: Arc::clone(death),
-                inner: self.cluster.clone(),
-                told: Arc::clone(&self.told),
-            }),
-            store: Arc::new(MemorySecrets {
-                death: Arc::clone(death),
-                kept: Arc::clone(&self.kept),
-                index: self.watching.then(|| Arc::clone(&secrets)),
-            }),
-            clients: Arc::clone(&self.clients),
-            secrets: Arc::clone(&secrets),
-            grants: self.grants.subscribe(),
-            ready: vec![self.ready.subscribe()],
-            settings: AccessSettings {
-                operator: OperatorId::default(),
-                mode: GrantsMode::Namespace,
-                endpoint: ClientEndpoint {
-                    bootstrap_servers: "kafka:9093".to_owned(),
-                    security_protocol: "SASL_SSL".to_owned(),
-                    sasl_mechanism: "SCRAM-SHA-512".to_owned(),
-                    truststore_pem: None,
-                },
-                iterations: AccessSettings::DEFAULT_ITERATIONS,
-                resync: AccessSettings::DEFAULT_RESYNC,
-            },
-            events: Arc::clone(&self.heard) as _,
-            health: self.health.clone(),
-            metrics: Metrics::with_registry().0,
-            verify: None,
-            limits: Limits::default(),
-        };
-        let (leads, leading) = watch::channel(true);
-        Process { task: tokio::spawn(controller.run(leading)), secrets, _leads: leads }
-    }
-
-    fn run(&self) -> Process {
-        self.start(&Death::never())
-    }
-
-    /// Waits, on the paused clock, until something holds.
-    async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
-        let waiting = async {
-            while !holds(self).await {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if timeout(Duration::from_secs(900), waiting).await.is_err() {
-            panic!("{what} never came: {} {:?}", self.state().await, self.heard.lines.lock().unwrap());
-        }
-    }
-
-    async fn settled(&self) {
-        self.until("order", async |world| world.is_in_order().await).await;
-    }
-
-    async fn state(&self) -> String {
-        let users = self.cluster.describe_scram_users("").await.unwrap();
-        let acls = self.cluster.describe_acls("").await.unwrap();
-        let acls: Vec<String> = acls.iter().map(ToString::to_string).collect();
-        format!("{users:?} {acls:?} {:?}", self.kept.lock().unwrap().secrets.keys().collect::<Vec<_>>())
-    }
-
-    /// Whether users, rules and Secrets are exactly those that are asked for, and every Secret works.
-    async fn is_in_order(&self) -> bool {
-        let decisions = Decision::all(
-            &self.clients.all(),
-            &OperatorId::default(),
-            &self.grants.borrow(),
-            GrantsMode::Namespace,
-            &BTreeSet::new(),
-        );
-        let (Ok(users), Ok(acls)) =
-            (self.cluster.describe_scram_users("").await, self.cluster.describe_acls("").await)
-        else {
-            return false;
-        };
-        let users: BTreeSet<String> = users.into_iter().map(|user| user.username).collect();
-        let wanted: BTreeSet<Acl> =
-            decisions.values().flat_map(|decision| decision.desired.acls.clone()).collect();
-        let secrets: BTreeSet<ObjectKey> = self.kept.lock().unwrap().secrets.keys().cloned().collect();
-        let keys: BTreeSet<ObjectKey> =
-            decisions.values().map(|decision| decision.desired.secret.clone().unwrap().key).collect();
-        users == decisions.keys().cloned().collect()
-            && acls == wanted
-            && secrets == keys
-            && keys.iter().all(|key| self.works(key))
-    }
-
-    /// Whether the brokers would let in whoever has this Secret.
-    fn works(&self, key: &ObjectKey) -> bool {
-        let kept = self.kept.lock().unwrap();
-        let Some(secret) = kept.secrets.get(key) else { return false };
-        let data = secret.data.as_ref().unwrap();
-        let username = String::from_utf8(data["username"].0.clone()).unwrap();
-        let told = self.told.lock().unwrap();
-        let Some(keys) = told.get(&username) else { return false };
-        let iterations = NonZeroU32::new(u32::try_from(keys.iterations).unwrap()).unwrap();
-        pbkdf2::verify(
-            pbkdf2::PBKDF2_HMAC_SHA512,
-            iterations,
-            &keys.salt,
-            &data["password"].0,
-            &keys.salted_password,
-        )
-        .is_ok()
-    }
-
-    fn secret(&self, name: &str) -> Option<Secret> {
-        self.kept.lock().unwrap().secrets.get(&ObjectKey::new("shop", name)).cloned()
-    }
-
-    fn password(&self, name: &str) -> Vec<u8> {
-        self.secret(name).unwrap().data.unwrap()["password"].0.clone()
-    }
-
-    /// Writes and reads of Secrets so far.
-    fn asked(&self) -> (usize, usize) {
-        let kept = self.kept.lock().unwrap();
-        (kept.writes, kept.reads)
-    }
-
-    fn count(&self, call: Call) -> usize {
-        self.cluster.calls().get(&call).copied().unwrap_or_default()
-    }
-}
 
 const ORDERS: &str = "orders-kafka-credentials";
 
@@ -368,7 +159,7 @@ async fn a_lost_user_comes_back_with_the_password_that_pods_run_with() {
     let _process = world.run();
     world.settled().await;
     let (password, (writes, _)) = (world.password(ORDERS), world.asked());
-    sleep(super::belief::LAG).await;
+    sleep(LAG).await;
     world.cluster.delete_scram_users(&["topicops.shop.orders".to_owned()]).await.unwrap();
     world.settled().await;
     assert_eq!((world.password(ORDERS), world.asked().0), (password, writes));
@@ -383,7 +174,7 @@ async fn a_lost_secret_comes_back_with_a_new_password() {
     let before = world.password(ORDERS);
     let key = ObjectKey::new("shop", ORDERS);
     world.kept.lock().unwrap().secrets.remove(&key);
-    crate::controller::Index::remove(process.secrets.as_ref(), &key);
+    Index::remove(process.secrets.as_ref(), &key);
     world.settled().await;
     assert_ne!(world.password(ORDERS), before);
 }
@@ -397,7 +188,7 @@ async fn a_watch_that_lags_costs_nobody_their_password() {
     world.settled().await;
     let before = world.password(ORDERS);
     // A listing from before the Secret was written arrives.
-    crate::controller::Index::remove(process.secrets.as_ref(), &ObjectKey::new("shop", ORDERS));
+    Index::remove(process.secrets.as_ref(), &ObjectKey::new("shop", ORDERS));
     sleep(Duration::from_secs(120)).await;
     assert!(world.is_in_order().await);
     assert_eq!(world.password(ORDERS), before);
@@ -446,7 +237,7 @@ async fn a_secret_that_somebody_else_made_is_left_alone_and_named() {
         assert_eq!(world.secret(ORDERS).unwrap(), before);
         let key = ObjectKey::new("shop", ORDERS);
         world.kept.lock().unwrap().secrets.remove(&key);
-        crate::controller::Index::remove(process.secrets.as_ref(), &key);
+        Index::remove(process.secrets.as_ref(), &key);
         world.settled().await;
     }
 }
@@ -454,9 +245,7 @@ async fn a_secret_that_somebody_else_made_is_left_alone_and_named() {
 #[tokio::test(start_paused = true)]
 async fn what_happened_while_nobody_led_is_made_good_and_others_are_left_alone() {
     let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
-    let keys =
-        ScramKeys::derive(crate::kafka::ScramMechanism::Sha512, 4096, &topicops_contract::Password::new("x"))
-            .unwrap();
+    let keys = ScramKeys::derive(ScramMechanism::Sha512, 4096, &Password::new("x")).unwrap();
     let user = |name: &str| (name.to_owned(), keys.clone());
     world
         .cluster
@@ -464,8 +253,7 @@ async fn what_happened_while_nobody_led_is_made_good_and_others_are_left_alone()
         .await
         .unwrap();
     let acls = |name: &str| -> Vec<Acl> {
-        let granted =
-            crate::access::Granted { consumes: ["orders".parse().unwrap()].into(), ..Default::default() };
+        let granted = Granted { consumes: ["orders".parse().unwrap()].into(), ..Default::default() };
         granted.acls(name).into_iter().collect()
     };
     for name in ["topicops.shop.gone", "alice"] {
@@ -608,13 +396,13 @@ async fn a_grant_that_comes_later_adds_its_rules() {
 #[test]
 fn nothing_that_holds_a_password_shows_it() {
     let secret = "hunter2-hunter2";
-    let mut object = Secret::default();
-    object.data = Some([("password".to_owned(), ByteString(secret.as_bytes().to_vec()))].into());
-    let draft = super::SecretDraft {
+    let data = Some([("password".to_owned(), ByteString(secret.as_bytes().to_vec()))].into());
+    let object = Secret { data, ..Secret::default() };
+    let draft = SecretDraft {
         meta: object.metadata.clone(),
-        content: topicops_contract::ClientSecret {
+        content: ClientSecret {
             username: "u".to_owned(),
-            password: topicops_contract::Password::new(secret),
+            password: Password::new(secret),
             endpoint: ClientEndpoint {
                 bootstrap_servers: String::new(),
                 security_protocol: String::new(),

@@ -84,3 +84,108 @@ enum Attempt {
     /// The Secret is gone or another's: nobody waits for the answer.
     Superseded,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use k8s_openapi::{ByteString, api::core::v1::Secret};
+    use tokio::time::timeout;
+    use topicops_contract::keys;
+
+    use super::*;
+    use crate::{
+        ObjectKey,
+        access::{
+            Client,
+            testing::{at, request},
+        },
+        controller::access::testing::{Death, Heard, MemorySecrets},
+    };
+
+    /// Answers from the end of a list, then with success.
+    #[derive(Default)]
+    struct Scripted {
+        refusals: Mutex<Vec<&'static str>>,
+        tried: Mutex<usize>,
+    }
+
+    #[async_trait]
+    impl ClientVerifier for Scripted {
+        async fn verify(&self, properties: &str, _: &[TopicName], _: &[String]) -> Result<(), String> {
+            assert_eq!(properties, "bootstrap.servers=kafka:9093");
+            *self.tried.lock().unwrap() += 1;
+            self.refusals.lock().unwrap().pop().map_or(Ok(()), |refusal| Err(refusal.to_owned()))
+        }
+    }
+
+    async fn try_secret(refusals: Vec<&'static str>, there: bool) -> (usize, Arc<Heard>) {
+        let secrets = MemorySecrets { death: Death::never(), kept: Arc::default(), index: None };
+        let mut secret = Secret::default();
+        secret.metadata.name = Some("s".to_owned());
+        secret.metadata.namespace = Some("shop".to_owned());
+        secret.metadata.labels =
+            Some([(keys::CONFIG_LABEL.to_owned(), keys::CONFIG_LABEL_CREDENTIALS.to_owned())].into());
+        secret.metadata.annotations = Some([(keys::secret::USERNAME.to_owned(), "u".to_owned())].into());
+        let properties = ByteString(b"bootstrap.servers=kafka:9093".to_vec());
+        secret.data = Some([("client.properties".to_owned(), properties)].into());
+        if there {
+            secrets.kept.lock().unwrap().put(secret);
+        }
+        let (queue, heard) = (VerifyQueue::default(), Arc::new(Heard::default()));
+        let scripted = Arc::new(Scripted { refusals: Mutex::new(refusals), ..Scripted::default() });
+        let verifier = Verifier {
+            queue: queue.clone(),
+            store: Arc::new(secrets),
+            verifier: Arc::clone(&scripted) as _,
+            events: Arc::clone(&heard) as _,
+            metrics: Metrics::with_registry().0,
+        };
+        queue.set_busy(true);
+        queue.push(VerifyJob {
+            client: Arc::new(Client {
+                workload: request("shop/orders").workload.clone(),
+                uid: "uid".to_owned(),
+                created: at(1),
+                deleting: false,
+                request: Ok(None),
+            }),
+            secret: ObjectKey::new("shop", "s"),
+            username: "u".to_owned(),
+            topics: Vec::new(),
+            groups: Vec::new(),
+        });
+        let running = tokio::spawn(verifier.run());
+        let idle = timeout(Duration::from_secs(60), std::future::pending::<()>()).await;
+        assert!(idle.is_err() && *scripted.tried.lock().unwrap() == 0, "passes go first");
+        queue.set_busy(false);
+        // On the paused clock this passes at once, and it is longer than all tries together.
+        let _ = timeout(Duration::from_secs(600), std::future::pending::<()>()).await;
+        running.abort();
+        let tried = *scripted.tried.lock().unwrap();
+        (tried, heard)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_gets_in_after_a_while_is_no_failure() {
+        let (tried, heard) = try_secret(vec!["not yet", "not yet"], true).await;
+        assert_eq!(tried, 3);
+        assert!(!heard.has("VerificationFailed"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_gets_in_is_told_with_its_reason() {
+        let (tried, heard) = try_secret(vec!["connect: refused"; 9], true).await;
+        assert_eq!(tried, 5);
+        assert!(
+            heard.has("VerificationFailed: a client with Secret s did not get through: connect: refused")
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_that_is_gone_is_not_tried() {
+        let (tried, heard) = try_secret(Vec::new(), false).await;
+        assert_eq!(tried, 0);
+        assert!(heard.lines.lock().unwrap().is_empty());
+    }
+}
