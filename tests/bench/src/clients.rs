@@ -1,0 +1,172 @@
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Secret},
+};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams, PostParams},
+    core::PartialObjectMeta,
+};
+use serde_json::json;
+use topicops::kafka::{Acl, AclOperation, AclResource, PatternType, ResourceType, ScramKeys, ScramMechanism};
+use topicops_contract::Password;
+use topicops_testbed::wait;
+
+use crate::{
+    bench::Bench,
+    row::{Row, Samples},
+    writer::write_all,
+};
+
+const NAMESPACE: &str = "bench-clients";
+const TOPIC: &str = "bench-orders";
+const TIMEOUT: Duration = Duration::from_secs(180);
+/// What one producing client is given: WRITE and DESCRIBE of its topic.
+const ACLS_EACH: usize = 2;
+
+/// Declares and removes `n` clients: the floors alone first, then through topicops.
+pub(crate) async fn run(bench: &mut Bench) -> Result<Vec<Row>> {
+    let [mut appear, mut vanish] = [Samples::default(), Samples::default()];
+    bench.namespace(NAMESPACE).await?;
+    for round in 0..bench.rounds {
+        bench.say(format_args!("round {} of {}: floors", round + 1, bench.rounds));
+        let names = names("floor", round, bench.n);
+        appear.api.push(create_all(bench, &names, false).await?.elapsed());
+        vanish.api.push(delete_all(bench, &names).await?.elapsed());
+        kafka_floor(bench, round, &mut appear, &mut vanish).await?;
+    }
+    bench.start_topicops(&[]).await?;
+    let topic: ConfigMap = serde_json::from_value(json!({
+        "metadata": { "name": TOPIC, "labels": { "config": "kafka-topic" } },
+        "data": { "partitions": "1", "replication-factor": "1" },
+    }))?;
+    Api::<ConfigMap>::namespaced(bench.client.clone(), NAMESPACE)
+        .create(&PostParams::default(), &topic)
+        .await?;
+    bench.until_quiet().await?;
+    for round in 0..bench.rounds {
+        bench.say(format_args!("round {} of {}: topicops", round + 1, bench.rounds));
+        let names = names("ours", round, bench.n);
+        let started = create_all(bench, &names, true).await?;
+        until_there(bench, bench.n).await?;
+        appear.ours.push(started.elapsed());
+        bench.until_quiet().await?;
+        let started = delete_all(bench, &names).await?;
+        until_there(bench, 0).await?;
+        vanish.ours.push(started.elapsed());
+        bench.until_quiet().await?;
+    }
+    let n = bench.n;
+    let aim = |seconds: f64| (n == 500).then_some(seconds);
+    Ok(vec![
+        appear.row(format!("{n} clients declared → Secret, SCRAM user and ACLs all there"), aim(4.0)),
+        vanish.row(format!("the same {n} removed → all revoked"), aim(4.0)),
+    ])
+}
+
+fn names(kind: &str, round: usize, n: usize) -> Vec<String> {
+    (0..n).map(|index| format!("{kind}-{round}-{index}")).collect()
+}
+
+/// No replicas: what Pods cost is none of the bench's business.
+fn deployment(name: &str, labelled: bool) -> Result<Deployment> {
+    let mut object = json!({
+        "metadata": { "name": name, "annotations": { "topic.kafka.nb/produces": TOPIC } },
+        "spec": {
+            "replicas": 0,
+            "selector": { "matchLabels": { "app": name } },
+            "template": {
+                "metadata": { "labels": { "app": name } },
+                "spec": { "containers": [{ "name": "main", "image": "none" }] },
+            },
+        },
+    });
+    if labelled {
+        object["metadata"]["labels"] = json!({ "kafka-operator": "inject-credentials" });
+    }
+    serde_json::from_value(object).context("the bench's own Deployment")
+}
+
+async fn create_all(bench: &Bench, names: &[String], labelled: bool) -> Result<Instant> {
+    let api: Api<Deployment> = Api::namespaced(bench.client.clone(), NAMESPACE);
+    write_all(names.len(), |index| {
+        let api = api.clone();
+        async move {
+            api.create(&PostParams::default(), &deployment(&names[index], labelled)?).await?;
+            Ok(())
+        }
+    })
+    .await
+}
+
+async fn delete_all(bench: &Bench, names: &[String]) -> Result<Instant> {
+    let api: Api<Deployment> = Api::namespaced(bench.client.clone(), NAMESPACE);
+    write_all(names.len(), |index| {
+        let api = api.clone();
+        async move {
+            api.delete(&names[index], &DeleteParams::background()).await?;
+            Ok(())
+        }
+    })
+    .await
+}
+
+/// The same users and rules as one batched request each, PBKDF2 included, and their removal.
+async fn kafka_floor(bench: &Bench, round: usize, appear: &mut Samples, vanish: &mut Samples) -> Result<()> {
+    let cluster = bench.cluster.as_ref();
+    let names: Vec<String> =
+        names("raw", round, bench.n).iter().map(|name| format!("raw.bench.{name}")).collect();
+    let started = Instant::now();
+    let hashing = names.iter().map(|name| {
+        let password = Password::new(format!("{name:0>43}"));
+        tokio::task::spawn_blocking(move || ScramKeys::derive(ScramMechanism::Sha512, 4096, &password))
+    });
+    let keys: Vec<ScramKeys> = try_join_all(hashing).await?.into_iter().collect::<Result<_, _>>()?;
+    let users: Vec<(String, ScramKeys)> = names.iter().cloned().zip(keys).collect();
+    ensure!(cluster.upsert_scram_users(&users).await?.iter().all(Result::is_ok), "the raw upsert failed");
+    let acls: Vec<Acl> = names
+        .iter()
+        .flat_map(|name| [AclOperation::Write, AclOperation::Describe].map(|operation| acl(name, operation)))
+        .collect();
+    ensure!(cluster.create_acls(&acls).await?.iter().all(Result::is_ok), "the raw ACLs failed");
+    appear.kafka.push(started.elapsed());
+    let started = Instant::now();
+    ensure!(cluster.delete_acls(&acls).await?.iter().all(Result::is_ok), "the raw removal of ACLs failed");
+    ensure!(cluster.delete_scram_users(&names).await?.iter().all(Result::is_ok), "the raw removal failed");
+    vanish.kafka.push(started.elapsed());
+    Ok(())
+}
+
+fn acl(username: &str, operation: AclOperation) -> Acl {
+    let resource = AclResource {
+        resource_type: ResourceType::Topic,
+        name: TOPIC.to_owned(),
+        pattern: PatternType::Literal,
+    };
+    Acl { username: username.to_owned(), resource, operation }
+}
+
+/// Until exactly `n` clients have their Secret, their user and their rules.
+async fn until_there(bench: &Bench, n: usize) -> Result<()> {
+    let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(bench.client.clone(), NAMESPACE);
+    let labelled = ListParams::default().labels("config=kafka-topic-credentials");
+    let prefix = format!("topicops.{NAMESPACE}.");
+    wait::until(format!("{n} clients to be there"), TIMEOUT, || async {
+        let users = bench.cluster.describe_scram_users(&prefix).await?.len();
+        ensure!(users == n, "{users} users of {n}");
+        let acls: BTreeSet<Acl> = bench.cluster.describe_acls(&prefix).await?;
+        let acls = acls.iter().filter(|acl| acl.resource.resource_type == ResourceType::Topic).count();
+        ensure!(acls == n * ACLS_EACH, "{acls} topic rules of {}", n * ACLS_EACH);
+        let secrets = secrets.list(&labelled).await?.items.len();
+        ensure!(secrets == n, "{secrets} Secrets of {n}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}

@@ -1,0 +1,203 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use topicops::kafka::{Cluster, ConfigChange, ConfigKeys, NewTopic};
+use topicops_contract::TopicName;
+use topicops_testbed::wait;
+
+use crate::{
+    bench::Bench,
+    row::{Row, Samples},
+    writer::write_all,
+};
+
+const NAMESPACE: &str = "bench";
+const TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Creates, changes and deletes `n` topics: the floors alone first, then through topicops.
+pub(crate) async fn run(bench: &mut Bench) -> Result<Vec<Row>> {
+    let [mut create, mut change, mut delete] = [Samples::default(), Samples::default(), Samples::default()];
+    bench.namespace(NAMESPACE).await?;
+    for round in 0..bench.rounds {
+        bench.say(format_args!("round {} of {}: floors", round + 1, bench.rounds));
+        api_floor(bench, round, &mut create, &mut change, &mut delete).await?;
+        kafka_floor(bench, round, &mut create, &mut change, &mut delete).await?;
+    }
+    bench.start_topicops(&[]).await?;
+    for round in 0..bench.rounds {
+        bench.say(format_args!("round {} of {}: topicops", round + 1, bench.rounds));
+        ours(bench, round, &mut create, &mut change, &mut delete).await?;
+    }
+    let n = bench.n;
+    let aim = |seconds: f64| (n == 1_000).then_some(seconds);
+    Ok(vec![
+        create.row(format!("{n} topics declared → all on the broker"), aim(3.5)),
+        change.row(format!("{n} retention changes → all on the broker"), aim(3.5)),
+        delete.row(format!("{n} ConfigMaps deleted (policy delete) → topics gone"), aim(8.0)),
+    ])
+}
+
+fn config_map(name: &str, labelled: bool) -> Result<ConfigMap> {
+    let mut object = json!({
+        "metadata": { "name": name, "annotations": { "topic.kafka.nb/deletion-policy": "delete" } },
+        "data": { "partitions": "1", "replication-factor": "1", "retention": "1h" },
+    });
+    if labelled {
+        object["metadata"]["labels"] = json!({ "config": "kafka-topic" });
+    }
+    serde_json::from_value(object).context("the bench's own ConfigMap")
+}
+
+fn names(kind: &str, round: usize, n: usize) -> Vec<String> {
+    (0..n).map(|index| format!("{kind}-{round}-{index}")).collect()
+}
+
+/// The same writes without the label: nobody listens.
+async fn api_floor(
+    bench: &Bench,
+    round: usize,
+    create: &mut Samples,
+    change: &mut Samples,
+    delete: &mut Samples,
+) -> Result<()> {
+    let names = names("floor", round, bench.n);
+    create.api.push(create_all(bench, &names, false).await?.elapsed());
+    change.api.push(change_all(bench, &names).await?.elapsed());
+    delete.api.push(delete_all(bench, &names).await?.elapsed());
+    Ok(())
+}
+
+/// The same changes as one batched request each, until the broker shows them.
+async fn kafka_floor(
+    bench: &Bench,
+    round: usize,
+    create: &mut Samples,
+    change: &mut Samples,
+    delete: &mut Samples,
+) -> Result<()> {
+    let cluster = bench.cluster.as_ref();
+    let names = topic_names(&names("raw", round, bench.n))?;
+    let configs = |retention: &str| [("retention.ms".to_owned(), retention.to_owned())].into();
+    let topics: Vec<NewTopic> = names
+        .iter()
+        .map(|name| {
+            Ok(NewTopic {
+                name: name.clone(),
+                partitions: Some(1.try_into()?),
+                replication_factor: Some(1.try_into()?),
+                configs: configs("3600000"),
+            })
+        })
+        .collect::<Result<_>>()?;
+    let started = std::time::Instant::now();
+    ensure!(cluster.create_topics(&topics).await?.iter().all(Result::is_ok), "the raw creation failed");
+    until_shown(cluster, &names, Some("3600000")).await?;
+    create.kafka.push(started.elapsed());
+
+    let changes: Vec<_> = names
+        .iter()
+        .map(|name| (name.clone(), ConfigChange { set: configs("7200000"), unset: Vec::new() }))
+        .collect();
+    let started = std::time::Instant::now();
+    ensure!(cluster.alter_configs(&changes).await?.iter().all(Result::is_ok), "the raw change failed");
+    until_shown(cluster, &names, Some("7200000")).await?;
+    change.kafka.push(started.elapsed());
+
+    let started = std::time::Instant::now();
+    ensure!(cluster.delete_topics(&names).await?.iter().all(Result::is_ok), "the raw deletion failed");
+    until_shown(cluster, &names, None).await?;
+    delete.kafka.push(started.elapsed());
+    Ok(())
+}
+
+async fn ours(
+    bench: &Bench,
+    round: usize,
+    create: &mut Samples,
+    change: &mut Samples,
+    delete: &mut Samples,
+) -> Result<()> {
+    let names = names("ours", round, bench.n);
+    let topics = topic_names(&names)?;
+    let cluster = bench.cluster.as_ref();
+    let started = create_all(bench, &names, true).await?;
+    until_shown(cluster, &topics, Some("3600000")).await?;
+    create.ours.push(started.elapsed());
+    bench.until_quiet().await?;
+    let started = change_all(bench, &names).await?;
+    until_shown(cluster, &topics, Some("7200000")).await?;
+    change.ours.push(started.elapsed());
+    bench.until_quiet().await?;
+    let started = delete_all(bench, &names).await?;
+    until_shown(cluster, &topics, None).await?;
+    delete.ours.push(started.elapsed());
+    bench.until_quiet().await
+}
+
+async fn create_all(bench: &Bench, names: &[String], labelled: bool) -> Result<std::time::Instant> {
+    let api: Api<ConfigMap> = Api::namespaced(bench.client.clone(), NAMESPACE);
+    write_all(names.len(), |index| {
+        let api = api.clone();
+        async move {
+            api.create(&PostParams::default(), &config_map(&names[index], labelled)?).await?;
+            Ok(())
+        }
+    })
+    .await
+}
+
+async fn change_all(bench: &Bench, names: &[String]) -> Result<std::time::Instant> {
+    let api: Api<ConfigMap> = Api::namespaced(bench.client.clone(), NAMESPACE);
+    write_all(names.len(), |index| {
+        let api = api.clone();
+        async move {
+            let patch = Patch::Merge(json!({ "data": { "retention": "2h" } }));
+            api.patch(&names[index], &PatchParams::default(), &patch).await?;
+            Ok(())
+        }
+    })
+    .await
+}
+
+async fn delete_all(bench: &Bench, names: &[String]) -> Result<std::time::Instant> {
+    let api: Api<ConfigMap> = Api::namespaced(bench.client.clone(), NAMESPACE);
+    write_all(names.len(), |index| {
+        let api = api.clone();
+        async move {
+            api.delete(&names[index], &DeleteParams::default()).await?;
+            Ok(())
+        }
+    })
+    .await
+}
+
+fn topic_names(names: &[String]) -> Result<Vec<TopicName>> {
+    names.iter().map(|name| Ok(name.parse::<TopicName>()?)).collect()
+}
+
+/// Until the broker shows every topic with this retention, or, for `None`, none of them.
+async fn until_shown(cluster: &dyn Cluster, names: &[TopicName], retention: Option<&str>) -> Result<()> {
+    let keys = ConfigKeys::Only(BTreeSet::from(["retention.ms".to_owned()]));
+    wait::until(format!("{} topics to be {retention:?} on the broker", names.len()), TIMEOUT, || async {
+        let shown = cluster.describe_topics(names, &keys).await?;
+        let right = shown
+            .iter()
+            .filter(|item| match (item, retention) {
+                (Ok(Some(topic)), Some(wanted)) => {
+                    topic.configs.get("retention.ms").is_some_and(|now| now == wanted)
+                }
+                (Ok(None), None) => true,
+                _ => false,
+            })
+            .count();
+        ensure!(right == names.len(), "{right} of {}", names.len());
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
