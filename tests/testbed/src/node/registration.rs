@@ -1,6 +1,8 @@
 //! The Node object: what the API server knows of the machine.
 //!
 //! No heartbeat is needed: the controller that would miss it is left out of the controller manager.
+use std::net::Ipv4Addr;
+
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -12,8 +14,12 @@ use crate::residence::Slot;
 /// Addresses of the bed's own parts count from here; this one is the node's.
 const NODE_HOST: u8 = 1;
 
+pub(super) fn address(slot: Slot) -> Ipv4Addr {
+    slot.part(NODE_HOST)
+}
+
 pub(super) async fn register(client: &Client, slot: Slot) -> anyhow::Result<()> {
-    let address = slot.part(NODE_HOST).to_string();
+    let address = address(slot).to_string();
     let nodes: Api<Node> = Api::all(client.clone());
     let node = serde_json::from_value(json!({
         "apiVersion": "v1",

@@ -10,7 +10,8 @@ use anyhow::Result;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{Api, Client};
 
-pub(crate) use backend::{Backend, TARGETS_ANNOTATION};
+use backend::Backend;
+pub(crate) use backend::{TARGETS_ANNOTATION, matches};
 use forwarder::Forwarder;
 
 use crate::wait;

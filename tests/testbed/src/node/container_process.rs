@@ -1,0 +1,144 @@
+//! A container's running process.
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::process::{Child, Command};
+
+use super::enter::ContainerSpecification;
+use crate::wait;
+
+#[derive(Debug)]
+pub(super) struct ContainerProcess {
+    child: Child,
+    pid: Pid,
+    handle: ProcessHandle,
+}
+
+/// What may be done to a running container from elsewhere: running commands in it.
+#[derive(Debug, Clone)]
+pub(super) struct ProcessHandle {
+    pid: u32,
+    specification: ContainerSpecification,
+}
+
+impl ContainerProcess {
+    /// Starts it in `folder`, which is this instance's own; its output goes to `log`.
+    pub(super) fn start(folder: &Path, specification: ContainerSpecification, log: &Path) -> Result<Self> {
+        fs::create_dir_all(&specification.scratch)?;
+        let file = folder.join("container.json");
+        fs::write(&file, serde_json::to_vec(&specification)?)?;
+        if let Some(parent) = log.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let log = File::create(log).with_context(|| format!("creating {}", log.display()))?;
+        let child = Command::new("unshare")
+            .args(["--mount", "--propagation", "private"])
+            .arg(std::env::current_exe()?)
+            .arg("container")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A group of its own, so that it can be ended with all its children.
+            .process_group(0)
+            .spawn()
+            .context("starting the container's process")?;
+        let id = child.id().context("the container's process has ended already")?;
+        let pid = Pid::from_raw(i32::try_from(id)?).context("the container's process has no number")?;
+        Ok(Self { child, pid, handle: ProcessHandle { pid: id, specification } })
+    }
+
+    pub(super) fn handle(&self) -> ProcessHandle {
+        self.handle.clone()
+    }
+
+    /// Waits for its end, and ends what it left behind.
+    pub(super) async fn ended(&mut self) -> Result<ExitStatus> {
+        let status = self.child.wait().await?;
+        // There may be nobody left, which is well.
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        Ok(status)
+    }
+
+    /// Asks it to end, and insists after `grace`.
+    pub(super) async fn terminate(&mut self, grace: Duration) -> Result<ExitStatus> {
+        if !grace.is_zero() {
+            // It may have ended since; the wait tells.
+            let _ = kill_process(self.pid, Signal::TERM);
+            if let Ok(ended) = tokio::time::timeout(grace, self.ended()).await {
+                return ended;
+            }
+        }
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        self.ended().await
+    }
+}
+
+impl ProcessHandle {
+    /// Runs a command inside the container, as an exec probe does.
+    ///
+    /// # Errors
+    /// When it fails, with what it printed.
+    pub(super) async fn exec(&self, command: &[String]) -> Result<()> {
+        let (program, args) = command.split_first().context("no command specified")?;
+        let ContainerSpecification { env, working_dir, user, group, .. } = &self.specification;
+        let mut entering = Command::new(nsenter()?);
+        entering.arg(format!("--target={}", self.pid)).args(["--mount", "--root"]);
+        // `env -C` changes to the folder after the root has changed.
+        if let Some(user) = user {
+            entering.arg(format!("--setuid={user}")).arg(format!("--setgid={}", group.unwrap_or(*user)));
+        }
+        entering.args(["--", "/usr/bin/env", "-C"]).arg(working_dir).arg(program).args(args);
+        let output = entering
+            .env_clear()
+            .envs(env)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("running nsenter (Debian and Ubuntu: package util-linux)")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let printed = [output.stdout, output.stderr].concat();
+        bail!("{}: {}", output.status, String::from_utf8_lossy(&printed).trim())
+    }
+}
+
+/// Its full path, because it is started with the container's PATH.
+fn nsenter() -> Result<PathBuf> {
+    ["/usr/bin/nsenter", "/bin/nsenter", "/usr/sbin/nsenter", "/usr/local/bin/nsenter"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| path.exists())
+        .context("nsenter is missing (Debian and Ubuntu: package util-linux)")
+}
+
+/// How long a restart waits: short, because tests wait for it too.
+#[derive(Debug)]
+pub(super) struct BackOff(Duration);
+
+impl Default for BackOff {
+    fn default() -> Self {
+        Self(Duration::from_millis(200))
+    }
+}
+
+impl BackOff {
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    pub(super) fn next(&mut self) -> Duration {
+        let now = self.0;
+        self.0 = (now * 2).min(Self::LONGEST);
+        now
+    }
+
+    /// Lets it pass, unless `interruption` comes first.
+    pub(super) async fn pause(&mut self, interruption: impl Future) {
+        wait::pause_unless(self.next(), interruption).await;
+    }
+}
