@@ -19,8 +19,8 @@ impl Default for Images {
 }
 
 impl Images {
-    pub(crate) fn map(&self, image: String, program: Program) {
-        self.programs.lock().unwrap_or_else(PoisonError::into_inner).insert(normal(&image), program);
+    pub(crate) fn map(&self, image: &str, program: Program) {
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner).insert(normal(image), program);
         self.changes.send_modify(|count| *count += 1);
     }
 

@@ -46,7 +46,7 @@ impl PodWorker {
     pub(super) async fn run(self) {
         let reporter = Reporter::new(&self.context, self.pod.clone(), Arc::clone(&self.state));
         let living = async {
-            let finished = self.live().await;
+            let finished = Box::pin(self.live()).await;
             if let Some(well) = finished {
                 self.state.finished(well);
             }

@@ -54,7 +54,7 @@ async fn converse(stream: UnixStream, bed: &Bed, shutdown: &CancellationToken) -
 async fn answer(bed: &Bed, request: Request) -> Result<Value> {
     match request {
         Request::Info => return Ok(serde_json::to_value(&bed.info)?),
-        Request::MapImage { image, program } => bed.images.map(image, program),
+        Request::MapImage { image, program } => bed.images.map(&image, program),
         Request::Broker { id, change } => change_broker(bed, id, change).await?,
         Request::ApiServer { change } => change_api_server(bed, change).await?,
         Request::Keep => residence::keep(&bed.directory)?,

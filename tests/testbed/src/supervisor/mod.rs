@@ -104,7 +104,7 @@ async fn start(arguments: &SupervisorArguments, shutdown: &CancellationToken) ->
         _ => Some(Brokers::prepare(directory, &cache, slot, &options)?),
     };
     let images = Arc::new(Images::default());
-    images.map(kafka_home::IMAGE.to_owned(), kafka_home::program(directory, &cache));
+    images.map(kafka_home::IMAGE, kafka_home::program(directory, &cache));
 
     let kubernetes = async {
         control_plane.start().await?;

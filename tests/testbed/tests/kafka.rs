@@ -1,0 +1,75 @@
+//! The bed's brokers: three in racks, and what happens when they come and go.
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use topicops_testbed::{Options, Testbed, wait};
+
+const A_WHILE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn brokers_can_be_stopped_paused_and_started_again() -> Result<()> {
+    let bed = Testbed::start(Options::default().brokers(3).without_node()).await?;
+    let kafka = bed.kafka()?;
+    ensure!(kafka.bootstrap_servers().split(',').count() == 3);
+    let create = ["--create", "--topic", "copies", "--partitions", "3", "--replication-factor", "3"];
+    kafka.tool("kafka-topics.sh", create).await?;
+
+    let describe = || kafka.tool("kafka-topics.sh", ["--describe", "--topic", "copies"]);
+    bed.stop_broker(3).await?;
+    wait::until("broker 3 to be missed", A_WHILE, || async {
+        let described = describe().await?;
+        ensure!(!described.contains("Leader: 3"), "{described}");
+        Ok(())
+    })
+    .await?;
+    bed.start_broker(3).await?;
+    bed.pause_broker(2).await?;
+    wait::until("broker 2 to be missed", A_WHILE, || async {
+        let described = describe().await?;
+        ensure!(!described.contains("Leader: 2"), "{described}");
+        Ok(())
+    })
+    .await?;
+    bed.resume_broker(2).await?;
+    wait::until("all copies to be in sync", A_WHILE, || async {
+        let described = describe().await?;
+        let in_sync = described.matches("Isr: ").count() == 3
+            && described.lines().filter(|line| line.contains("Isr: ")).all(|line| {
+                line.split("Isr: ").nth(1).is_some_and(|rest| {
+                    rest.split_whitespace().next().is_some_and(|list| list.split(',').count() == 3)
+                })
+            });
+        ensure!(in_sync, "{described}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn only_those_with_an_acl_get_in() -> Result<()> {
+    let bed = Testbed::start(Options::default().without_node()).await?;
+    let kafka = bed.kafka()?;
+    let user = ["--alter", "--entity-type", "users", "--entity-name", "shop"];
+    let password = ["--add-config", "SCRAM-SHA-512=[password=secret]"];
+    kafka.tool("kafka-configs.sh", user.into_iter().chain(password)).await?;
+    kafka.tool("kafka-topics.sh", ["--create", "--topic", "orders"]).await?;
+    let scratch = tempfile::tempdir()?;
+    let properties = scratch.path().join("client.properties");
+    std::fs::write(&properties, kafka.client_properties("shop", "secret"))?;
+
+    let listed = async || -> Result<String> {
+        let output = kafka
+            .command("kafka-topics.sh")?
+            .args(["--list", "--bootstrap-server", kafka.bootstrap_servers(), "--command-config"])
+            .arg(&properties)
+            .output()
+            .await?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    ensure!(listed().await?.trim().is_empty());
+    let grant = ["--add", "--allow-principal", "User:shop", "--operation", "read", "--topic", "orders"];
+    kafka.tool("kafka-acls.sh", grant).await?;
+    ensure!(listed().await?.trim() == "orders");
+    Ok(())
+}
