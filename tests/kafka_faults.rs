@@ -15,8 +15,12 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_broker::{broker, cluster};
 use kafka_protocol::{
     messages::{
-        ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, MetadataRequest,
-        MetadataResponse, ResponseHeader, api_versions_response::ApiVersion,
+        ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+        DescribeAclsRequest, DescribeAclsResponse, MetadataRequest, MetadataResponse, ResponseHeader,
+        TopicName,
+        api_versions_response::ApiVersion,
+        create_topics_response::CreatableTopicResult,
+        describe_acls_response::{AclDescription, DescribeAclsResource},
     },
     protocol::{Decodable, Encodable, HeaderVersion, Message, Request, decode_request_header_from_buffer},
 };
@@ -145,17 +149,6 @@ async fn a_wrong_password_is_told_in_the_brokers_words() {
 }
 
 #[tokio::test]
-async fn a_mechanism_that_the_listener_lacks_is_named_with_those_it_has() {
-    let broker = broker().await;
-    let properties = broker.with("sasl.mechanism", "SCRAM-SHA-256");
-    // The listener may well offer it, and then this user has no such credential.
-    if let Err(error) = cluster(&properties).describe_cluster().await {
-        assert_eq!(error.trouble, Trouble::Authentication, "{error}");
-        assert!(error.message.contains("SCRAM-SHA-256"), "{error}");
-    }
-}
-
-#[tokio::test]
 async fn an_authority_that_did_not_sign_the_broker_is_a_fault_of_tls() {
     let mut params = rcgen::CertificateParams::default();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -205,6 +198,7 @@ fn versions() -> ApiVersionsResponse {
         api(ApiVersionsRequest::KEY, 3),
         api(MetadataRequest::KEY, MetadataRequest::VERSIONS.max),
         api(CreateTopicsRequest::KEY, 7),
+        api(DescribeAclsRequest::KEY, 3),
     ])
 }
 
@@ -248,9 +242,12 @@ async fn a_broker_that_dies_in_mid_answer_fails_the_batch_as_a_whole() {
 #[tokio::test]
 async fn a_request_that_the_broker_is_too_old_for_is_named() {
     let port = server(|stream| broker_that_dies(stream, ApiKey::CreateTopics)).await;
-    let error = plain(port).describe_acls("").await.unwrap_err();
+    let error = plain(port).describe_scram_users("").await.unwrap_err();
     assert_eq!(error.trouble, Trouble::Protocol);
-    assert!(error.message.contains("DescribeAcls") && error.message.contains("too old"), "{error}");
+    assert!(
+        error.message.contains("DescribeUserScramCredentials") && error.message.contains("too old"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -295,6 +292,69 @@ async fn a_broker_that_knows_only_the_oldest_versions_request_is_understood() {
     })
     .await;
     plain(port).describe_cluster().await.unwrap();
+}
+
+/// A broker that answers one kind of request with one answer, and metadata with nothing.
+async fn answering<R: Request>(answer: R::Response) -> WireCluster
+where
+    R::Response: Clone + Send + Sync + 'static,
+{
+    let port = server(move |mut stream| {
+        let answer = answer.clone();
+        async move {
+            while let Some((key, version, correlation, _)) = request(&mut stream).await {
+                let frame = if key == ApiVersionsRequest::KEY {
+                    framed(&versions(), version, correlation)
+                } else {
+                    assert_eq!(key, R::KEY);
+                    framed(&answer, version, correlation)
+                };
+                stream.write_all(&frame).await.unwrap();
+            }
+        }
+    })
+    .await;
+    plain(port)
+}
+
+#[tokio::test]
+async fn an_item_that_the_answer_does_not_mention_is_an_error() {
+    let mentioned = CreatableTopicResult::default().with_name(TopicName("t1".to_owned().into()));
+    let answer = CreateTopicsResponse::default().with_topics(vec![mentioned.with_error_message(None)]);
+    let outcomes = answering::<CreateTopicsRequest>(answer).await.create_topics(&topics(3)).await.unwrap();
+    assert!(outcomes[0].is_err() && outcomes[1].is_ok() && outcomes[2].is_err(), "{outcomes:?}");
+    assert!(outcomes[0].as_ref().unwrap_err().message.contains("does not mention"));
+}
+
+#[tokio::test]
+async fn rules_of_kinds_yet_unknown_do_not_hide_the_others() {
+    let rule = |principal: &'static str, operation: i8| {
+        AclDescription::default()
+            .with_principal(principal.into())
+            .with_host("*".into())
+            .with_operation(operation)
+            .with_permission_type(3)
+    };
+    let resource = |kind: i8, pattern: i8| {
+        DescribeAclsResource::default()
+            .with_resource_type(kind)
+            .with_resource_name("r".into())
+            .with_pattern_type(pattern)
+            .with_acls(vec![
+                rule("User:ours", 3),
+                rule("User:ours", 15),
+                rule("Group:ours", 3),
+                rule("User:x", 99),
+            ])
+    };
+    let answer = DescribeAclsResponse::default().with_error_message(None).with_resources(vec![
+        resource(99, 3),
+        resource(2, 99),
+        resource(2, 3),
+    ]);
+    let seen = answering::<DescribeAclsRequest>(answer).await.describe_acls("ours").await.unwrap();
+    let seen: Vec<String> = seen.iter().map(ToString::to_string).collect();
+    assert_eq!(seen, ["User:ours may Read Topic r"]);
 }
 
 #[tokio::test]

@@ -11,6 +11,22 @@ use topicops_testbed::{Options, Testbed};
 /// while developing, and for trying other versions of Kafka.
 const RUNNING_BROKER: &str = "TOPICOPS_TEST_KAFKA_CONFIG";
 
+/// The user of PLAIN: it may log in and nothing else.
+pub(crate) const PLAIN_USER: (&str, &str) = ("tester", "tester-secret");
+
+/// Every mechanism that the adapter speaks. A broker that runs already needs the same.
+const BROKER_SETTINGS: [(&str, &str); 3] = [
+    ("sasl.enabled.mechanisms", "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN"),
+    (
+        "listener.name.clients.scram-sha-256.sasl.jaas.config",
+        "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+    ),
+    (
+        "listener.name.clients.plain.sasl.jaas.config",
+        "org.apache.kafka.common.security.plain.PlainLoginModule required user_tester=\"tester-secret\";",
+    ),
+];
+
 /// A broker with SASL_SSL, SCRAM and an authorizer.
 pub(crate) struct Broker {
     /// The administrator's client configuration.
@@ -59,7 +75,10 @@ async fn start() -> Broker {
     if let Ok(path) = std::env::var(RUNNING_BROKER) {
         return Broker { properties: std::fs::read_to_string(path).unwrap(), _bed: None };
     }
-    let bed = Testbed::start(Options::default().without_node()).await.unwrap();
+    let options = BROKER_SETTINGS.iter().fold(Options::default().without_node(), |options, (key, value)| {
+        options.broker_setting(*key, *value)
+    });
+    let bed = Testbed::start(options).await.unwrap();
     let properties = std::fs::read_to_string(bed.kafka().unwrap().admin_properties()).unwrap();
     Broker { properties, _bed: Some(bed) }
 }

@@ -8,7 +8,8 @@ pub struct VerifyRequest {
     /// `client.properties` as the workload mounts it, in Java's names. Redacted: it holds the password.
     pub client_properties: Password,
     pub topics: Vec<TopicName>,
-    /// Groups besides the configuration's own `group.id`, which is always looked at.
+    /// The groups to look at. The configuration's own `group.id` is not among them by itself: every workload is given
+    /// one, and one that consumes nothing has no right to it.
     pub groups: Vec<String>,
     /// For all of it together. Waiting for one of the places (two verifications run at once) counts, too.
     pub timeout: Duration,

@@ -14,12 +14,7 @@ use crate::kafka::ClientProperties;
 pub(super) fn run(request: &VerifyRequest, deadline: Instant) -> Result<(), VerifyError> {
     let properties = translate::parse(request.client_properties.reveal())
         .map_err(|problems: Problems| VerifyError::new(VerifyStep::Configure, problems.to_string()))?;
-    let mut groups: Vec<Option<&str>> = Vec::new();
-    for group in properties.group_id.iter().chain(&request.groups) {
-        if !groups.contains(&Some(group.as_str())) {
-            groups.push(Some(group));
-        }
-    }
+    let mut groups: Vec<Option<&str>> = request.groups.iter().map(|group| Some(group.as_str())).collect();
     if groups.is_empty() {
         groups.push(None);
     }

@@ -21,7 +21,8 @@ const CHUNK: usize = 1000;
 
 /// Brokers cannot filter by the beginning of a name, so all users come and ours are kept.
 pub(super) async fn describe(pool: &Arc<Pool>, prefix: &str) -> Result<Vec<ScramUser>, Fault> {
-    let request = DescribeUserScramCredentialsRequest::default().with_users(None);
+    // An empty list is all users as well as none is, and brokers never answer a user who may not ask when it is none.
+    let request = DescribeUserScramCredentialsRequest::default().with_users(Some(Vec::new()));
     let answer = pool.call(Target::Any, &request, Again::Harmless).await?;
     if answer.error_code != 0 {
         return Err(Fault::answer(answer.error_code, answer.error_message.as_deref()));
