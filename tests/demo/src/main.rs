@@ -8,7 +8,7 @@ mod acts;
 mod report;
 mod stage;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -28,26 +28,38 @@ struct Arguments {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut report = Report::default();
-    if let Err(error) = run(&arguments, &mut report).await {
-        report.failed("the demo runs to its end", &error);
+    let stage = match Stage::set(&mut report).await {
+        Ok(stage) => stage,
+        Err(error) => {
+            report.failed("a cluster and a broker start", &error);
+            return report.verdict();
+        }
+    };
+    if let Err(error) = acts::all(&stage, &mut report).await {
+        report.failed("topicops is installed", &error);
     }
-    report.verdict()
+    if report.has_failures() {
+        match evidence(&stage).await {
+            Ok(file) => report.note(&format!("objects, Events and logs of this run: {}", file.display())),
+            Err(error) => report.note(&format!("there is no evidence: {error:#}")),
+        }
+    }
+    let verdict = report.verdict();
+    if arguments.keep {
+        println!("\nEverything stays up until Ctrl-C (or SIGTERM to process {}):\n", std::process::id());
+        println!("{}", stage.how_to_reach());
+        if let Err(error) = wait_to_be_stopped().await {
+            println!("{error:#}");
+        }
+    }
+    verdict
 }
 
-async fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
-    let stage = Stage::set(report).await?;
-    let outcome = acts::all(&stage, report).await;
-    if outcome.is_err() || report.has_failures() {
-        let evidence = std::env::temp_dir().join(format!("topicops-demo-{}.txt", std::process::id()));
-        std::fs::write(&evidence, stage.bed.dump().await).context("writing the evidence")?;
-        report.note(&format!("objects, Events and logs of this run: {}", evidence.display()));
-    }
-    if arguments.keep {
-        report.heading("It stays up until Ctrl-C");
-        report.show(&stage.how_to_reach());
-        wait_to_be_stopped().await?;
-    }
-    outcome
+/// What whoever looks for the cause of a failure wants to see, in a file that outlives this run.
+async fn evidence(stage: &Stage) -> Result<PathBuf> {
+    let file = std::env::temp_dir().join(format!("topicops-demo-{}.txt", std::process::id()));
+    std::fs::write(&file, stage.bed.dump().await).with_context(|| format!("writing {}", file.display()))?;
+    Ok(file)
 }
 
 async fn wait_to_be_stopped() -> Result<()> {
