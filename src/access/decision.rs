@@ -189,6 +189,21 @@ mod tests {
     }
 
     #[test]
+    fn a_workload_that_is_going_away_keeps_what_it_has_and_gets_nothing_new() {
+        let grants = grants(&[("shop/orders", &[])]);
+        let asking = request("shop/w").consume("orders");
+        let acls = decide(vec![client(&asking, 1)], &grants, &BTreeSet::new())["topicops.shop.w"]
+            .desired
+            .acls
+            .clone();
+        let going = || vec![Client { deleting: true, ..client(&asking, 1) }];
+        let with_rules = decide(going(), &grants, &acls);
+        assert_eq!(with_rules["topicops.shop.w"].desired, Desired { acls, secret: None });
+        let without = decide(going(), &grants, &BTreeSet::new());
+        assert_eq!(without["topicops.shop.w"].desired, Desired::default());
+    }
+
+    #[test]
     fn a_workload_that_asks_for_nothing_has_no_decision() {
         let nothing = Client { request: Ok(None), ..client(&request("shop/w"), 1) };
         assert!(decide(vec![nothing], &grants(&[]), &BTreeSet::new()).is_empty());

@@ -50,6 +50,14 @@ impl AccessPlan {
             && delete_secrets.is_empty()
     }
 
+    /// Whether some step is one for the brokers.
+    pub fn asks_kafka(&self) -> bool {
+        let acls = [&self.add_acls, &self.surplus_acls, &self.revoke_acls];
+        acls.iter().any(|acls| !acls.is_empty())
+            || !self.delete_users.is_empty()
+            || self.provide.iter().any(|step| step.upsert)
+    }
+
     /// All users with a step.
     pub fn users(&self) -> BTreeSet<String> {
         let acls = self.add_acls.iter().chain(&self.surplus_acls).chain(&self.revoke_acls);

@@ -7,7 +7,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    AccessSettings, ClientEvents, ClientIndex, SecretIndex, SecretStore, VerifyQueue, tenure::Tenure,
+    AccessSettings, ClientEvents, ClientIndex, SecretIndex, SecretStore, VerifyQueue, pass::Pass,
+    tenure::Tenure,
 };
 use crate::{
     controller::health::Health,
@@ -149,8 +150,8 @@ impl AccessController {
         self.metrics.passes.get_or_create(&label).inc();
         self.metrics.pass_seconds.get_or_create(&label).observe(started.elapsed().as_secs_f64());
         match &result {
-            Ok(asked) => {
-                if asked.kafka {
+            Ok(pass) => {
+                if look || pass.asked_kafka {
                     self.health.kafka_answered();
                 }
                 #[allow(clippy::cast_precision_loss)]
@@ -159,7 +160,7 @@ impl AccessController {
             }
             Err(error) => self.health.kafka_failed(error),
         }
-        result.map(|asked| asked.busy)
+        result.map(|pass| pass.busy)
     }
 
     async fn look_and_pass(
@@ -167,12 +168,11 @@ impl AccessController {
         tenure: &Tenure,
         grants: &TopicGrants,
         look: bool,
-    ) -> Result<Asked, ClusterError> {
+    ) -> Result<Pass, ClusterError> {
         if look {
             self.look(tenure).await?;
         }
-        let busy = self.pass(tenure, grants).await?;
-        Ok(Asked { kafka: look || busy, busy })
+        self.pass(tenure, grants).await
     }
 
     /// Asks the brokers what they have of ours.
@@ -197,11 +197,6 @@ impl AccessController {
         let _ = aws_lc_rs::rand::fill(&mut byte);
         self.settings.resync.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)
     }
-}
-
-struct Asked {
-    kafka: bool,
-    busy: bool,
 }
 
 /// A quarter of a second at first, five seconds at last, so that brokers that are back are noticed soon.

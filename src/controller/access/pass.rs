@@ -14,9 +14,18 @@ use crate::{
     topic::TopicGrants,
 };
 
+/// What a pass came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pass {
+    /// It found something to do, so there may be more.
+    pub(super) busy: bool,
+    /// The brokers were asked, and answered.
+    pub(super) asked_kafka: bool,
+}
+
 impl AccessController {
-    /// One pass over all clients; whether it found something to do.
-    pub(super) async fn pass(&self, tenure: &Tenure, grants: &TopicGrants) -> Result<bool, ClusterError> {
+    /// One pass over all clients.
+    pub(super) async fn pass(&self, tenure: &Tenure, grants: &TopicGrants) -> Result<Pass, ClusterError> {
         let clients = self.clients.all();
         let now = Instant::now();
         let (decisions, plan) = {
@@ -39,9 +48,10 @@ impl AccessController {
         };
         if plan.is_empty() {
             self.report(tenure, &decisions, &plan.blocked);
-            return Ok(false);
+            return Ok(Pass::default());
         }
         let users = plan.users();
+        let asks_kafka = plan.asks_kafka();
         let blocked = plan.blocked.clone();
         debug!(users = users.len(), "access has to change");
         self.set_busy(true);
@@ -49,7 +59,7 @@ impl AccessController {
         self.set_busy(false);
         settle(tenure, &decisions, &users, result.is_ok());
         self.report(tenure, &decisions, &blocked);
-        result.map(|()| true)
+        result.map(|()| Pass { busy: true, asked_kafka: asks_kafka })
     }
 
     /// Granting and revoking concern different users, so neither waits for the other. What a client has too much goes
