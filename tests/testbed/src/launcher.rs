@@ -117,6 +117,7 @@ pub fn launch(cache: &Cache, options: &Options, lifetime: &Lifetime) -> Result<L
         }
         Ok(Announcement::Failed(message)) => {
             drop(child.stdin.take());
+            child.wait()?;
             Err(anyhow!(message).context("the testbed did not start"))
         }
         Err(error) => {

@@ -13,6 +13,9 @@ use topicops_testbed::internal::{
 };
 use topicops_testbed::{BedInfo, Cache, Options, Program, wait};
 
+/// As container runtimes say that there was nothing to run.
+const START_ERROR: u8 = 128;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "topicops-testbed",
@@ -83,7 +86,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Fingerprint => println!("{FINGERPRINT}"),
         Command::Init(arguments) => internal::run_init(&arguments)?,
         Command::Supervise(arguments) => runtime()?.block_on(internal::run_supervisor(arguments))?,
-        Command::Container { specification } => return Err(internal::enter_container(&specification)),
+        Command::Container { specification } => {
+            eprintln!("{:#}", internal::enter_container(&specification));
+            return Ok(ExitCode::from(START_ERROR));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -149,7 +149,11 @@ impl Slot {
         Ipv4Addr::new(127, self.pod_network(), high, low)
     }
 
-    /// Addresses of the bed's own parts, which no Pod gets.
+    pub(crate) fn node(self) -> Ipv4Addr {
+        self.part(1)
+    }
+
+    /// Addresses of the bed's own parts, which no Pod gets; the first is the node's.
     pub(crate) fn part(self, host: u8) -> Ipv4Addr {
         Ipv4Addr::new(127, self.pod_network(), 255, host)
     }

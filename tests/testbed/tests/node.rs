@@ -12,6 +12,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
+use tokio::process::Command;
 use tokio::sync::OnceCell;
 use topicops_testbed::{Options, Program, Testbed, wait};
 
@@ -258,6 +259,13 @@ spec:
         let pod = the_pod(bed, namespace).await?.metadata.name.context("no name")?;
         let logs = bed.log_instances(namespace, &pod, "main")?;
         ensure!(logs == ["2\n", "3\n"], "{logs:?}");
+        let kubectl = Command::new(bed.kubectl_path())
+            .arg("--kubeconfig")
+            .arg(bed.kubeconfig_path())
+            .args(["logs", "--namespace", namespace, &pod, "--container", "main"])
+            .output()
+            .await?;
+        ensure!(kubectl.stdout == b"3\n", "{kubectl:?}");
         Ok(())
     })
     .await
@@ -275,8 +283,8 @@ spec:
   containers:
   - name: sick
     image: testbed/shell
-    command: [sh, -c, 'echo $HOME $SECRET_OF_THE_HOST; exec sleep 1000']
-    livenessProbe: {{exec: {{command: ['false']}}, periodSeconds: 1, failureThreshold: 1}}
+    command: [sh, -c, 'echo $HOME $CARGO; setsid sleep 1717 & exec sleep 1000']
+    livenessProbe: {{exec: {{command: ['false']}}, initialDelaySeconds: 1, periodSeconds: 1, failureThreshold: 1}}
   - name: lost
     image: example.com/nobody/knows:7
 "
@@ -303,7 +311,10 @@ spec:
                 Some(pod) => bail!("{:?}", pod.metadata.deletion_timestamp),
             }
         })
-        .await
+        .await?;
+        let stragglers = std::process::Command::new("pgrep").args(["-f", "^sleep 1717$"]).output()?;
+        ensure!(stragglers.stdout.is_empty(), "{stragglers:?}");
+        Ok(())
     })
     .await
 }

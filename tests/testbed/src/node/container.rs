@@ -25,6 +25,8 @@ use super::volumes::Volumes;
 use crate::program::Program;
 use crate::{tail, wait};
 
+/// As container runtimes say that there was nothing to run.
+const START_ERROR: i32 = 128;
 const LINES_IN_STATUS: usize = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,10 @@ impl ContainerRunner {
             match self.prepare() {
                 Ok(specification) => {
                     let exit_code = match self.run_once(specification).await {
-                        Ok(ended) => self.note_end(ended),
+                        Ok(ended) => {
+                            back_off.note_run(ended.started.duration_until(ended.finished).unsigned_abs());
+                            self.note_end(ended)
+                        }
                         Err(error) => {
                             self.waits("RunContainerError", &format!("{error:#}"));
                             1
@@ -149,9 +154,11 @@ impl ContainerRunner {
             mounts.push(ContainerMount { source, target: PathBuf::from(&mount.mount_path), read_only });
         }
         let (user, group) = identity(pod.spec.as_ref(), &self.container);
+        let folder = self.folder.join("containers").join(&self.container.name);
         let working_dir = self.container.working_dir.as_ref().map(PathBuf::from);
         Ok(ContainerSpecification {
-            scratch: self.folder.join("containers").join(&self.container.name).join("scratch"),
+            scratch: folder.join("scratch"),
+            namespace_file: folder.join("namespace"),
             mounts,
             hosts: self.folder.join("hosts"),
             command,
@@ -169,6 +176,7 @@ impl ContainerRunner {
         let log = logs.join(format!("{}.log", tail::instance_files(&logs).len()));
         let folder = self.folder.join("containers").join(&self.container.name);
         let mut process = ContainerProcess::start(&folder, specification, &log)?;
+        process.entered(&folder).await?;
         let started = Timestamp::now();
         let handle = process.handle();
         self.state.update(&self.container.name, |record| record.state = State::Running { since: started });
@@ -345,6 +353,7 @@ fn ended(status: ExitStatus, started: Timestamp, log: &Path) -> Ended {
     let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     let (reason, log) = match exit_code {
         0 => ("Completed", String::new()),
+        START_ERROR => ("StartError", tail::last_lines(log, LINES_IN_STATUS)),
         _ => ("Error", tail::last_lines(log, LINES_IN_STATUS)),
     };
     Ended { exit_code, reason: reason.to_owned(), started, finished: Timestamp::now(), log }

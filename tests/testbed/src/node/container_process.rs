@@ -8,8 +8,11 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 
-use super::enter::ContainerSpecification;
+use super::enter::{ContainerSpecification, namespace_of};
 use crate::wait;
+
+const SPECIFICATION: &str = "container.json";
+const START_PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct ContainerProcess {
@@ -29,7 +32,10 @@ impl ContainerProcess {
     /// Starts it in `folder`, which is this instance's own; its output goes to `log`.
     pub(super) fn start(folder: &Path, specification: ContainerSpecification, log: &Path) -> Result<Self> {
         fs::create_dir_all(&specification.scratch)?;
-        let file = folder.join("container.json");
+        if specification.namespace_file.exists() {
+            fs::remove_file(&specification.namespace_file)?;
+        }
+        let file = folder.join(SPECIFICATION);
         fs::write(&file, serde_json::to_vec(&specification)?)?;
         if let Some(parent) = log.parent() {
             fs::create_dir_all(parent)?;
@@ -43,6 +49,7 @@ impl ContainerProcess {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
+            .kill_on_drop(true)
             // A group of its own, so that it can be ended with all its children.
             .process_group(0)
             .spawn()
@@ -50,6 +57,20 @@ impl ContainerProcess {
         let id = child.id().context("the container's process has ended already")?;
         let pid = Pid::from_raw(i32::try_from(id)?).context("the container's process has no number")?;
         Ok(Self { child, pid, handle: ProcessHandle { pid: id, specification } })
+    }
+
+    /// Waits until the container's own program runs in its own mounts: before that, a probe's command
+    /// would see the machine.
+    pub(super) async fn entered(&self, folder: &Path) -> Result<()> {
+        let specification = folder.join(SPECIFICATION).display().to_string();
+        let cmdline = format!("/proc/{}/cmdline", self.handle.pid);
+        wait::until("the container's program to start", START_PATIENCE, || async {
+            // Gone, or a zombie without arguments: it has run.
+            let arguments = fs::read(&cmdline).unwrap_or_default();
+            let arguments = String::from_utf8_lossy(&arguments);
+            if arguments.contains(&specification) { Err(arguments.replace('\0', " ")) } else { Ok(()) }
+        })
+        .await
     }
 
     pub(super) fn handle(&self) -> ProcessHandle {
@@ -61,7 +82,27 @@ impl ContainerProcess {
         let status = self.child.wait().await?;
         // There may be nobody left, which is well.
         let _ = kill_process_group(self.pid, Signal::KILL);
+        self.end_stragglers()?;
         Ok(status)
+    }
+
+    /// Ends those that left the process group.
+    fn end_stragglers(&self) -> Result<()> {
+        let Ok(namespace) = fs::read_to_string(&self.handle.specification.namespace_file) else {
+            // It ended before it was a container.
+            return Ok(());
+        };
+        for entry in fs::read_dir("/proc")? {
+            let entry = entry?;
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let Some(pid) = number.and_then(Pid::from_raw)
+                && namespace_of(&entry.path()).is_ok_and(|other| other == namespace)
+            {
+                // It may have ended since the listing.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        Ok(())
     }
 
     /// Asks it to end, and insists after `grace`.
@@ -130,6 +171,13 @@ impl Default for BackOff {
 
 impl BackOff {
     const LONGEST: Duration = Duration::from_secs(5);
+
+    /// One that ran well for a while is not in a crash loop.
+    pub(super) fn note_run(&mut self, span: Duration) {
+        if span > Self::LONGEST * 2 {
+            *self = Self::default();
+        }
+    }
 
     pub(super) fn next(&mut self) -> Duration {
         let now = self.0;

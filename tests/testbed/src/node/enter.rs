@@ -24,6 +24,8 @@ const STAGE: &str = "/.testbed";
 pub(super) struct ContainerSpecification {
     /// An empty folder to build the root in.
     pub(super) scratch: PathBuf,
+    /// Where to note the mount namespace, for whoever ends the container.
+    pub(super) namespace_file: PathBuf,
     pub(super) mounts: Vec<ContainerMount>,
     /// The folder that holds the hosts file.
     pub(super) hosts: PathBuf,
@@ -53,6 +55,8 @@ pub fn enter_container(specification: &Path) -> Error {
 fn prepare(specification: &Path) -> Result<Command> {
     let text = fs::read(specification).with_context(|| format!("reading {}", specification.display()))?;
     let specification: ContainerSpecification = serde_json::from_slice(&text)?;
+    // Whoever is in this namespace belongs to the container, wherever its processes went.
+    fs::write(&specification.namespace_file, namespace_of(Path::new("/proc/self"))?)?;
     let root = overlay(&specification.scratch).context("mounting the container's root")?;
     for folder in ["proc", "sys", "dev"] {
         let target = root.join(folder);
@@ -85,6 +89,11 @@ fn prepare(specification: &Path) -> Result<Command> {
         place(&index.to_string(), mount).with_context(|| format!("mounting {}", mount.target.display()))?;
     }
     command(&specification)
+}
+
+/// What names the mount namespace of a process.
+pub(super) fn namespace_of(process: &Path) -> Result<String> {
+    Ok(fs::read_link(process.join("ns/mnt"))?.display().to_string())
 }
 
 fn overlay(scratch: &Path) -> Result<PathBuf> {

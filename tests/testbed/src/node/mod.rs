@@ -10,8 +10,10 @@
 //!   capabilities, seccomp; runAsUser, runAsGroup and fsGroup are followed.
 //! * Scheduling: every Pod lands here at once; affinities, taints and topology spread are ignored.
 //! * Volumes: emptyDir, secret, configMap, downwardAPI, projected, hostPath; no claims, no CSI.
-//! * postStart hooks, gRPC probes, ephemeral containers, `kubectl exec` and `kubectl port-forward`,
+//! * postStart hooks, gRPC probes, ephemeral containers, `kubectl exec`, `attach` and `kubectl port-forward`,
 //!   Service environment variables other than those of the API server.
+//! * File systems: a container sees the machine's root file system with a layer of its own on top, but
+//!   none that are mounted further down (a separate /home, say), and empty /tmp and /run.
 //! * Names are resolved by a hosts file: no DNS, so no SRV records and no ExternalName.
 //! * Back-off is short (0.2 s to 5 s), and a new container is probed every half second until its
 //!   first verdict, because tests wait for both.
@@ -25,6 +27,7 @@ mod environment;
 mod expansion;
 mod hosts;
 mod images;
+mod log_server;
 mod pod_state;
 mod pod_worker;
 mod probe;
@@ -34,6 +37,7 @@ mod volume_files;
 mod volumes;
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -50,6 +54,7 @@ use context::Context;
 pub use enter::enter_container;
 use hosts::Hosts;
 pub(crate) use images::Images;
+use log_server::LogServer;
 use pod_worker::PodWorker;
 
 use crate::residence::Slot;
@@ -81,6 +86,8 @@ impl Node {
     pub(crate) async fn start(settings: NodeSettings, proxy: ServiceProxy) -> Result<()> {
         registration::register(&settings.client, settings.slot).await?;
         let pods: Api<Pod> = Api::all(settings.client.clone());
+        let address = SocketAddr::from((registration::address(settings.slot), log_server::PORT));
+        LogServer::start(&settings.directory, address, proxy.pods().clone()).await?;
         let context = Context::new(settings, Hosts::start(proxy)).await?;
         let node = Self { context, workers: HashMap::new(), binding: HashSet::new(), listed: HashSet::new() };
         tokio::spawn(node.run(pods));

@@ -11,11 +11,8 @@ use serde_json::json;
 use super::NODE_NAME;
 use crate::residence::Slot;
 
-/// Addresses of the bed's own parts count from here; this one is the node's.
-const NODE_HOST: u8 = 1;
-
 pub(super) fn address(slot: Slot) -> Ipv4Addr {
-    slot.part(NODE_HOST)
+    slot.node()
 }
 
 pub(super) async fn register(client: &Client, slot: Slot) -> anyhow::Result<()> {
@@ -37,6 +34,7 @@ pub(super) async fn register(client: &Client, slot: Slot) -> anyhow::Result<()> 
             { "type": "InternalIP", "address": address },
             { "type": "Hostname", "address": NODE_NAME },
         ],
+        "daemonEndpoints": { "kubeletEndpoint": { "Port": super::log_server::PORT } },
         "conditions": [{
             "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "the testbed's node runs",
         }],

@@ -94,6 +94,7 @@ fn write_pki(pki: &Path, slot: Slot) -> Result<String> {
     }
     authority.issue(pki, "api-server", hosts)?;
     authority.issue(pki, "controller-manager", vec![slot.part(CONTROLLER_MANAGER).to_string()])?;
+    authority.issue(pki, "node", vec![slot.node().to_string()])?;
     authority::write_signing_key(pki, "service-accounts")?;
     // Short-lived beds on loopback: the token keeps other beds apart rather than intruders out.
     let token = format!("admin-of-slot-{}", slot.0);
@@ -135,6 +136,8 @@ fn api_server(bed: &Path, cache: &Cache, slot: Slot) -> Component {
         format!("--service-cluster-ip-range={}", slot.service_range()),
         "--endpoint-reconciler-type=none".to_owned(),
         "--allow-privileged=true".to_owned(),
+        format!("--kubelet-certificate-authority={}", file("kubernetes-ca.pem")),
+        "--kubelet-preferred-address-types=InternalIP".to_owned(),
         // Without a kubelet nobody would take the taint of a new node away.
         "--disable-admission-plugins=TaintNodesByCondition".to_owned(),
         "--profiling=false".to_owned(),
