@@ -144,7 +144,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let topic_controller = TopicController {
         cluster: Arc::clone(&cluster),
         store: Arc::new(ConfigMapLedger::new(client.clone(), &namespace, settings.operator_id.clone())),
-        index: topics,
+        index: Arc::clone(&topics),
         users: Arc::clone(&clients) as _,
         statuses,
         reporter: reporter.clone(),
@@ -168,6 +168,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         clients,
         secrets,
         grants: granted_topics,
+        topics: Arc::clone(&topics),
         ready,
         settings: AccessSettings {
             operator: settings.operator_id.clone(),

@@ -28,7 +28,7 @@ use tokio::{
     runtime::Runtime,
     sync::{OnceCell, RwLock},
 };
-use topicops_contract::{State, Status};
+use topicops_contract::{PropertiesText, State, Status};
 pub use topicops_testbed::{Options, Program, Testbed, wait};
 
 /// Long enough for the slowest machine; a healthy run is done in a small part of it.
@@ -39,7 +39,7 @@ pub const KAFKA_IMAGE: &str = "apache/kafka:4.3.1";
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime for the tests")
 });
-static WORLD: OnceCell<World> = OnceCell::const_new();
+static WORLD: OnceCell<Result<World, String>> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Tests that share the world, and those that need it for themselves.
@@ -71,9 +71,11 @@ async fn run<F>(test: F)
 where
     F: AsyncFnOnce(&'static World) -> Result<()>,
 {
-    let world = match WORLD.get_or_try_init(|| World::start(Options::default())).await {
+    // Tried once: what kept it from starting would keep it from starting again.
+    let start = async || World::start(Options::default()).await.map_err(|error| format!("{error:#}"));
+    let world = match WORLD.get_or_init(start).await {
         Ok(world) => world,
-        Err(error) => panic!("the world did not start: {error:#}"),
+        Err(error) => panic!("the world did not start: {error}"),
     };
     if let Err(error) = test(world).await {
         println!("{}", world.evidence().await);
@@ -106,7 +108,10 @@ impl World {
         let bed = Testbed::start(options).await?;
         let client = bed.client().await?;
         let world = Self { bed, client };
-        world.install().await?;
+        if let Err(error) = world.install().await {
+            println!("{}", world.evidence().await);
+            return Err(error);
+        }
         Ok(world)
     }
 
@@ -115,7 +120,20 @@ impl World {
         let binary = env!("CARGO_BIN_EXE_topicops");
         self.bed.map_image(IMAGE, Program::binary(binary, "/usr/local/bin/topicops").cmd(["run"])).await?;
         self.bed.apply_path(repository().join("deploy/install")).await?;
-        let properties = std::fs::read_to_string(self.bed.kafka()?.admin_properties())?;
+        let kafka = self.bed.kafka()?;
+        let login = format!(
+            "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{}\" password=\"{}\";",
+            kafka.admin_user(),
+            kafka.admin_password()
+        );
+        let properties = PropertiesText::render([
+            ("bootstrap.servers", kafka.bootstrap_servers()),
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.jaas.config", &login),
+            ("ssl.truststore.type", "PEM"),
+            ("ssl.truststore.certificates", kafka.ca_pem()),
+        ]);
         let secret: Secret = serde_json::from_value(json!({
             "metadata": { "name": "topicops-kafka" },
             "stringData": { "client.properties": properties },

@@ -11,7 +11,7 @@ use super::{
     tenure::Tenure,
 };
 use crate::{
-    controller::health::Health,
+    controller::{health::Health, topics::TopicIndex},
     kafka::{Cluster, ClusterError},
     metrics::{Metrics, PassLabel},
     topic::TopicGrants,
@@ -26,6 +26,8 @@ pub struct AccessController {
     pub secrets: Arc<SecretIndex>,
     /// Whole: a topic that is missing for a moment would cost its users their rules for that moment.
     pub grants: watch::Receiver<Arc<TopicGrants>>,
+    /// Waited for, a moment, before each pass: workloads often come together with their topics.
+    pub topics: Arc<TopicIndex>,
     /// The listings that a plan rests on. While one of them is not complete, nothing is done: what was not listed yet
     /// would look as if nobody asked for it.
     pub ready: Vec<watch::Receiver<bool>>,
@@ -57,6 +59,8 @@ impl Default for Limits {
 const KUBERNETES: usize = 16;
 /// Long enough for the workloads of one `kubectl apply` to come together, too short to be noticed.
 const LINGER: Duration = Duration::from_millis(25);
+/// How long topics that are being dealt with may hold up access: brokers that are away must not hold it up for ever.
+const TOPICS_FIRST: Duration = Duration::from_secs(1);
 /// Passes that follow one another at once because each found something to do. More of them would mean that we disagree
 /// with somebody; then every further pass waits a little.
 const IN_A_ROW: u32 = 8;
@@ -95,6 +99,7 @@ impl AccessController {
                     return;
                 }
             }
+            self.topics.settled(TOPICS_FIRST).await;
             clients.mark_unchanged();
             secrets.mark_unchanged();
             let grants = Arc::clone(&self.grants.borrow_and_update());

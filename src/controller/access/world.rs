@@ -112,6 +112,7 @@ impl World {
             clients: Arc::clone(&self.clients),
             secrets: Arc::clone(&secrets),
             grants: self.grants.subscribe(),
+            topics: Arc::default(),
             ready: vec![self.ready.subscribe()],
             settings: AccessSettings {
                 operator: OperatorId::default(),
