@@ -75,6 +75,12 @@ impl Cache {
         self.place(Artifact::Kafka).join("libs")
     }
 
+    /// A folder beside Kafka's jars for what the JVM makes of them.
+    #[must_use]
+    pub fn kafka_archives(&self) -> PathBuf {
+        self.root.join(format!("{}-archives", Artifact::Kafka.folder()))
+    }
+
     fn place(&self, artifact: Artifact) -> PathBuf {
         self.root.join(artifact.folder())
     }

@@ -16,6 +16,7 @@ use tokio::process::Command;
 
 use super::authority::{self, Authority};
 use super::broker_settings::BrokerSettings;
+use super::class_archive::ClassArchive;
 use super::component::Component;
 use super::kafka_home;
 use crate::Options;
@@ -50,7 +51,7 @@ impl Brokers {
     pub(super) fn prepare(bed: &Path, cache: &Cache, slot: Slot, options: &Options) -> Result<Self> {
         let folder = bed.join("kafka");
         fs::create_dir_all(&folder)?;
-        kafka_home::write(bed, cache)?;
+        kafka_home::write(bed, cache, &ClassArchive::new(cache)?)?;
         let ids = 1..=options.brokers;
         let addresses: Vec<(u8, Ipv4Addr)> = ids.map(|id| (id, slot.part(FIRST_BROKER + id))).collect();
         write_pki(&folder, &addresses)?;
@@ -184,7 +185,7 @@ impl Broker {
     }
 }
 
-fn class_path(cache: &Cache) -> String {
+pub(super) fn class_path(cache: &Cache) -> String {
     format!("{}/*", cache.kafka_libs().display())
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::authority;
 use super::brokers::JVM_FLAGS;
+use super::class_archive::ClassArchive;
 use crate::cache::Cache;
 use crate::program::Program;
 
@@ -47,7 +48,7 @@ pub(super) fn folder(bed: &Path) -> PathBuf {
 }
 
 /// Writes the folder for use on this machine, where `libs` is a link into the cache.
-pub(super) fn write(bed: &Path, cache: &Cache) -> Result<()> {
+pub(super) fn write(bed: &Path, cache: &Cache, archive: &ClassArchive) -> Result<()> {
     let bin = folder(bed).join("bin");
     fs::create_dir_all(&bin)?;
     symlink(cache.kafka_libs(), folder(bed).join("libs"))?;
@@ -59,20 +60,26 @@ pub(super) fn write(bed: &Path, cache: &Cache) -> Result<()> {
     }
     // Kafka's own script honours the same variables, in the same order.
     let run_class = format!(
-        "base=$(cd \"$(dirname \"$0\")/..\" && pwd)\n\
+        "libs=$(cd -P \"$(dirname \"$0\")/../libs\" && pwd -P)\n\
          java=${{JAVA_HOME:+$JAVA_HOME/bin/}}java\n\
-         exec \"$java\" ${{KAFKA_HEAP_OPTS:--Xmx128m}} {} -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \\\n\
-         \x20   $KAFKA_OPTS -cp \"$base/libs/*${{CLASSPATH:+:$CLASSPATH}}\" \"$@\"\n",
+         archive={}\n\
+         test -f \"$archive\" && java=\"$java -XX:SharedArchiveFile=$archive -Xlog:cds=off -Xlog:cds+dynamic=off\"\n\
+         exec $java ${{KAFKA_HEAP_OPTS:--Xmx128m}} {} -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \\\n\
+         \x20   $KAFKA_OPTS -cp \"$libs/*${{CLASSPATH:+:$CLASSPATH}}\" \"$@\"\n",
+        archive.file().display(),
         JVM_FLAGS.join(" ")
     );
     write_script(&bin.join("kafka-run-class.sh"), &run_class)
 }
 
 /// Kafka's image. It runs tools and clients; the brokers are the bed's own.
-pub(super) fn program(bed: &Path, cache: &Cache) -> Program {
+///
+/// `libs` is a link there, too: the JVM uses its archive only for jars at the path that it knows.
+pub(super) fn program(bed: &Path, cache: &Cache, archive: &ClassArchive) -> Program {
     Program::host_tools()
-        .mount(folder(bed).join("bin"), "/opt/kafka/bin")
-        .mount(cache.kafka_libs(), "/opt/kafka/libs")
+        .mount(folder(bed), "/opt/kafka")
+        .mount(cache.kafka_libs(), cache.kafka_libs())
+        .mount(archive.folder(), archive.folder())
         .working_dir("/")
 }
 

@@ -2,6 +2,7 @@
 mod authority;
 mod broker_settings;
 mod brokers;
+mod class_archive;
 mod component;
 mod control_plane;
 mod control_server;
@@ -30,6 +31,7 @@ use crate::services::ServiceProxy;
 use crate::{Options, manifests, wait};
 
 use brokers::Brokers;
+use class_archive::ClassArchive;
 use control_plane::ControlPlane;
 
 #[derive(Debug, Args)]
@@ -104,7 +106,8 @@ async fn start(arguments: &SupervisorArguments, shutdown: &CancellationToken) ->
         _ => Some(Brokers::prepare(directory, &cache, slot, &options)?),
     };
     let images = Arc::new(Images::default());
-    images.map(kafka_home::IMAGE, kafka_home::program(directory, &cache));
+    let archive = ClassArchive::new(&cache)?;
+    images.map(kafka_home::IMAGE, kafka_home::program(directory, &cache, &archive));
 
     let kubernetes = async {
         control_plane.start().await?;
@@ -146,6 +149,13 @@ async fn start(arguments: &SupervisorArguments, shutdown: &CancellationToken) ->
         kafka: brokers.as_ref().map(Brokers::info).transpose()?,
         started_in_ms: 0,
     };
+    if let Some(kafka) = info.kafka.clone() {
+        tokio::spawn(async move {
+            if let Err(error) = archive.make(&cache, &kafka).await {
+                tracing::warn!(error = format!("{error:#}"), "Kafka's tools stay slow to start");
+            }
+        });
+    }
     let bed = Bed { directory: directory.to_owned(), info: info.clone(), control_plane, brokers, images };
     control_server::start(bed, shutdown.clone())?;
     Ok(info)
