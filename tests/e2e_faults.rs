@@ -216,22 +216,28 @@ async fn scale(world: &World, replicas: i32) -> Result<()> {
 
 /// SIGKILL to the process itself: its Pod stays, and its container is started again.
 async fn kill_the_leader(world: &World) -> Result<()> {
-    let leader = world.until_leader().await?;
-    let name = leader.name_any();
+    let pid = wait::until("the process of the replica that leads", PATIENCE, || async {
+        // The one killed before may hold the lease still while its container waits to be started again.
+        let leader = world.until_leader().await?.name_any();
+        process_of(&leader)?.with_context(|| format!("Pod {leader} has no process"))
+    })
+    .await?;
+    let status = tokio::process::Command::new("kill").args(["-KILL", &pid]).status().await?;
+    ensure!(status.success(), "kill -KILL {pid}: {status}");
+    Ok(())
+}
+
+fn process_of(pod: &str) -> Result<Option<String>> {
+    let identity = format!("TOPICOPS_IDENTITY={pod}");
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
         let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let of_pod = environment
-            .split(|byte| *byte == 0)
-            .any(|pair| pair == format!("TOPICOPS_IDENTITY={name}").as_bytes());
+        let of_pod = environment.split(|byte| *byte == 0).any(|pair| pair == identity.as_bytes());
         if of_pod && command.starts_with(b"/usr/local/bin/topicops\0") {
-            let pid = entry.file_name().to_string_lossy().into_owned();
-            let status = tokio::process::Command::new("kill").args(["-KILL", &pid]).status().await?;
-            ensure!(status.success(), "kill -KILL {pid}: {status}");
-            return Ok(());
+            return Ok(Some(entry.file_name().to_string_lossy().into_owned()));
         }
     }
-    anyhow::bail!("no process of Pod {name} was found")
+    Ok(None)
 }
 
 /// A caller that tries again, as GitOps tools do, while the replica that was called has just died.
