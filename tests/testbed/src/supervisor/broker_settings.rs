@@ -98,6 +98,9 @@ impl BrokerSettings<'_> {
             ("group.initial.rebalance.delay.ms", "0"),
             ("broker.heartbeat.interval.ms", "500"),
             ("broker.session.timeout.ms", "4000"),
+            // Among brokers and controllers: else a frozen controller takes the others down with it, for
+            // as long as their heartbeats wait for its answer.
+            ("request.timeout.ms", "3000"),
             ("num.network.threads", "2"),
             ("num.io.threads", "4"),
             ("log.cleaner.dedupe.buffer.size", "4194304"),
