@@ -46,7 +46,9 @@ fn main() -> ExitCode {
 fn log_to_stderr(settings: &Settings) -> Result<(), String> {
     let filter =
         EnvFilter::try_new(&settings.log).map_err(|error| format!("--log {}: {error}", settings.log))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Human => builder.init(),
         LogFormat::Json => builder.json().init(),

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use topicops_contract::{PartitionCount, TopicName};
 
 use super::{
-    Acl, ClusterError, ConfigChange, ConfigKeys, ItemError, LoginCheck, LoginReport, NewTopic, ScramKeys,
-    ScramUser, TopicDescription,
+    Acl, ClusterError, ConfigChange, ConfigKeys, CreatedTopic, ItemError, LoginCheck, LoginReport, NewTopic,
+    ScramKeys, ScramUser, TopicDescription,
 };
 
 /// One item's outcome within a batch.
@@ -45,8 +45,7 @@ pub trait Cluster: Send + Sync + 'static {
         keys: &ConfigKeys,
     ) -> Result<Vec<Item<Option<TopicDescription>>>, ClusterError>;
 
-    /// Creates topics; the outcome is the new topic's id, as in [`TopicDescription::id`].
-    async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<Item<String>>, ClusterError>;
+    async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<Item<CreatedTopic>>, ClusterError>;
 
     /// Grows topics to a total count of partitions.
     async fn create_partitions(

@@ -29,7 +29,7 @@ pub use derive::RandomnessFailed;
 pub use error::{ClusterError, ItemError, Trouble};
 pub use memory::{Call, MemoryCluster};
 pub use scram::{LoginCheck, LoginReport, ScramKeys, ScramMechanism, ScramUser};
-pub use topic::{ConfigChange, ConfigKeys, NewTopic, TopicDescription};
+pub use topic::{ConfigChange, ConfigKeys, CreatedTopic, NewTopic, TopicDescription};
 #[cfg(feature = "verify")]
 pub use verify::{VerifyError, VerifyRequest, VerifyStep, verify};
 pub use wire::WireCluster;

@@ -11,6 +11,16 @@ pub struct NewTopic {
     pub configs: BTreeMap<String, String>,
 }
 
+/// A topic as the brokers made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedTopic {
+    /// As in [`TopicDescription::id`].
+    pub id: String,
+    /// What it got, where that was left to the brokers. `None` when they do not tell: we may not describe its settings.
+    pub partitions: Option<i32>,
+    pub replication_factor: Option<i16>,
+}
+
 /// A topic as a broker describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicDescription {

@@ -60,7 +60,9 @@ pub(crate) async fn a_created_topic_has_what_was_asked_for(cluster: &dyn Cluster
     let name = name(prefix, "created");
     let configs = settings(&[("retention.ms", "86400000"), ("cleanup.policy", "compact")]);
     let wanted = NewTopic { partitions: Some(3.try_into().unwrap()), configs, ..topic(&name) };
-    let id = cluster.create_topics(std::slice::from_ref(&wanted)).await.unwrap().remove(0).unwrap();
+    let made = cluster.create_topics(std::slice::from_ref(&wanted)).await.unwrap().remove(0).unwrap();
+    assert_eq!((made.partitions, made.replication_factor), (Some(3), Some(1)));
+    let id = made.id;
     assert_eq!(id.len(), 22, "{id} is no topic id");
     let seen = described(cluster, &name, |seen| !seen.configs.is_empty()).await;
     assert_eq!((seen.id.as_str(), seen.partitions(), seen.replication_factor()), (id.as_str(), 3, 1));
@@ -205,8 +207,8 @@ pub(crate) async fn several_hundred_topics_go_through_in_order(cluster: &dyn Clu
             NewTopic { partitions, configs, ..topic(&name(prefix, &format!("many-{n}"))) }
         })
         .collect();
-    let ids: Vec<String> =
-        cluster.create_topics(&topics).await.unwrap().into_iter().collect::<Result<_, _>>().unwrap();
+    let created = cluster.create_topics(&topics).await.unwrap().into_iter();
+    let ids: Vec<String> = created.map(|made| made.map(|made| made.id)).collect::<Result<_, _>>().unwrap();
     let names: Vec<TopicName> = topics.iter().map(|topic| topic.name.clone()).collect();
     let keys = only(&["retention.ms"]);
     let seen = eventually("all topics", || async {

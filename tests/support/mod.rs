@@ -1,7 +1,7 @@
 //! A world for end-to-end tests: a bed, and topicops installed in it from `deploy/install`, unchanged.
 //!
 //! One for each test binary: starting it takes seconds, and every test has a namespace and topic names of its own.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::{
     collections::BTreeMap,

@@ -211,7 +211,7 @@ impl Cluster for MortalCluster {
         self.inner.describe_topics(names, keys).await
     }
 
-    async fn create_topics(&self, topics: &[NewTopic]) -> Answer<String> {
+    async fn create_topics(&self, topics: &[NewTopic]) -> Answer<crate::kafka::CreatedTopic> {
         self.inner.create_topics(topics).await
     }
 

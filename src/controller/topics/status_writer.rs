@@ -53,7 +53,9 @@ impl std::fmt::Debug for Inner {
 }
 
 /// Server-side apply's name for who owns the fields.
-pub const FIELD_MANAGER: &str = "topicops";
+pub const FIELD_MANAGER: &str = "topicops-status";
+/// How long statuses may be held up by passes that follow one another.
+const TOPICS_FIRST: std::time::Duration = std::time::Duration::from_secs(2);
 /// Writes at the same time.
 const IN_FLIGHT: usize = 8;
 
@@ -89,6 +91,8 @@ impl StatusWriter {
         let mut writes = JoinSet::new();
         loop {
             self.inner.wake.notified().await;
+            // Topics first: while changes come in, the API server and the brokers have better things to do.
+            self.inner.index.settled(TOPICS_FIRST).await;
             loop {
                 // The place first, the update second: what waits can be replaced by something newer until the last moment.
                 let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };

@@ -15,7 +15,10 @@ use super::{Ledger, LedgerError, LedgerStore, Outcome, Retries, StatusUpdate, St
 use crate::{
     ObjectKey,
     controller::{Reporter, health::Health},
-    kafka::{Cluster, ClusterError, ConfigChange, ConfigKeys, Item, ItemError, NewTopic},
+    kafka::{
+        Cluster, ClusterError, ConfigChange, ConfigKeys, CreatedTopic, Item, ItemError, NewTopic,
+        TopicDescription,
+    },
     metrics::{Metrics, OperationLabel, PassLabel},
     topic::{Declaration, Refusal, Step, TopicGrant, TopicGrants, TopicPlan, TopicPolicy},
 };
@@ -81,7 +84,7 @@ enum PassError {
 /// What the brokers answered for one topic's steps.
 #[derive(Default)]
 struct Answers {
-    topic_id: Option<String>,
+    created: Option<CreatedTopic>,
     failures: Vec<(String, ItemError)>,
     in_use: Vec<String>,
     deleted: bool,
@@ -293,7 +296,7 @@ impl TopicController {
             if in_order {
                 tenure.retries.succeeded(&plan.topic);
                 // A topic that is gone and that nobody declares is forgotten: its name is free.
-                let new = answers.topic_id.is_some() || tenure.recent.contains_key(&plan.topic);
+                let new = answers.created.is_some() || tenure.recent.contains_key(&plan.topic);
                 let unwanted = plan.owner.is_none() && plan.refused.is_empty();
                 let forget = description.is_none() && unwanted && !new;
                 after.push((plan.topic.clone(), plan.holding_after.clone().filter(|_| !forget)));
@@ -306,10 +309,10 @@ impl TopicController {
             }
             if answers.deleted {
                 tenure.recent.insert(plan.topic.clone(), (Recent::Deleted, now));
-            } else if answers.topic_id.is_some() {
+            } else if answers.created.is_some() {
                 tenure.recent.insert(plan.topic.clone(), (Recent::Created, now));
             }
-            let exists = (description.is_some() || answers.topic_id.is_some()) && !answers.deleted;
+            let exists = (description.is_some() || answers.created.is_some()) && !answers.deleted;
             let owner = plan.owner.as_ref().filter(|owner| exists && !owner.deleting);
             tenure.grants.set(&plan.topic, owner.map(grant_of));
             self.report_plan(plan, &answers, description.as_ref());
@@ -365,9 +368,9 @@ impl TopicController {
 
         for (index, result) in create_at.into_iter().zip(created) {
             match result {
-                Ok(id) => {
+                Ok(topic) => {
                     self.count("create_topics");
-                    answers[index].topic_id = Some(id);
+                    answers[index].created = Some(topic);
                 }
                 Err(error) if error.is(ItemError::TOPIC_ALREADY_EXISTS) => {
                     answers[index].creating = true;
@@ -445,12 +448,7 @@ impl TopicController {
         self.metrics.changes.get_or_create(&OperationLabel { operation }).inc();
     }
 
-    fn report_plan(
-        &self,
-        plan: &TopicPlan,
-        answers: &Answers,
-        observed: Option<&crate::kafka::TopicDescription>,
-    ) {
+    fn report_plan(&self, plan: &TopicPlan, answers: &Answers, observed: Option<&TopicDescription>) {
         for (declaration, refusal) in &plan.refused {
             let outcome = Outcome::refused(std::slice::from_ref(refusal));
             self.report(&declaration.object, &outcome, None, None);
@@ -483,14 +481,17 @@ impl TopicController {
             Step::Grow(count) if answers.failures.is_empty() => Some(count.get()),
             _ => None,
         });
+        let created = answers.created.as_ref();
         let found = Found {
-            topic_id: answers.topic_id.clone().or_else(|| observed.map(|topic| topic.id.clone())),
+            topic_id: created
+                .map(|topic| topic.id.clone())
+                .or_else(|| observed.map(|topic| topic.id.clone())),
             partitions: grown
-                .or_else(|| observed.map(crate::kafka::TopicDescription::partitions))
-                .or_else(|| owner.manifest.partitions.map(PartitionCount::get)),
+                .or_else(|| observed.map(TopicDescription::partitions))
+                .or_else(|| created.and_then(|topic| topic.partitions)),
             replication_factor: observed
-                .map(crate::kafka::TopicDescription::replication_factor)
-                .or_else(|| owner.manifest.replication_factor.map(|factor| factor.get())),
+                .map(TopicDescription::replication_factor)
+                .or_else(|| created.and_then(|topic| topic.replication_factor)),
         };
         let finalizer = owner.manifest.deletion_policy == DeletionPolicy::Delete;
         self.report(&owner.object, &outcome, Some(found), Some(finalizer));

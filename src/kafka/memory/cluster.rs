@@ -9,8 +9,8 @@ use topicops_contract::{PartitionCount, TopicName};
 
 use super::{Call, state::State};
 use crate::kafka::{
-    Acl, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys, ConsumingGroup, Item,
-    ItemError, LoginCheck, LoginReport, NewTopic, ScramKeys, ScramUser, TopicDescription,
+    Acl, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic,
+    Item, ItemError, LoginCheck, LoginReport, NewTopic, ScramKeys, ScramUser, TopicDescription,
 };
 
 /// A cluster in memory, for tests of planning and controllers. It passes the contract tests that the real adapter
@@ -147,7 +147,7 @@ impl Cluster for MemoryCluster {
         })
     }
 
-    async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<Item<String>>, ClusterError> {
+    async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<Item<CreatedTopic>>, ClusterError> {
         self.batch(Call::CreateTopics, topics, |topic| topic.name.to_string(), State::create)
     }
 

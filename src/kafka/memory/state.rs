@@ -5,8 +5,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use topicops_contract::{PartitionCount, ReplicationFactor, TopicConfig, TopicName};
 
 use crate::kafka::{
-    Acl, AclOperation, AclResource, ConfigChange, ConfigKeys, ConsumingGroup, Item, ItemError, LoginCheck,
-    LoginReport, NewTopic, PatternType, ResourceType, ScramKeys, ScramMechanism, ScramUser, TopicDescription,
+    Acl, AclOperation, AclResource, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, Item, ItemError,
+    LoginCheck, LoginReport, NewTopic, PatternType, ResourceType, ScramKeys, ScramMechanism, ScramUser,
+    TopicDescription,
 };
 
 /// What the brokers know. Every method refuses what a broker of Kafka 4.3 refuses, with its code and its words.
@@ -41,7 +42,7 @@ impl State {
         Some(topic)
     }
 
-    pub(super) fn create(&mut self, topic: &NewTopic) -> Item<String> {
+    pub(super) fn create(&mut self, topic: &NewTopic) -> Item<CreatedTopic> {
         let name = topic.name.as_str();
         if self.topics.contains_key(name) {
             return refused(ItemError::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists."));
@@ -70,9 +71,11 @@ impl State {
             return refused(ItemError::UNKNOWN_SERVER_ERROR, "no randomness");
         }
         let id = URL_SAFE_NO_PAD.encode(bytes);
-        let description = TopicDescription { id: id.clone(), replicas, configs: topic.configs.clone() };
+        let made =
+            CreatedTopic { id: id.clone(), partitions: Some(partitions), replication_factor: Some(factor) };
+        let description = TopicDescription { id, replicas, configs: topic.configs.clone() };
         self.topics.insert(name.to_owned(), description);
-        Ok(id)
+        Ok(made)
     }
 
     fn place(&self, first: i32, partitions: i32, factor: i16) -> Item<Vec<Vec<i32>>> {

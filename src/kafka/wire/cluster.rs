@@ -9,7 +9,8 @@ use super::{
 };
 use crate::kafka::{
     Acl, ClientProperties, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
-    ConsumingGroup, Item, LoginCheck, LoginReport, NewTopic, ScramKeys, ScramUser, TopicDescription,
+    ConsumingGroup, CreatedTopic, Item, LoginCheck, LoginReport, NewTopic, ScramKeys, ScramUser,
+    TopicDescription,
 };
 
 /// The cluster behind `--kafka-config`, spoken to in Kafka's own protocol.
@@ -59,7 +60,7 @@ impl Cluster for WireCluster {
         describe::topics(&self.pool, names, keys).await.map_err(|fault| fault.during(operation()))
     }
 
-    async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<Item<String>>, ClusterError> {
+    async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<Item<CreatedTopic>>, ClusterError> {
         let operation = || format!("create {}", counted(topics.len(), "topic"));
         topics::create(&self.pool, topics).await.map_err(|fault| fault.during(operation()))
     }

@@ -14,7 +14,7 @@ use super::{
     pool::{Again, Pool, Target},
     text::{outcome, text},
 };
-use crate::kafka::{Item, ItemError, NewTopic};
+use crate::kafka::{CreatedTopic, Item, ItemError, NewTopic};
 
 /// Topics of one request, for deletions and growth.
 const CHUNK: usize = 1000;
@@ -25,7 +25,7 @@ const CHUNK_RECORDS: usize = 5000;
 /// What a topic is reckoned to write when the brokers choose its partitions.
 const DEFAULT_PARTITIONS: usize = 3;
 
-pub(super) async fn create(pool: &Arc<Pool>, topics: &[NewTopic]) -> Result<Vec<Item<String>>, Fault> {
+pub(super) async fn create(pool: &Arc<Pool>, topics: &[NewTopic]) -> Result<Vec<Item<CreatedTopic>>, Fault> {
     let mut outcomes = Vec::with_capacity(topics.len());
     // A stack: a part that proves too large is put back as its halves.
     let mut parts: Vec<&[NewTopic]> = parts(topics);
@@ -43,7 +43,7 @@ pub(super) async fn create(pool: &Arc<Pool>, topics: &[NewTopic]) -> Result<Vec<
 }
 
 /// The controller's words (`ReplicationControlManager`, `BoundedList`) when a request would write too many records.
-fn is_too_large(outcome: &Item<String>) -> bool {
+fn is_too_large(outcome: &Item<CreatedTopic>) -> bool {
     outcome.as_ref().is_err_and(|error| {
         (error.is(ItemError::POLICY_VIOLATION) || error.is(ItemError::INVALID_REQUEST))
             && (error.message.contains("Excessively large") || error.message.contains("too many records"))
@@ -72,7 +72,7 @@ fn parts(topics: &[NewTopic]) -> Vec<&[NewTopic]> {
     parts
 }
 
-async fn create_part(pool: &Arc<Pool>, topics: &[NewTopic]) -> Result<Vec<Item<String>>, Fault> {
+async fn create_part(pool: &Arc<Pool>, topics: &[NewTopic]) -> Result<Vec<Item<CreatedTopic>>, Fault> {
     let wanted = topics.iter().map(|topic| {
         let configs = topic.configs.iter().map(|(key, value)| {
             CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value)))
@@ -87,12 +87,17 @@ async fn create_part(pool: &Arc<Pool>, topics: &[NewTopic]) -> Result<Vec<Item<S
         .with_topics(wanted.collect())
         .with_timeout_ms(broker_timeout(pool.endpoint().request_timeout));
     let answer = pool.call(Target::Any, &request, Again::Unsafe).await?;
-    let mut created: HashMap<String, Item<String>> = answer
+    let mut created: HashMap<String, Item<CreatedTopic>> = answer
         .topics
         .into_iter()
         .map(|topic| {
-            let id = URL_SAFE_NO_PAD.encode(topic.topic_id.as_bytes());
-            let outcome = outcome(topic.error_code, topic.error_message.as_ref()).map(|()| id);
+            // -1 where we may not describe the topic's settings.
+            let made = CreatedTopic {
+                id: URL_SAFE_NO_PAD.encode(topic.topic_id.as_bytes()),
+                partitions: Some(topic.num_partitions).filter(|count| *count > 0),
+                replication_factor: Some(topic.replication_factor).filter(|factor| *factor > 0),
+            };
+            let outcome = outcome(topic.error_code, topic.error_message.as_ref()).map(|()| made);
             (topic.name.to_string(), outcome)
         })
         .collect();
