@@ -297,7 +297,7 @@ async fn all_true(listed: Vec<watch::Receiver<bool>>) {
 async fn wait_for_all(listed: Vec<watch::Receiver<bool>>, health: Health) {
     all_true(listed).await;
     health.set("caches", Ok(()));
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener> {

@@ -3,8 +3,11 @@
 //! Changes of ConfigMaps mark their topics dirty; after a few tens of milliseconds one pass takes all of them through one
 //! describe, one write of the ledger and one request per kind of change. Nothing queues up beyond a set of names.
 
+mod execute;
 mod ledger;
 mod outcome;
+mod pass;
+mod report;
 mod retries;
 mod status_writer;
 mod topic_controller;

@@ -1,0 +1,140 @@
+//! Carrying plans out: one request per kind of change. Decides nothing.
+
+use std::collections::BTreeMap;
+
+use topicops_contract::{PartitionCount, TopicName};
+use tracing::info;
+
+use super::TopicController;
+use crate::{
+    kafka::{ClusterError, ConfigChange, CreatedTopic, ItemError, NewTopic},
+    metrics::OperationLabel,
+    topic::{Step, TopicPlan},
+};
+
+/// What the brokers answered for one topic's steps.
+#[derive(Default)]
+pub(super) struct Answers {
+    pub(super) created: Option<CreatedTopic>,
+    pub(super) failures: Vec<(String, ItemError)>,
+    pub(super) in_use: Vec<String>,
+    pub(super) deleted: bool,
+    pub(super) creating: bool,
+    /// It is there, or has grown, already: by somebody else's hand since we looked, or behind lagging metadata.
+    pub(super) lagging: bool,
+}
+
+impl TopicController {
+    /// One request per kind of change, all at the same time: no two of them concern the same topic, but for growth and
+    /// settings, which do not touch each other.
+    pub(super) async fn execute(&self, plans: &[TopicPlan]) -> Result<Vec<Answers>, ClusterError> {
+        let mut creates: Vec<(usize, NewTopic)> = Vec::new();
+        let mut grows: Vec<(usize, (TopicName, PartitionCount))> = Vec::new();
+        let mut changes: Vec<(usize, (TopicName, ConfigChange))> = Vec::new();
+        let mut deletes: Vec<(usize, bool)> = Vec::new();
+        for (index, plan) in plans.iter().enumerate() {
+            for step in &plan.steps {
+                match step {
+                    Step::Create(topic) => creates.push((index, topic.clone())),
+                    Step::Grow(count) => grows.push((index, (plan.topic.clone(), *count))),
+                    Step::Configure(change) => changes.push((index, (plan.topic.clone(), change.clone()))),
+                    Step::Delete { force } => deletes.push((index, *force)),
+                }
+            }
+        }
+        let mut answers: Vec<Answers> = plans.iter().map(|_| Answers::default()).collect();
+        let deletes = self.unused(plans, deletes, &mut answers).await?;
+
+        let (create_at, creates): (Vec<_>, Vec<_>) = creates.into_iter().unzip();
+        let (grow_at, grows): (Vec<_>, Vec<_>) = grows.into_iter().unzip();
+        let (change_at, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
+        let doomed: Vec<TopicName> = deletes.iter().map(|index| plans[*index].topic.clone()).collect();
+        let (created, grown, changed, deleted) = tokio::try_join!(
+            self.cluster.create_topics(&creates),
+            self.cluster.create_partitions(&grows),
+            self.cluster.alter_configs(&changes),
+            self.cluster.delete_topics(&doomed),
+        )?;
+
+        for (index, result) in create_at.into_iter().zip(created) {
+            match result {
+                Ok(topic) => {
+                    self.count("create_topics");
+                    answers[index].created = Some(topic);
+                }
+                Err(error) if error.is(ItemError::TOPIC_ALREADY_EXISTS) => {
+                    answers[index].creating = true;
+                    answers[index].lagging = true;
+                }
+                Err(error) => answers[index].failures.push(("create the topic".to_owned(), error)),
+            }
+        }
+        for ((index, (_, count)), result) in grow_at.into_iter().zip(&grows).zip(grown) {
+            match result {
+                Ok(()) => self.count("create_partitions"),
+                Err(error) if error.is(ItemError::INVALID_PARTITIONS) => answers[index].lagging = true,
+                Err(error) => {
+                    answers[index].failures.push((format!("grow the topic to {count} partitions"), error));
+                }
+            }
+        }
+        for (index, result) in change_at.into_iter().zip(changed) {
+            match result {
+                Ok(()) => self.count("alter_configs"),
+                Err(error) => {
+                    answers[index].failures.push(("change the topic's configuration".to_owned(), error));
+                }
+            }
+        }
+        for (index, result) in deletes.into_iter().zip(deleted) {
+            match result {
+                Ok(()) => {
+                    self.count("delete_topics");
+                    info!(topic = %plans[index].topic, "deleted a topic, as its ConfigMap's deletion policy says");
+                    answers[index].deleted = true;
+                }
+                Err(error) if error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION) => {
+                    answers[index].deleted = true;
+                }
+                Err(error) => answers[index].failures.push(("delete the topic".to_owned(), error)),
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Those deletions that nobody's use stands against.
+    async fn unused(
+        &self,
+        plans: &[TopicPlan],
+        deletes: Vec<(usize, bool)>,
+        answers: &mut [Answers],
+    ) -> Result<Vec<usize>, ClusterError> {
+        if deletes.iter().all(|(_, force)| *force) {
+            return Ok(deletes.into_iter().map(|(index, _)| index).collect());
+        }
+        let groups = self.cluster.consuming_groups().await?;
+        let mut consumers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for group in &groups {
+            for topic in &group.topics {
+                consumers.entry(topic).or_default().push(&group.group);
+            }
+        }
+        let mut unused = Vec::new();
+        for (index, force) in deletes {
+            let topic = &plans[index].topic;
+            let mut users = self.users.users_of(topic);
+            let groups = consumers.get(topic.as_str()).into_iter().flatten();
+            users.extend(groups.map(|group| format!("consumer group {group}")));
+            if force || users.is_empty() {
+                unused.push(index);
+            } else {
+                answers[index].in_use = users;
+            }
+        }
+        Ok(unused)
+    }
+
+    fn count(&self, operation: &'static str) {
+        self.metrics.changes.get_or_create(&OperationLabel { operation }).inc();
+    }
+}

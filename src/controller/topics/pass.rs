@@ -1,0 +1,161 @@
+//! One batch of topics: look, plan, remember, carry out, report.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tokio::time::Instant;
+use topicops_contract::TopicName;
+
+use super::{
+    Outcome, TopicController,
+    topic_controller::{LAG, PassError, Recent, Tenure},
+};
+use crate::{
+    kafka::{ConfigKeys, Item},
+    topic::{Declaration, TopicGrant, TopicPlan},
+};
+
+impl TopicController {
+    /// One batch of topics, from a look at the brokers to a word to their authors.
+    pub(super) async fn pass(&self, tenure: &mut Tenure, topics: &[TopicName]) -> Result<(), PassError> {
+        let now = Instant::now();
+        tenure.recent.retain(|_, (_, at)| now.duration_since(*at) < LAG);
+        let declared: Vec<_> = topics.iter().map(|topic| (topic, self.index.declarations(topic))).collect();
+        let asked: Vec<TopicName> = declared
+            .iter()
+            .filter(|(topic, declarations)| !declarations.is_empty() || tenure.ledger.get(topic).is_some())
+            .map(|(topic, _)| (*topic).clone())
+            .collect();
+        let mut keys = BTreeSet::new();
+        for (topic, declarations) in &declared {
+            keys.extend(declarations.iter().flat_map(|one| one.manifest.configs.keys().cloned()));
+            keys.extend(
+                tenure.ledger.get(topic).into_iter().flat_map(|holding| holding.keys.iter().cloned()),
+            );
+        }
+        let described = self.cluster.describe_topics(&asked, &ConfigKeys::Only(keys)).await?;
+        let mut observed: BTreeMap<&TopicName, Item<_>> = asked.iter().zip(described).collect();
+
+        let mut plans = Vec::new();
+        let mut descriptions = BTreeMap::new();
+        for (topic, declarations) in declared {
+            let description = match observed.remove(topic) {
+                None => None,
+                Some(Ok(description)) => description,
+                Some(Err(error)) => {
+                    let outcome = Outcome::kafka("describe the topic", &error);
+                    for one in &declarations {
+                        self.report(&one.object, &outcome, None, None);
+                    }
+                    tenure.retries.failed(topic.clone(), now);
+                    tenure.unseen.remove(topic);
+                    keep_grant(tenure, topic, &declarations);
+                    continue;
+                }
+            };
+            let description = match description {
+                Some(_) if tenure.recent.get(topic).is_some_and(|(what, _)| *what == Recent::Deleted) => {
+                    if !declarations.is_empty() {
+                        let outcome = Outcome::pending(
+                            "DeletionInProgress",
+                            "the topic of this name is still being deleted",
+                        );
+                        for one in &declarations {
+                            self.report(&one.object, &outcome, None, None);
+                        }
+                        tenure.retries.failed(topic.clone(), now);
+                    }
+                    continue;
+                }
+                description => description,
+            };
+            let plan = TopicPlan::of(
+                topic,
+                &declarations,
+                description.as_ref(),
+                tenure.ledger.get(topic),
+                &self.policy,
+            );
+            descriptions.insert(topic.clone(), description);
+            plans.push(plan);
+        }
+
+        let unclaimed: BTreeSet<TopicName> = plans
+            .iter()
+            .filter(|plan| tenure.ledger.get(&plan.topic).is_none())
+            .map(|plan| plan.topic.clone())
+            .collect();
+        let before = plans.iter().map(|plan| (plan.topic.clone(), plan.holding.clone()));
+        tenure.ledger.record(self.store.as_ref(), before.collect::<Vec<_>>()).await?;
+        let answers = self.execute(&plans).await?;
+
+        let mut after = Vec::new();
+        for (plan, answers) in plans.iter().zip(answers) {
+            let description = descriptions.remove(&plan.topic).flatten();
+            let in_order = answers.failures.is_empty() && answers.in_use.is_empty() && !answers.lagging;
+            if in_order {
+                tenure.retries.succeeded(&plan.topic);
+                // A topic that is gone and that nobody declares is forgotten: its name is free.
+                let new = answers.created.is_some() || tenure.recent.contains_key(&plan.topic);
+                let unwanted = plan.owner.is_none() && plan.refused.is_empty();
+                let forget = description.is_none() && unwanted && !new;
+                after.push((plan.topic.clone(), plan.holding_after.clone().filter(|_| !forget)));
+            } else {
+                tenure.retries.failed(plan.topic.clone(), now);
+                if answers.lagging && answers.creating && unclaimed.contains(&plan.topic) {
+                    // Somebody else made it a moment before us: it is not ours to claim.
+                    after.push((plan.topic.clone(), None));
+                }
+            }
+            if answers.deleted {
+                tenure.recent.insert(plan.topic.clone(), (Recent::Deleted, now));
+            } else if answers.created.is_some() {
+                tenure.recent.insert(plan.topic.clone(), (Recent::Created, now));
+            }
+            let exists = (description.is_some() || answers.created.is_some()) && !answers.deleted;
+            let owner = plan.owner.as_ref().filter(|owner| exists && !owner.deleting);
+            tenure.grants.set(&plan.topic, owner.map(grant_of));
+            self.report_plan(plan, &answers, description.as_ref());
+        }
+        tenure.ledger.record(self.store.as_ref(), after).await?;
+        self.publish(tenure, topics);
+        Ok(())
+    }
+
+    pub(super) fn publish(&self, tenure: &mut Tenure, topics: &[TopicName]) {
+        for topic in topics {
+            tenure.unseen.remove(topic);
+        }
+        if !tenure.unseen.is_empty() {
+            return;
+        }
+        if *self.grants.borrow().as_ref() != tenure.grants {
+            self.grants.send_replace(Arc::new(tenure.grants.clone()));
+        }
+        self.granted.send_if_modified(|granted| !std::mem::replace(granted, true));
+    }
+}
+
+/// A topic that the brokers will not describe keeps its grant; when none is known yet, that of its holder's ConfigMap.
+fn keep_grant(tenure: &mut Tenure, topic: &TopicName, declarations: &[Declaration]) {
+    if tenure.grants.owner(topic.as_str()).is_some() {
+        return;
+    }
+    let holder = tenure.ledger.get(topic).map(|holding| holding.namespace.as_str());
+    let held =
+        declarations.iter().filter(|one| !one.deleting && Some(one.object.namespace.as_str()) == holder);
+    if let Some(owner) = held.min_by_key(|one| one.seniority()) {
+        tenure.grants.set(topic, Some(grant_of(owner)));
+    }
+}
+
+fn grant_of(owner: &Declaration) -> TopicGrant {
+    TopicGrant {
+        namespace: owner.object.namespace.clone(),
+        config_map: owner.object.name.clone(),
+        consumers: owner.manifest.consumers.clone(),
+        producers: owner.manifest.producers.clone(),
+    }
+}

@@ -1,0 +1,141 @@
+//! A word to the authors: status annotations, Events, finalizers.
+
+use topicops_contract::{DeletionPolicy, State, Status};
+use tracing::debug;
+
+use super::{Outcome, StatusUpdate, TopicController, execute::Answers};
+use crate::{
+    ObjectKey,
+    kafka::TopicDescription,
+    topic::{Refusal, Step, TopicPlan},
+};
+
+impl TopicController {
+    pub(super) fn report_plan(
+        &self,
+        plan: &TopicPlan,
+        answers: &Answers,
+        observed: Option<&TopicDescription>,
+    ) {
+        for (declaration, refusal) in &plan.refused {
+            let outcome = Outcome::refused(std::slice::from_ref(refusal));
+            self.report(&declaration.object, &outcome, None, None);
+        }
+        let Some(owner) = &plan.owner else { return };
+        if owner.deleting && !plan.held_back && (answers.deleted || !has_delete(plan)) {
+            self.release(&owner.object);
+            return;
+        }
+        let outcome = if let Some((doing, error)) = answers.failures.first() {
+            Outcome::kafka(doing, error)
+        } else if answers.lagging {
+            Outcome::pending(
+                "LookingAgain",
+                "the brokers' metadata changed since it was read; looking at it again",
+            )
+        } else if !answers.in_use.is_empty() {
+            let users = answers.in_use.clone();
+            Outcome::refused(&[Refusal::InUse { topic: plan.topic.clone(), users }])
+        } else if owner.manifest.paused {
+            Outcome::paused()
+        } else if plan.held_back {
+            Outcome::invalid(&owner.problems)
+        } else if !plan.refusals.is_empty() {
+            Outcome::refused(&plan.refusals)
+        } else {
+            Outcome::in_sync()
+        };
+        let grown = plan.steps.iter().find_map(|step| match step {
+            Step::Grow(count) if answers.failures.is_empty() => Some(count.get()),
+            _ => None,
+        });
+        let created = answers.created.as_ref();
+        let found = Found {
+            topic_id: created
+                .map(|topic| topic.id.clone())
+                .or_else(|| observed.map(|topic| topic.id.clone())),
+            partitions: grown
+                .or_else(|| observed.map(TopicDescription::partitions))
+                .or_else(|| created.and_then(|topic| topic.partitions)),
+            replication_factor: observed
+                .map(TopicDescription::replication_factor)
+                .or_else(|| created.and_then(|topic| topic.replication_factor)),
+        };
+        let finalizer = owner.manifest.deletion_policy == DeletionPolicy::Delete;
+        self.report(&owner.object, &outcome, Some(found), Some(finalizer));
+    }
+
+    pub(super) fn report_nameless(&self, key: &ObjectKey) {
+        let Some(object) = self.index.object(key) else { return };
+        if object.deleting {
+            self.release(key);
+        } else {
+            self.report(key, &Outcome::invalid(&object.problems), None, None);
+        }
+    }
+
+    /// Writes the status and tells the author what is wrong. `finalizer`: `None` leaves it as it is.
+    pub(super) fn report(
+        &self,
+        key: &ObjectKey,
+        outcome: &Outcome,
+        found: Option<Found>,
+        finalizer: Option<bool>,
+    ) {
+        let Some(object) = self.index.object(key) else { return };
+        let found = found.unwrap_or_default();
+        debug!(object = %key, reason = outcome.reason, message = outcome.message, "status");
+        // A refused ConfigMap that goes has nothing to wait for.
+        if object.deleting && outcome.state == State::Refused && finalizer.is_none() {
+            self.release(key);
+            return;
+        }
+        let reference = key.reference("v1", "ConfigMap", &object.uid);
+        match outcome.state {
+            State::Refused | State::Pending => {
+                self.reporter.warn(reference, &outcome.reason, &outcome.message);
+            }
+            State::Ready | State::Paused => self.reporter.forget(&object.uid),
+        }
+        let status = Status {
+            state: outcome.state,
+            reason: outcome.reason.clone(),
+            message: outcome.message.clone(),
+            hash: object.hash.clone(),
+            topic_id: found.topic_id,
+            partitions: found.partitions,
+            replication_factor: found.replication_factor,
+            time: now_rfc3339(),
+        };
+        // Kubernetes refuses new finalizers on what is being deleted.
+        let finalizer = finalizer.unwrap_or(object.finalizer) && (object.finalizer || !object.deleting);
+        self.statuses.update(StatusUpdate {
+            key: key.clone(),
+            uid: object.uid,
+            status: Some(status),
+            finalizer,
+        });
+    }
+
+    fn release(&self, key: &ObjectKey) {
+        if let Some(object) = self.index.object(key) {
+            let update = StatusUpdate { key: key.clone(), uid: object.uid, status: None, finalizer: false };
+            self.statuses.update(update);
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Found {
+    topic_id: Option<String>,
+    partitions: Option<i32>,
+    replication_factor: Option<i16>,
+}
+
+fn has_delete(plan: &TopicPlan) -> bool {
+    plan.steps.iter().any(|step| matches!(step, Step::Delete { .. }))
+}
+
+fn now_rfc3339() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
