@@ -1,6 +1,8 @@
 //! Plan, apply, plan again: from whatever is declared and whatever is there, one application reaches the goal, and what is
 //! left then is refused, not repeated.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

@@ -46,6 +46,8 @@ pub struct TopicController {
 
 /// Long enough for the ConfigMaps of one `kubectl apply` to come together, too short to be noticed.
 const LINGER: Duration = Duration::from_millis(25);
+/// Times [`LINGER`] that changes are gathered at most while more of them come in.
+const GATHERINGS: u32 = 10;
 /// Topics a pass takes at most: bounds its requests and how long a new change waits behind it.
 const BATCH: usize = 2_000;
 /// Brokers may show a deleted topic, or not show a new one, for as long as their metadata lags.
@@ -131,9 +133,12 @@ impl TopicController {
             let retry = tenure.retries.next().unwrap_or(resync).min(resync);
             if !self.index.has_dirty() {
                 tokio::select! {
-                    () = self.index.changed.notified() => sleep(LINGER).await,
+                    () = self.index.changed.notified() => {}
                     () = sleep_until(retry) => {}
                 }
+            }
+            if self.index.has_dirty() {
+                self.gather().await;
             }
             let now = Instant::now();
             if now >= resync {
@@ -172,6 +177,20 @@ impl TopicController {
                     backoff.wait().await;
                 }
             }
+        }
+    }
+
+    /// Waits until no more changes come in, or for as long as a change may reasonably wait: a crowd of them costs the brokers
+    /// little more than one when it comes in one request.
+    async fn gather(&self) {
+        let mut known = self.index.dirty();
+        for _ in 0..GATHERINGS {
+            sleep(LINGER).await;
+            let now = self.index.dirty();
+            if now == known {
+                break;
+            }
+            known = now;
         }
     }
 

@@ -97,8 +97,13 @@ impl TopicIndex {
     }
 
     pub fn has_dirty(&self) -> bool {
+        self.dirty() > 0
+    }
+
+    /// How much waits to be looked at.
+    pub fn dirty(&self) -> usize {
         let inner = self.lock();
-        !inner.dirty.is_empty() || !inner.nameless.is_empty()
+        inner.dirty.len() + inner.nameless.len()
     }
 
     pub fn mark<'a>(&self, topics: impl IntoIterator<Item = &'a TopicName>) {
