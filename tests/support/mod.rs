@@ -1,7 +1,15 @@
 //! A world for end-to-end tests: a bed, and topicops installed in it from `deploy/install`, unchanged.
 //!
 //! One for each test binary: starting it takes seconds, and every test has a namespace and topic names of its own.
-#![allow(dead_code, unreachable_pub)]
+// Not every test binary uses all of it; and tests may panic, and print why.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::needless_pass_by_value
+)]
 
 use std::{
     collections::BTreeMap,
