@@ -123,7 +123,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     tasks.spawn("caches", caches);
     let leader = tokio::spawn({
         let listed = listed.clone();
-        let metrics = metrics.clone();
+        let (metrics, health) = (metrics.clone(), health.clone());
         let mut observed = leading.clone();
         async move {
             all_true(listed).await;
@@ -133,7 +133,7 @@ pub async fn run(settings: Settings) -> Result<()> {
                 }
             };
             tokio::select! {
-                () = leadership.run(leads, stopping) => {}
+                () = leadership.run(leads, stopping, health) => {}
                 () = gauge => {}
             }
         }

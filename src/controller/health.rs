@@ -44,6 +44,7 @@ impl Health {
             check("certificates", true, "no certificate that the live caBundle verifies yet"),
             check("serving", true, "the webhook does not listen yet"),
             check("kafka", false, "no request has been answered yet"),
+            check("kubernetes", false, "no watch is established yet"),
             Check { name: "ledger", required: false, wrong: None },
         ];
         Self { inner: Arc::new(Mutex::new(Checks { checks })), metrics }

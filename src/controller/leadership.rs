@@ -12,6 +12,8 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+use super::health::Health;
+
 /// One replica leads, by a Lease.
 ///
 /// # Guarantee
@@ -51,12 +53,15 @@ impl Leadership {
     }
 
     /// Tries to lead, and to go on leading, until `stop` says so; then gives the Lease back. `leading` tells how it stands.
-    pub async fn run(self, leading: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
+    ///
+    /// Asking for the Lease every second also tells whether the API server answers: `health` is told.
+    pub async fn run(self, leading: watch::Sender<bool>, mut stop: watch::Receiver<bool>, health: Health) {
         let mut seen: Option<Seen> = None;
         let mut renewed = Instant::now();
         loop {
             let leads = *leading.borrow();
             let began = Instant::now();
+            let mut answer = Ok(());
             match timeout(REQUEST, self.step(&mut seen)).await {
                 Ok(Ok(true)) => {
                     renewed = began;
@@ -71,9 +76,13 @@ impl Leadership {
                         leading.send_replace(false);
                     }
                 }
-                Ok(Err(error)) => debug!(error = %error, "the lease could not be read or written"),
-                Err(_) => debug!("the lease could not be read or written in time"),
+                Ok(Err(error)) => {
+                    debug!(error = %error, "the lease could not be read or written");
+                    answer = Err(crate::chain(&error));
+                }
+                Err(_) => answer = Err(format!("no answer within {} s", REQUEST.as_secs())),
             }
+            health.set("kubernetes", answer);
             if *leading.borrow() && renewed.elapsed() > RENEW_DEADLINE {
                 warn!(lease = self.name, "the lease could not be renewed: no longer leading");
                 leading.send_replace(false);

@@ -1,12 +1,12 @@
 //! A word to the authors: status annotations, Events, finalizers.
 
-use topicops_contract::{DeletionPolicy, State, Status};
+use topicops_contract::{DeletionPolicy, State, Status, TopicName};
 use tracing::debug;
 
 use super::{Outcome, StatusUpdate, TopicController, execute::Answers};
 use crate::{
     ObjectKey,
-    kafka::TopicDescription,
+    kafka::{ClusterError, TopicDescription},
     topic::{Refusal, Step, TopicPlan},
 };
 
@@ -63,6 +63,23 @@ impl TopicController {
         };
         let finalizer = owner.manifest.deletion_policy == DeletionPolicy::Delete;
         self.report(&owner.object, &outcome, Some(found), Some(finalizer));
+    }
+
+    /// The brokers did not answer: authors learn that it is not their ConfigMap that keeps a topic waiting. What was well
+    /// before stays so; it was, when it was last looked at.
+    pub(super) fn report_outage(&self, topics: &[TopicName], error: &ClusterError) {
+        let outcome =
+            Outcome::pending("KafkaUnavailable", format!("the brokers cannot be asked now: {error}"));
+        for topic in topics {
+            for declaration in self.index.declarations(topic) {
+                let known = self.index.object(&declaration.object).is_some_and(|object| {
+                    object.status.as_ref().is_some_and(|status| status.hash == object.hash)
+                });
+                if !known {
+                    self.report(&declaration.object, &outcome, None, None);
+                }
+            }
+        }
     }
 
     pub(super) fn report_nameless(&self, key: &ObjectKey) {

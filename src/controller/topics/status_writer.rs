@@ -131,11 +131,22 @@ impl StatusWriter {
                     self.inner.index.note_status(&update.key, &update.uid, status, update.finalizer);
                 }
             }
-            // Gone, or gone and made anew: what there was to say has no reader.
-            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {
+            // Gone, or gone and made anew: what there was to say has no reader. A conflict with somebody else's write looks
+            // the same, but then the object is still there.
+            Err(kube::Error::Api(status))
+                if status.code == 404
+                    || status.code == 409
+                        && self
+                            .inner
+                            .index
+                            .object(&update.key)
+                            .is_none_or(|object| object.uid != update.uid) =>
+            {
                 debug!(object = %update.key, "the ConfigMap is gone; its status is not written");
             }
-            Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
+            Err(kube::Error::Api(status))
+                if (400..500).contains(&status.code) && !matches!(status.code, 409 | 429) =>
+            {
                 warn!(object = %update.key, error = %status, "the status could not be written");
             }
             Err(error) => {

@@ -94,6 +94,8 @@ impl TopicController {
                     info!("no longer leading: topics are left to another replica");
                 }
             }
+            // What was granted here is another replica's to say from now on, until this one has looked at everything again.
+            self.granted.send_replace(false);
         }
     }
 
@@ -170,6 +172,9 @@ impl TopicController {
                         "a pass over topics failed; trying again"
                     );
                     self.index.mark(&topics);
+                    if let PassError::Kafka(error) = &error {
+                        self.report_outage(&topics, error);
+                    }
                     if matches!(error, PassError::Ledger(_)) {
                         backoff.wait().await;
                         return;
