@@ -2,13 +2,15 @@
 
 mod support;
 
+use std::process::Stdio;
+
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{ResourceExt, api::DeleteParams};
 use serde_json::json;
 use support::{PATIENCE, in_the_world, wait};
 use topicops::kafka::{Cluster, NewTopic};
-use topicops_contract::State;
+use topicops_contract::{State, Status};
 
 #[test]
 fn a_config_map_becomes_a_topic_as_declared() {
@@ -221,12 +223,7 @@ fn deletion_follows_the_policy_and_waits_for_users() {
         world.until_ready(&namespace, &gone).await?;
         world.create_client(&namespace, "user", json!({ "consumes": gone })).await?;
         world.until_secret(&namespace, "user-kafka-credentials").await?;
-        wait::until("the finalizer", PATIENCE, || async {
-            let finalizers = world.api::<ConfigMap>(&namespace).get(&gone).await?.finalizers().to_vec();
-            ensure!(finalizers == ["topic.kafka.nb/topic"], "{finalizers:?}");
-            Ok::<_, anyhow::Error>(())
-        })
-        .await?;
+        until_finalizer(world, &namespace, &gone).await?;
         for topic in [&kept, &gone] {
             world.api::<ConfigMap>(&namespace).delete(topic, &DeleteParams::default()).await?;
         }
@@ -235,13 +232,66 @@ fn deletion_follows_the_policy_and_waits_for_users() {
         ensure!(status.state == State::Pending && status.message.contains("user"), "{status:?}");
         world.delete_client(&namespace, "user").await?;
         world.until_gone::<ConfigMap>(&namespace, &gone).await?;
-        wait::until("the topic to go", PATIENCE, || async {
-            ensure!(world.described(&gone).await?.is_none(), "{gone} is still there");
+        until_no_topic(world, &gone).await?;
+        ensure!(world.described(&kept).await?.is_some(), "{kept} was retained and is gone");
+        Ok(())
+    });
+}
+
+#[test]
+fn force_delete_does_not_wait_for_users() {
+    in_the_world(async |world| {
+        let (namespace, topic) = (world.namespace("forced").await?, world.topic("orders"));
+        world.declare(&namespace, &topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
+        until_finalizer(world, &namespace, &topic).await?;
+        world.create_client(&namespace, "user", json!({ "consumes": topic })).await?;
+        world.until_secret(&namespace, "user-kafka-credentials").await?;
+        world.api::<ConfigMap>(&namespace).delete(&topic, &DeleteParams::default()).await?;
+        let status = world.until_refused(&namespace, &topic, "InUse").await?;
+        ensure!(status.message.contains("topic.kafka.nb/force-delete"), "{status:?}");
+        let force = json!({ "metadata": { "annotations": { "topic.kafka.nb/force-delete": "true" } } });
+        world.patch_topic(&namespace, &topic, force).await?;
+        world.until_gone::<ConfigMap>(&namespace, &topic).await?;
+        until_no_topic(world, &topic).await?;
+        ensure!(world.api::<Deployment>(&namespace).get_opt("user").await?.is_some(), "the user is gone");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_topic_that_a_consumer_group_reads_is_not_deleted() {
+    in_the_world(async |world| {
+        let (namespace, topic) = (world.namespace("read").await?, world.topic("orders"));
+        let group = format!("{topic}.readers");
+        world.declare(&namespace, &topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
+        until_finalizer(world, &namespace, &topic).await?;
+        let kafka = world.bed.kafka()?;
+        // It soon counts as gone when it is killed.
+        let mut reader = kafka
+            .command("kafka-console-consumer.sh")?
+            .args(["--bootstrap-server", kafka.bootstrap_servers(), "--topic", &topic, "--group", &group])
+            .args(["--command-property", "session.timeout.ms=6000", "--command-config"])
+            .arg(kafka.admin_properties())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        let cluster = world.cluster()?;
+        wait::until("the group to read", PATIENCE, || async {
+            let groups = cluster.consuming_groups().await?;
+            let reads = groups.iter().any(|one| one.group == group && one.topics.contains(&topic));
+            ensure!(reads, "{groups:?}");
             Ok::<_, anyhow::Error>(())
         })
         .await?;
-        ensure!(world.described(&kept).await?.is_some(), "{kept} was retained and is gone");
-        Ok(())
+        world.api::<ConfigMap>(&namespace).delete(&topic, &DeleteParams::default()).await?;
+        let status = world.until_refused(&namespace, &topic, "InUse").await?;
+        ensure!(status.message.contains(&group), "{status:?}");
+        ensure!(world.described(&topic).await?.is_some(), "{topic} is gone while it is read");
+        reader.kill().await?;
+        world.until_gone::<ConfigMap>(&namespace, &topic).await?;
+        until_no_topic(world, &topic).await
     });
 }
 
@@ -253,14 +303,22 @@ fn a_paused_topic_is_not_touched() {
         world.until_ready(&namespace, &topic).await?;
         let paused = json!({ "metadata": { "annotations": { "topic.kafka.nb/paused": "true" } } });
         world.patch_topic(&namespace, &topic, paused).await?;
-        world.until_status(&namespace, &topic, "paused", |status| status.state == State::Paused).await?;
-        world.patch_topic(&namespace, &topic, json!({ "data": { "retention": "9h" } })).await?;
-        let hash =
+        let before =
             world.until_status(&namespace, &topic, "paused", |status| status.state == State::Paused).await?;
-        let resumed = json!({ "metadata": { "annotations": { "topic.kafka.nb/paused": null } } });
+        world.patch_topic(&namespace, &topic, json!({ "data": { "retention": "9h" } })).await?;
+        // Another hash: this change was looked at.
+        let looked_at = |status: &Status| status.hash != before.hash && status.state == State::Paused;
+        world.until_status(&namespace, &topic, "looked at while paused", looked_at).await?;
         let line = world.described(&topic).await?.context("no topic")?;
-        ensure!(line.contains("retention.ms=3600000"), "{line} {hash:?}");
+        ensure!(line.contains("retention.ms=3600000"), "{line}");
+        let resumed = json!({ "metadata": { "annotations": { "topic.kafka.nb/paused": null } } });
         world.patch_topic(&namespace, &topic, resumed).await?;
+        wait::until("what was held back", PATIENCE, || async {
+            let line = world.described(&topic).await?.context("no topic")?;
+            ensure!(line.contains("retention.ms=32400000"), "{line}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
         world.until_ready(&namespace, &topic).await?;
         Ok(())
     });
@@ -280,6 +338,23 @@ fn topics_that_nobody_declared_are_left_alone() {
         ensure!(world.described(&topic).await?.is_some(), "{topic} is gone");
         Ok(())
     });
+}
+
+async fn until_finalizer(world: &support::World, namespace: &str, name: &str) -> Result<()> {
+    wait::until("the finalizer", PATIENCE, || async {
+        let finalizers = world.api::<ConfigMap>(namespace).get(name).await?.finalizers().to_vec();
+        ensure!(finalizers == ["topic.kafka.nb/topic"], "{finalizers:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
+async fn until_no_topic(world: &support::World, topic: &str) -> Result<()> {
+    wait::until("the topic to go", PATIENCE, || async {
+        ensure!(world.described(topic).await?.is_none(), "{topic} is still there");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
 }
 
 async fn create_by_hand(world: &support::World, topic: &str) -> Result<()> {

@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -70,7 +70,10 @@ fn every_bad_input_is_refused_as_a_whole_with_what_would_be_right() {
         ensure!(world.api::<Deployment>(&namespace).list(&Default::default()).await?.items.is_empty());
         let users = world.scram_users(&format!("topicops.{namespace}.")).await?;
         ensure!(users.is_empty(), "{users:?}");
-        Ok(())
+        let labelled = ListParams::default().labels("config=kafka-topic");
+        let stored = world.api::<ConfigMap>(&namespace).list(&labelled).await?.items;
+        ensure!(stored.is_empty(), "{:?}", stored.iter().map(ConfigMap::name_any).collect::<Vec<_>>());
+        no_bad_topic(world).await
     });
 }
 
@@ -100,8 +103,8 @@ fn what_admission_let_through_is_refused_by_the_controller_with_the_same_words()
             Ok(())
         })
         .await?;
-        for (name, case) in stored {
-            let status = world.until_refused(&namespace, &name, "Invalid").await?;
+        for (name, case) in &stored {
+            let status = world.until_refused(&namespace, name, "Invalid").await?;
             for text in &case.says {
                 ensure!(
                     status.message.contains(text.as_str()),
@@ -111,7 +114,11 @@ fn what_admission_let_through_is_refused_by_the_controller_with_the_same_words()
                 );
             }
         }
-        Ok(())
+        for (name, case) in stored.iter().take(1).chain(stored.last()) {
+            let note = world.until_event(&namespace, name, "Invalid").await?;
+            ensure!(case.says.iter().all(|text| note.contains(text.as_str())), "{}: {note}", case.case);
+        }
+        no_bad_topic(world).await
     });
 }
 
@@ -266,6 +273,13 @@ fn probes_tell_how_each_check_stands() {
         }
         Ok(())
     });
+}
+
+/// No topic has the name of a case's ConfigMap.
+async fn no_bad_topic(world: &support::World) -> Result<()> {
+    let list = world.kafka_tool("kafka-topics.sh", &["--list"]).await?;
+    ensure!(!list.lines().any(|line| line.starts_with("bad-")), "{list}");
+    Ok(())
 }
 
 /// Takes the validating webhook away for as long as `work` takes.

@@ -3,7 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test's helpers fail as tests do"
+    reason = "what tests share may fail as they do"
 )]
 
 mod kafka_broker;

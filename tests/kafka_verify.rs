@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test's helpers fail as tests do"
+    reason = "what tests share may fail as they do"
 )]
 
 mod kafka_broker;
@@ -79,7 +79,7 @@ impl Workload {
         let request = VerifyRequest { client_properties: Password::new(properties), ..self.request() };
         let began = Instant::now();
         let error = verify(request).await.unwrap_err();
-        assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         error
     }

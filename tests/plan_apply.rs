@@ -14,7 +14,7 @@ use topicops::{
     kafka::{Cluster, ConfigKeys, MemoryCluster, NewTopic},
     topic::{Declaration, Holding, OwnerRules, Step, TopicPlan, TopicPolicy},
 };
-use topicops_contract::{Problems, TopicManifest, TopicName, TopicSource};
+use topicops_contract::{TopicManifest, TopicName, TopicSource};
 
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 const KEYS: [&str; 3] = ["retention.ms", "segment.ms", "max.message.bytes"];
@@ -28,6 +28,7 @@ struct Declared {
     configs: BTreeMap<&'static str, u16>,
     deletes: bool,
     paused: bool,
+    mistaken: bool,
     deleting: bool,
     created: i64,
 }
@@ -52,11 +53,19 @@ fn declared() -> impl Strategy<Value = Declared> {
         proptest::option::of(1i32..5),
         proptest::option::of(1i16..3),
         configs(),
-        any::<(bool, bool, bool)>(),
+        (any::<(bool, bool)>(), proptest::bool::weighted(0.2), proptest::bool::weighted(0.2)),
         0i64..4,
     )
         .prop_map(
-            |(namespace, topic, partitions, factor, configs, (deletes, paused, deleting), created)| {
+            |(
+                namespace,
+                topic,
+                partitions,
+                factor,
+                configs,
+                ((deletes, deleting), paused, mistaken),
+                created,
+            )| {
                 Declared {
                     namespace,
                     topic,
@@ -64,7 +73,8 @@ fn declared() -> impl Strategy<Value = Declared> {
                     factor,
                     configs,
                     deletes,
-                    paused: paused && deleting,
+                    paused,
+                    mistaken,
                     deleting,
                     created,
                 }
@@ -97,6 +107,9 @@ impl Declared {
         let lines: String =
             self.configs.iter().map(|(key, value)| format!("{key}={}\n", wide(*value))).collect();
         data.insert("properties".to_owned(), lines);
+        if self.mistaken {
+            data.insert("retention".to_owned(), "soon".to_owned());
+        }
         let mut annotations = BTreeMap::new();
         if self.deletes {
             annotations.insert("topic.kafka.nb/deletion-policy".to_owned(), "delete".to_owned());
@@ -105,11 +118,13 @@ impl Declared {
             annotations.insert("topic.kafka.nb/paused".to_owned(), "true".to_owned());
         }
         let source = TopicSource { name: "t", annotations: &annotations, data: &data, binary_keys: &[] };
+        let (manifest, problems) = TopicManifest::parse_what_is_right(source);
+        assert_eq!(problems.is_empty(), !self.mistaken, "{problems}");
         Declaration {
             object: ObjectKey::new(self.namespace, format!("t{index}")),
             created: self.created,
-            manifest: Arc::new(TopicManifest::parse(source).unwrap()),
-            problems: Problems::new(),
+            manifest: Arc::new(manifest.unwrap()),
+            problems,
             deleting: self.deleting,
         }
     }
@@ -231,6 +246,13 @@ proptest! {
                     plan.steps.is_empty() || !untouchable.contains(&plan.topic),
                     "a topic of nobody would be touched: {plan:?}"
                 );
+                let holds_back = |owner: &Declaration| {
+                    owner.manifest.paused || (!owner.problems.is_empty() && !owner.deleting)
+                };
+                if plan.owner.as_ref().is_some_and(holds_back) {
+                    assert!(plan.held_back && plan.steps.is_empty(), "not held back: {plan:?}");
+                    assert_eq!(plan.holding, plan.holding_after);
+                }
                 let may_delete = plan.owner.as_ref().is_some_and(|owner| owner.deleting);
                 let deletes = plan.steps.iter().any(|step| matches!(step, Step::Delete { .. }));
                 assert!(may_delete || !deletes, "a topic would be deleted that nobody gave up: {plan:?}");

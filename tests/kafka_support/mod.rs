@@ -1,9 +1,9 @@
-//! What the tests of the Kafka port share: a broker to talk to, and bounded waiting.
+//! What the tests of the Kafka port share: bounded waiting.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::{future::Future, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use topicops_testbed::wait;
 
 /// Brokers show acknowledged writes only after a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -11,16 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Asks again until the answer is `Ok`; fails with the last thing that was seen.
 pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(
     what: &str,
-    mut ask: impl FnMut() -> F,
+    ask: impl FnMut() -> F,
 ) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match ask().await {
-            Ok(seen) => return seen,
-            Err(seen) if Instant::now() > deadline => {
-                panic!("{what}: not within {PATIENCE:?}; last seen: {seen}")
-            }
-            Err(_) => sleep(Duration::from_millis(20)).await,
-        }
-    }
+    wait::until(what, PATIENCE, ask).await.unwrap_or_else(|error| panic!("{error}"))
 }

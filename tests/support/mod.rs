@@ -41,7 +41,7 @@ pub use topicops_testbed::{Options, Program, Testbed, wait};
 
 /// Long enough for the slowest machine; a healthy run is done in a small part of it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-pub const IMAGE: &str = "ghcr.io/topicops/topicops:0.1.0";
+pub const IMAGE: &str = concat!("ghcr.io/topicops/topicops:", env!("CARGO_PKG_VERSION"));
 pub const KAFKA_IMAGE: &str = "apache/kafka:4.3.1";
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -97,6 +97,8 @@ where
     F: AsyncFnOnce(&World) -> Result<()>,
 {
     RUNTIME.block_on(async {
+        // Two worlds at once are too much for a small machine, and no test's disturbance is another's.
+        let _turn = TURNS.write().await;
         let world =
             World::start(options).await.unwrap_or_else(|error| panic!("the world did not start: {error:#}"));
         if let Err(error) = test(&world).await {
@@ -136,6 +138,8 @@ impl World {
         );
         let properties = PropertiesText::render([
             ("bootstrap.servers", kafka.bootstrap_servers()),
+            // A frozen broker is noticed within a test's patience.
+            ("request.timeout.ms", "5000"),
             ("security.protocol", "SASL_SSL"),
             ("sasl.mechanism", "SCRAM-SHA-512"),
             ("sasl.jaas.config", &login),
@@ -187,6 +191,24 @@ impl World {
         .await
     }
 
+    /// Stops the broker for as long as `work` takes, and starts it again however that ends.
+    pub async fn without_broker<T>(&self, work: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+        self.bed.stop_broker(1).await?;
+        let result = work().await;
+        let started = self.bed.start_broker(1).await;
+        let result = result?;
+        started.map(|()| result)
+    }
+
+    /// The same for a broker that holds its connections and answers nothing.
+    pub async fn with_frozen_broker<T>(&self, work: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+        self.bed.pause_broker(1).await?;
+        let result = work().await;
+        let resumed = self.bed.resume_broker(1).await;
+        let result = result?;
+        resumed.map(|()| result)
+    }
+
     // --- topics
 
     pub async fn declare(
@@ -206,7 +228,7 @@ impl World {
         Ok(())
     }
 
-    /// Waits for a status that speaks of the ConfigMap as it is now and satisfies `right`.
+    /// Waits for a status that satisfies `right`. It may be of an earlier ConfigMap: `hash` tells of which.
     pub async fn until_status(
         &self,
         namespace: &str,
@@ -352,10 +374,27 @@ impl World {
         name: &str,
         arguments: &[&str],
     ) -> Result<String> {
+        let output = self.output_as(data, name, arguments).await?;
+        Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// The topics that a client sees, with its own properties.
+    pub async fn topics_seen_by(&self, data: &BTreeMap<String, String>) -> Result<Vec<String>> {
+        let output = self.output_as(data, "kafka-topics.sh", &["--list"]).await?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(String::from_utf8(output.stdout)?.lines().map(|line| line.trim().to_owned()).collect())
+    }
+
+    async fn output_as(
+        &self,
+        data: &BTreeMap<String, String>,
+        name: &str,
+        arguments: &[&str],
+    ) -> Result<std::process::Output> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("client.properties");
         std::fs::write(&file, data.get("client.properties").context("no client.properties")?)?;
-        let output = tokio::time::timeout(
+        let run = tokio::time::timeout(
             PATIENCE,
             self.bed
                 .kafka()?
@@ -366,10 +405,8 @@ impl World {
                 .stdin(std::process::Stdio::null())
                 .kill_on_drop(true)
                 .output(),
-        )
-        .await
-        .with_context(|| format!("{name} did not end"))??;
-        Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+        );
+        Ok(run.await.with_context(|| format!("{name} did not end"))??)
     }
 
     // --- topicops itself

@@ -3,7 +3,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use tokio::process::{Child, Command};
 
-/// The topicops under measurement: a plain local process that registers its webhook by URL.
+/// The topicops under measurement: a plain local process.
 pub(crate) struct Topicops {
     child: Child,
 }
@@ -23,7 +23,10 @@ impl Topicops {
             "{} is not built: cargo build --release --bin topicops",
             binary.display()
         );
-        let child = Command::new(&binary)
+        // Killed with this process, however this one ends. setpriv becomes topicops: the process id is topicops' own.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(&binary)
             .arg("run")
             .arg("--kafka-config")
             .arg(kafka_config)

@@ -237,14 +237,14 @@ spec:
       initContainers:
       - name: before
         image: testbed/shell
-        command: [sh, -c, 'echo prepared > /work/state']
-        volumeMounts: [{{name: work, mountPath: /work}}]
+        command: [sh, -c, 'echo prepared > /shared/state']
+        volumeMounts: [{{name: work, mountPath: /shared}}]
       containers:
       - name: main
         image: testbed/shell
-        command: [sh, -c, 'echo $(GREETING) >> /work/state; wc -l < /work/state; test $(wc -l < /work/state) = 3']
+        command: [sh, -c, 'echo $(GREETING) >> /shared/state; wc -l < /shared/state; test $(wc -l < /shared/state) = 3']
         env: [{{name: NAME, value: world}}, {{name: GREETING, value: hello $(NAME)}}]
-        volumeMounts: [{{name: work, mountPath: /work}}]
+        volumeMounts: [{{name: work, mountPath: /shared}}]
       volumes: [{{name: work, emptyDir: {{}}}}]
 "
         );
@@ -274,6 +274,8 @@ spec:
 #[tokio::test]
 async fn a_liveness_probe_restarts_and_an_unknown_image_is_named() -> Result<()> {
     in_namespace("liveness", |bed, namespace| async move {
+        // Like no other command of the machine's, and it outlives its Pod when it is not ended with it.
+        let straggler = format!("sleep 1717.{}", std::process::id());
         let manifest = format!(
             "apiVersion: v1
 kind: Pod
@@ -283,13 +285,22 @@ spec:
   containers:
   - name: sick
     image: testbed/shell
-    command: [sh, -c, 'echo $HOME $CARGO; setsid sleep 1717 & exec sleep 1000']
+    command: [sh, -c, 'echo $HOME $CARGO; setsid {straggler} & exec sleep 1000']
     livenessProbe: {{exec: {{command: ['false']}}, initialDelaySeconds: 1, periodSeconds: 1, failureThreshold: 1}}
   - name: lost
     image: example.com/nobody/knows:7
 "
         );
         bed.apply(&manifest).await?;
+        let running = || -> Result<String> {
+            let found = std::process::Command::new("pgrep").args(["-fx", &straggler]).output()?;
+            Ok(String::from_utf8(found.stdout)?)
+        };
+        wait::until("the straggler to run", A_WHILE, || async {
+            ensure!(!running()?.is_empty(), "it does not run");
+            Ok(())
+        })
+        .await?;
         wait::until("a restart, and a named image", A_WHILE, || async {
             let status = the_pod(bed, namespace).await?.status.context("no status")?;
             let containers = status.container_statuses.unwrap_or_default();
@@ -312,8 +323,7 @@ spec:
             }
         })
         .await?;
-        let stragglers = std::process::Command::new("pgrep").args(["-f", "^sleep 1717$"]).output()?;
-        ensure!(stragglers.stdout.is_empty(), "{stragglers:?}");
+        ensure!(running()?.is_empty(), "left: {}", running()?);
         Ok(())
     })
     .await
