@@ -137,10 +137,11 @@ fn a_pod_waits_for_its_secret_and_then_works_with_nothing_but_the_injected_files
         );
         let annotations = json!({ "produces": topic, "consumes": topic });
         let deployment = support::client_deployment("app", annotations, 1, &script)?;
+        world.declare(&namespace, &topic, json!({ "partitions": "1" }), json!({})).await?;
+        world.until_ready(&namespace, &topic).await?;
         // Without brokers there are no credentials.
         world
             .without_broker(async || {
-                world.declare(&namespace, &topic, json!({ "partitions": "1" }), json!({})).await?;
                 world.api::<Deployment>(&namespace).create(&PostParams::default(), &deployment).await?;
                 let pod = the_pod(world, &namespace).await?;
                 world.until_event(&namespace, &pod.name_any(), "FailedMount").await?;
