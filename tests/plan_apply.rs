@@ -214,7 +214,7 @@ proptest! {
             let mut world = World {
                 cluster: MemoryCluster::new(3),
                 ledger: BTreeMap::new(),
-                policy: TopicPolicy { owners: OwnerRules::new(rules), protected: Vec::new() },
+                policy: TopicPolicy { owners: OwnerRules::new(rules), protected: Vec::new(), max_partitions: None },
             };
             let mut untouchable: BTreeSet<TopicName> = BTreeSet::new();
             for one in &existing {

@@ -65,12 +65,26 @@ impl fmt::Display for Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
+    /// How many mistakes are told.
+    pub const MOST: usize = 32;
+
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Notes a mistake. After [`Problems::MOST`] only that there are more is noted: whoever made a thousand mistakes is not
+    /// helped by a message that no admission answer, status or Event could hold.
     pub fn push(&mut self, problem: Problem) {
-        self.0.push(problem);
+        match self.0.len() {
+            len if len < Self::MOST => self.0.push(problem),
+            Self::MOST => self.0.push(Problem::missing("…", "and more mistakes; mend these first")),
+            _ => {}
+        }
+    }
+
+    /// Whether further mistakes would not be told apart any more.
+    pub fn is_full(&self) -> bool {
+        self.0.len() > Self::MOST
     }
 
     pub fn is_empty(&self) -> bool {
@@ -110,7 +124,7 @@ impl From<Problem> for Problems {
 
 impl Extend<Problem> for Problems {
     fn extend<I: IntoIterator<Item = Problem>>(&mut self, problems: I) {
-        self.0.extend(problems);
+        problems.into_iter().for_each(|problem| self.push(problem));
     }
 }
 
@@ -155,6 +169,14 @@ mod tests {
     fn control_characters_cannot_forge_a_line() {
         let problem = Problem::new("name", "a\nlevel=info forged", "one line");
         assert_eq!(problem.to_string(), "name: \"a\\nlevel=info forged\": one line");
+    }
+
+    #[test]
+    fn the_thirty_third_mistake_is_only_mentioned() {
+        let mut problems = Problems::new();
+        problems.extend((0..1_000).map(|index| Problem::missing(index.to_string(), "wrong")));
+        assert_eq!(problems.len(), Problems::MOST + 1);
+        assert!(problems.is_full() && problems.to_string().ends_with("mend these first"));
     }
 
     #[test]

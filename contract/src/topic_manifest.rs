@@ -62,6 +62,9 @@ impl TopicManifest {
     pub fn parse_what_is_right(source: TopicSource<'_>) -> (Option<Self>, Problems) {
         let mut problems = Problems::new();
         for key in source.data.keys().filter(|key| !data::ALL.contains(&key.as_str())) {
+            if problems.is_full() {
+                break;
+            }
             problems.push(Problem::missing(key, suggestion("no key of a topic", key, &data::ALL)));
         }
         for key in source.binary_keys {
@@ -173,9 +176,16 @@ fn field<T: std::str::FromStr<Err = Problem>>(
 
 fn properties(source: TopicSource<'_>, problems: &mut Problems) -> BTreeMap<String, String> {
     let Some(text) = source.data.get(data::PROPERTIES) else { return BTreeMap::new() };
+    if let Some(problem) = too_long(data::PROPERTIES, text) {
+        problems.push(problem);
+        return BTreeMap::new();
+    }
     match PropertiesText::parse(data::PROPERTIES, text) {
         Ok(pairs) => {
             for (key, value) in &pairs {
+                if problems.is_full() {
+                    break;
+                }
                 if let Err(problem) = TopicConfig::check(key, value) {
                     let key = format!("{}: {}", data::PROPERTIES, problem.key);
                     problems.push(problem.under(key));
@@ -190,12 +200,24 @@ fn properties(source: TopicSource<'_>, problems: &mut Problems) -> BTreeMap<Stri
     }
 }
 
+/// A topic has some thirty settings and a handful of grants; what is much longer is a mistake, and would only cost time.
+const LONGEST: usize = 64 * 1024;
+
+fn too_long(key: &str, text: &str) -> Option<Problem> {
+    let expected = format!("is {} bytes long; at most {LONGEST} are read", text.len());
+    (text.len() > LONGEST).then(|| Problem::missing(key, expected))
+}
+
 fn both(key: &str, property: &str, value: &str) -> Problem {
     Problem::new(key, value, format!("given as {key} and as {property} in {}; keep one", data::PROPERTIES))
 }
 
 fn grants(source: TopicSource<'_>, key: &str, problems: &mut Problems) -> Vec<Grant> {
     let text = source.data.get(key).map_or("", String::as_str);
+    if let Some(problem) = too_long(key, text) {
+        problems.push(problem);
+        return Vec::new();
+    }
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
         .filter_map(|line| problems.note(line.parse::<Grant>().map_err(|problem| problem.under(key))))
@@ -280,6 +302,16 @@ mod tests {
             parse("t", &[("retention-disk-share", "5%"), ("properties", "retention.bytes=1")], &[])
                 .unwrap_err();
         assert!(problems.to_string().contains("keep one"), "{problems}");
+    }
+
+    #[test]
+    fn a_flood_of_mistakes_is_cut_short() {
+        let flood: String = (0..200_000).map(|index| format!("k{index}=1\n")).collect();
+        let problems = parse("t", &[("properties", &flood), ("consumers", &flood)], &[]).unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems}");
+        let many: String = (0..2_000).map(|index| format!("k{index}=1\n")).collect();
+        let problems = parse("t", &[("properties", &many)], &[]).unwrap_err();
+        assert!(problems.is_full() && problems.to_string().len() < 8_192, "{}", problems.to_string().len());
     }
 
     #[test]

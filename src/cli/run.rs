@@ -88,6 +88,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let policy = TopicPolicy {
         owners: OwnerRules::new(settings.topic_owners.clone()),
         protected: settings.protected_topics.clone(),
+        max_partitions: Some(settings.max_partitions),
     };
     let consented = Consented::new(Arc::clone(&clients), mode);
     let state = WebhookState::new(
@@ -146,6 +147,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         store: Arc::new(ConfigMapLedger::new(client.clone(), &namespace, settings.operator_id.clone())),
         index: Arc::clone(&topics),
         users: Arc::clone(&clients) as _,
+        open: mode == GrantsMode::Open,
         statuses,
         reporter: reporter.clone(),
         health: health.clone(),

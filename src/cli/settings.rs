@@ -40,6 +40,10 @@ pub struct Settings {
     #[arg(long, env = "TOPICOPS_PROTECTED_TOPICS", value_delimiter = ',', value_name = "PATTERN", value_parser = pattern)]
     pub protected_topics: Vec<NamePattern>,
 
+    /// Partitions that a topic may be declared with at most.
+    #[arg(long, env = "TOPICOPS_MAX_PARTITIONS", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=10000))]
+    pub max_partitions: i32,
+
     /// Bootstrap servers for the Secrets, when clients reach the brokers differently from topicops.
     #[arg(long, env = "TOPICOPS_CLIENT_BOOTSTRAP_SERVERS", value_name = "HOST:PORT,…")]
     pub client_bootstrap_servers: Option<String>,

@@ -62,6 +62,16 @@ impl Limits for AdmissionPolicy {
                 format!("topics {pattern} are never touched, as the operator's protected topics say");
             return vec![Finding::Denial(Problem::new(keys::data::NAME, topic.as_str(), expected))];
         }
+        if let (Some(declared), Some(most)) = (manifest.partitions, self.policy.max_partitions)
+            && declared.get() > most
+        {
+            let expected = format!("the operator allows {most} partitions at most (--max-partitions)");
+            return vec![Finding::Denial(Problem::new(
+                keys::data::PARTITIONS,
+                declared.to_string(),
+                expected,
+            ))];
+        }
         match self.topics.with_grants(|grants| grants.owner(topic.as_str()).cloned()) {
             Some(owner) if (owner.namespace.as_str(), owner.config_map.as_str()) != (namespace, name) => {
                 vec![Finding::Warning(format!(

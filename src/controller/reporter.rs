@@ -36,6 +36,8 @@ struct Queue {
 
 /// Kubernetes cuts Event notes at 1,024 bytes and refuses longer ones.
 const NOTE_LIMIT: usize = 1024;
+/// Objects of which is remembered what was said.
+const REMEMBERED: usize = 20_000;
 /// Events sent at the same time: few, because they matter less than the work itself.
 const IN_FLIGHT: usize = 2;
 
@@ -78,6 +80,10 @@ impl Reporter {
             secondary: None,
         };
         if let Ok(mut queue) = self.inner.waiting.lock() {
+            // Whom nobody reports gone is forgotten here: to say something twice is better than to remember for ever.
+            if queue.said.len() > REMEMBERED {
+                queue.said.clear();
+            }
             let said = queue.said.entry(key.0.clone()).or_default();
             if said.get(reason).is_some_and(|said| said == note) {
                 return;
@@ -110,6 +116,7 @@ impl Reporter {
                     if let Err(error) = result {
                         let name = object.name.as_deref().unwrap_or_default();
                         warn!(object = name, reason = event.reason, error = %error, "an Event could not be sent");
+                        self.forget(object.uid.as_deref().unwrap_or_default());
                     }
                 }
             }

@@ -71,10 +71,17 @@ impl TopicPlan {
             (true, DeletionPolicy::Delete, None) => plan.holding_after = None,
             // The topic stays; a mistaken policy is read as retain.
             (true, DeletionPolicy::Retain, _) => {}
-            (false, _, Some(observed)) => plan.converge(owner, observed, holding),
-            (false, _, None) => plan.create(owner),
+            (false, _, Some(observed)) => plan.converge(owner, observed, holding, policy),
+            (false, _, None) => match too_many(owner, policy) {
+                Some(refusal) => plan.refusals.push(refusal),
+                None => plan.create(owner),
+            },
         }
         plan
+    }
+
+    pub fn creates(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Create(_)))
     }
 
     fn create(&mut self, owner: &Declaration) {
@@ -90,11 +97,20 @@ impl TopicPlan {
         }));
     }
 
-    fn converge(&mut self, owner: &Declaration, observed: &TopicDescription, holding: Option<&Holding>) {
+    fn converge(
+        &mut self,
+        owner: &Declaration,
+        observed: &TopicDescription,
+        holding: Option<&Holding>,
+        policy: &TopicPolicy,
+    ) {
         let manifest = &owner.manifest;
         let existing = observed.partitions();
         match manifest.partitions {
-            Some(declared) if declared.get() > existing => self.steps.push(Step::Grow(declared)),
+            Some(declared) if declared.get() > existing => match too_many(owner, policy) {
+                Some(refusal) => self.refusals.push(refusal),
+                None => self.steps.push(Step::Grow(declared)),
+            },
             Some(declared) if declared.get() < existing => {
                 self.refusals.push(Refusal::FewerPartitions { declared: declared.get(), existing });
             }
@@ -144,6 +160,12 @@ impl TopicPlan {
             self.refusals.push(Refusal::RetentionDiskShare { share: share.to_string() });
         }
     }
+}
+
+fn too_many(owner: &Declaration, policy: &TopicPolicy) -> Option<Refusal> {
+    let declared = owner.manifest.partitions?.get();
+    let most = policy.max_partitions.filter(|most| declared > *most)?;
+    Some(Refusal::TooManyPartitions { declared, most })
 }
 
 #[cfg(test)]

@@ -39,7 +39,8 @@ fn plan(
     observed: Option<&TopicDescription>,
     holding: Option<&Holding>,
 ) -> TopicPlan {
-    let policy = TopicPolicy { owners: OwnerRules::default(), protected: Vec::new() };
+    let policy =
+        TopicPolicy { owners: OwnerRules::default(), protected: Vec::new(), max_partitions: Some(100) };
     let topic = "orders".parse().unwrap();
     TopicPlan::of(&topic, std::slice::from_ref(declaration), observed, holding, &policy)
 }
@@ -80,6 +81,17 @@ fn partitions_grow_and_never_shrink() {
     assert!(configure(&fewer).is_some(), "the rest of the manifest still counts");
     let message = fewer.refusals[0].message();
     assert!(message.contains('2') && message.contains('3'), "{message}");
+}
+
+#[test]
+fn more_partitions_than_the_operator_allows_are_neither_created_nor_grown() {
+    let declaration = declared(&[("partitions", "101")], &[]);
+    let (topic, holding) = (existing(3, 1, &[]), held(&[]));
+    for (observed, holding) in [(None, None), (Some(&topic), Some(&holding))] {
+        let plan = plan(&declaration, observed, holding);
+        assert_eq!(plan.refusals, [Refusal::TooManyPartitions { declared: 101, most: 100 }]);
+        assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+    }
 }
 
 #[test]

@@ -8,6 +8,8 @@ pub struct TopicPolicy {
     pub owners: OwnerRules,
     /// Topics that are never touched, beside those that begin with `__`.
     pub protected: Vec<NamePattern>,
+    /// Partitions that a topic may be declared with; `None`: as many as Kafka takes.
+    pub max_partitions: Option<i32>,
 }
 
 impl TopicPolicy {

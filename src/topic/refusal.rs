@@ -30,6 +30,10 @@ pub enum Refusal {
         declared: i32,
         existing: i32,
     },
+    TooManyPartitions {
+        declared: i32,
+        most: i32,
+    },
     ReplicationFactorChange {
         declared: i16,
         existing: i16,
@@ -59,6 +63,7 @@ impl Refusal {
             Self::OwnedByNamespace { .. } => "OwnedByNamespace",
             Self::AdoptionNotAllowed { .. } => "AdoptionNotAllowed",
             Self::FewerPartitions { .. } => "FewerPartitions",
+            Self::TooManyPartitions { .. } => "TooManyPartitions",
             Self::ReplicationFactorChange { .. } => "ReplicationFactorChange",
             Self::RetentionDiskShare { .. } => "RetentionDiskShareNotSupported",
             Self::InUse { .. } => "InUse",
@@ -91,6 +96,10 @@ impl Refusal {
             Self::FewerPartitions { declared, existing } => format!(
                 "partitions: \"{declared}\": the topic has {existing} partitions and Kafka cannot take any away; \
                  declare {existing} or more"
+            ),
+            Self::TooManyPartitions { declared, most } => format!(
+                "partitions: \"{declared}\": the operator allows {most} at most (--max-partitions); declare fewer, or ask an \
+                 administrator"
             ),
             Self::ReplicationFactorChange { declared, existing } => format!(
                 "replication-factor: \"{declared}\": the topic has a replication factor of {existing}, and this version \

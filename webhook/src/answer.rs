@@ -4,8 +4,6 @@ use topicops_contract::Problems;
 
 use crate::{Patch, Review, warnings::bounded};
 
-/// Mistakes listed in one denial. An object can hold thousands; nobody reads them.
-const MISTAKES_SHOWN: usize = 32;
 /// Characters of a message about an object that cannot be read.
 const CAUSE_SHOWN: usize = 500;
 
@@ -30,14 +28,11 @@ impl Answer {
             1 => String::new(),
             count => format!("{count} mistakes:\n"),
         };
-        for (index, problem) in problems.iter().take(MISTAKES_SHOWN).enumerate() {
+        for (index, problem) in problems.iter().enumerate() {
             if index > 0 {
                 message.push('\n');
             }
             message.push_str(&problem.to_string());
-        }
-        if problems.len() > MISTAKES_SHOWN {
-            message.push_str(&format!("\nand {} more", problems.len() - MISTAKES_SHOWN));
         }
         Self::Denied { code: 422, reason: "Invalid", message, warnings }
     }
@@ -141,6 +136,6 @@ mod tests {
         };
         assert_eq!(denial(1), "k0: \"v\": right");
         assert_eq!(denial(2), "2 mistakes:\nk0: \"v\": right\nk1: \"v\": right");
-        assert!(denial(10_000).ends_with("and 9968 more"));
+        assert!(denial(10_000).ends_with("and more mistakes; mend these first"));
     }
 }

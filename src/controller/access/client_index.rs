@@ -23,6 +23,7 @@ use crate::{
     ObjectKey,
     access::Client,
     controller::{Index, keep_watching, topics::TopicUsers},
+    topic::{TopicGrant, Use},
 };
 
 /// All labelled workloads of the cluster, of all five kinds, trimmed to what access is made of.
@@ -100,10 +101,14 @@ impl ClientIndex {
 }
 
 impl TopicUsers for ClientIndex {
-    /// All workloads that name the topic, granted or not: whoever names it would miss it.
-    fn users_of(&self, topic: &TopicName) -> Vec<String> {
+    fn users_of(&self, topic: &TopicName, grant: &TopicGrant, open: bool) -> Vec<String> {
         let names = |request: &ClientRequest| {
-            request.consumes.iter().chain(&request.produces).any(|pattern| pattern.matches(topic.as_str()))
+            [(&request.consumes, Use::Consume), (&request.produces, Use::Produce)].into_iter().any(
+                |(patterns, what)| {
+                    patterns.iter().any(|pattern| pattern.matches(topic.as_str()))
+                        && (open || grant.allows(&request.workload, what))
+                },
+            )
         };
         let clients = self.lock();
         let requests = clients.values().filter_map(|client| client.request.as_ref().ok()?.as_deref());
@@ -263,11 +268,20 @@ mod tests {
     }
 
     #[test]
-    fn whoever_names_a_topic_is_its_user() {
+    fn whoever_names_a_topic_and_is_let_in_is_its_user() {
         let clients = Arc::new(ClientIndex::default());
         index_of::<Deployment>(&clients)
             .apply(meta("reader", &[(keys::client::CONSUMES, "order*")]).into_response_partial());
-        assert_eq!(clients.users_of(&"orders".parse().unwrap()), ["Deployment shop/reader"]);
-        assert!(clients.users_of(&"payments".parse().unwrap()).is_empty());
+        let of = |namespace: &str| TopicGrant {
+            namespace: namespace.to_owned(),
+            config_map: "t".to_owned(),
+            consumers: Vec::new(),
+            producers: Vec::new(),
+        };
+        let orders = "orders".parse().unwrap();
+        assert_eq!(clients.users_of(&orders, &of("shop"), false), ["Deployment shop/reader"]);
+        assert!(clients.users_of(&orders, &of("billing"), false).is_empty(), "it is not let in");
+        assert_eq!(clients.users_of(&orders, &of("billing"), true).len(), 1);
+        assert!(clients.users_of(&"payments".parse().unwrap(), &of("shop"), false).is_empty());
     }
 }

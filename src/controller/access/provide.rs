@@ -83,7 +83,9 @@ impl AccessController {
         steps: Vec<Provision>,
         acls: Vec<Acl>,
     ) -> Result<(), ClusterError> {
+        let started = Instant::now();
         let mut prepared = self.prepare_all(tenure, decisions, steps).await;
+        debug!(clients = prepared.len(), elapsed = ?started.elapsed(), "passwords are hashed");
         let mut result = self.upsert(tenure, &mut prepared).await;
         if result.is_ok() {
             result = self.add_acls(tenure, acls).await;
@@ -150,7 +152,9 @@ impl AccessController {
         decisions: &BTreeMap<String, Decision>,
         prepared: &mut Vec<Prepared>,
     ) -> Result<(), ClusterError> {
+        let started = Instant::now();
         self.until_listed(prepared).await?;
+        debug!(clients = prepared.len(), elapsed = ?started.elapsed(), "the brokers list the users");
         let mut answers: HashMap<String, Failure> = HashMap::new();
         for wait in LOOKS {
             if prepared.is_empty() {
@@ -160,6 +164,7 @@ impl AccessController {
             let checks: Vec<LoginCheck> =
                 prepared.iter().filter_map(|one| login_check(one, decisions.get(&one.username)?)).collect();
             let outcomes = self.cluster.check_logins(&checks).await?;
+            debug!(clients = checks.len(), elapsed = ?started.elapsed(), "logins were tried");
             answers.clear();
             let mut hopeless: HashMap<String, Failure> = HashMap::new();
             for (check, outcome) in checks.into_iter().zip(outcomes) {

@@ -60,10 +60,21 @@ impl SecretIndex {
     /// Notes what a read or a write of our own showed of a Secret, ahead of the watch.
     pub fn note(&self, meta: &ObjectMeta, content: SecretContent) {
         let key = ObjectKey::of(meta);
-        if secret_meta::is_labelled(meta) {
-            self.lock().insert(key, entry(meta, content));
-        } else {
-            self.lock().remove(&key);
+        let mut secrets = self.lock();
+        let new = entry(meta, content);
+        // The watch may have told of a later change already.
+        let overtaken = secrets.get(&key).is_some_and(|before| {
+            before.observed.uid == new.observed.uid
+                && is_older(&new.resource_version, &before.resource_version)
+        });
+        match (overtaken, secret_meta::is_labelled(meta)) {
+            (true, _) => {}
+            (false, true) => {
+                secrets.insert(key, new);
+            }
+            (false, false) => {
+                secrets.remove(&key);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use topicops_contract::{PartitionCount, TopicName};
 use tracing::info;
 
-use super::TopicController;
+use super::{TopicController, pass::grant_of};
 use crate::{
     kafka::{ClusterError, ConfigChange, CreatedTopic, ItemError, NewTopic},
     metrics::OperationLabel,
@@ -19,9 +19,15 @@ pub(super) struct Answers {
     pub(super) failures: Vec<(String, ItemError)>,
     pub(super) in_use: Vec<String>,
     pub(super) deleted: bool,
-    pub(super) creating: bool,
     /// It is there, or has grown, already: by somebody else's hand since we looked, or behind lagging metadata.
     pub(super) lagging: bool,
+}
+
+impl Answers {
+    /// Whether trying again would change nothing.
+    pub(super) fn is_final(&self) -> bool {
+        !self.lagging && self.in_use.is_empty() && self.failures.iter().all(|(_, error)| !error.retriable)
+    }
 }
 
 impl TopicController {
@@ -43,7 +49,7 @@ impl TopicController {
             }
         }
         let mut answers: Vec<Answers> = plans.iter().map(|_| Answers::default()).collect();
-        let deletes = self.unused(plans, deletes, &mut answers).await?;
+        let deletes = self.unused(plans, deletes, &mut answers).await;
 
         let (create_at, creates): (Vec<_>, Vec<_>) = creates.into_iter().unzip();
         let (grow_at, grows): (Vec<_>, Vec<_>) = grows.into_iter().unzip();
@@ -63,7 +69,6 @@ impl TopicController {
                     answers[index].created = Some(topic);
                 }
                 Err(error) if error.is(ItemError::TOPIC_ALREADY_EXISTS) => {
-                    answers[index].creating = true;
                     answers[index].lagging = true;
                 }
                 Err(error) => answers[index].failures.push(("create the topic".to_owned(), error)),
@@ -81,6 +86,9 @@ impl TopicController {
         for (index, result) in change_at.into_iter().zip(changed) {
             match result {
                 Ok(()) => self.count("alter_configs"),
+                Err(error) if error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION) => {
+                    answers[index].lagging = true
+                }
                 Err(error) => {
                     answers[index].failures.push(("change the topic's configuration".to_owned(), error));
                 }
@@ -108,11 +116,17 @@ impl TopicController {
         plans: &[TopicPlan],
         deletes: Vec<(usize, bool)>,
         answers: &mut [Answers],
-    ) -> Result<Vec<usize>, ClusterError> {
+    ) -> Vec<usize> {
         if deletes.iter().all(|(_, force)| *force) {
-            return Ok(deletes.into_iter().map(|(index, _)| index).collect());
+            return deletes.into_iter().map(|(index, _)| index).collect();
         }
-        let groups = self.cluster.consuming_groups().await?;
+        let (groups, unknown) = match self.cluster.consuming_groups().await {
+            Ok(groups) => (groups, None),
+            // One broker that cannot be asked must not hold up what needs no such answer.
+            Err(error) => {
+                (Vec::new(), Some(format!("consumer groups that cannot be asked for now ({error})")))
+            }
+        };
         let mut consumers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for group in &groups {
             for topic in &group.topics {
@@ -122,7 +136,11 @@ impl TopicController {
         let mut unused = Vec::new();
         for (index, force) in deletes {
             let topic = &plans[index].topic;
-            let mut users = self.users.users_of(topic);
+            let mut users: Vec<String> = match &plans[index].owner {
+                Some(owner) => self.users.users_of(topic, &grant_of(owner), self.open),
+                None => Vec::new(),
+            };
+            users.extend(unknown.clone());
             let groups = consumers.get(topic.as_str()).into_iter().flatten();
             users.extend(groups.map(|group| format!("consumer group {group}")));
             if force || users.is_empty() {
@@ -131,7 +149,7 @@ impl TopicController {
                 answers[index].in_use = users;
             }
         }
-        Ok(unused)
+        unused
     }
 
     fn count(&self, operation: &'static str) {

@@ -18,4 +18,4 @@ pub use outcome::Outcome;
 pub use retries::Retries;
 pub use status_writer::{FIELD_MANAGER, StatusUpdate, StatusWriter};
 pub use topic_controller::{TopicController, TopicUsers};
-pub use topic_index::{TopicIndex, TopicObject};
+pub use topic_index::{Gone, TopicIndex, TopicObject};

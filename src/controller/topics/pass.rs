@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     kafka::{ConfigKeys, Item},
-    topic::{Declaration, TopicGrant, TopicPlan},
+    topic::{Declaration, Holding, TopicGrant, TopicPlan},
 };
 
 impl TopicController {
@@ -82,17 +82,14 @@ impl TopicController {
             plans.push(plan);
         }
 
-        let unclaimed: BTreeSet<TopicName> = plans
-            .iter()
-            .filter(|plan| tenure.ledger.get(&plan.topic).is_none())
-            .map(|plan| plan.topic.clone())
-            .collect();
+        let held: Vec<Option<Holding>> =
+            plans.iter().map(|plan| tenure.ledger.get(&plan.topic).cloned()).collect();
         let before = plans.iter().map(|plan| (plan.topic.clone(), plan.holding.clone()));
         tenure.ledger.record(self.store.as_ref(), before.collect::<Vec<_>>()).await?;
         let answers = self.execute(&plans).await?;
 
         let mut after = Vec::new();
-        for (plan, answers) in plans.iter().zip(answers) {
+        for ((plan, answers), held) in plans.iter().zip(answers).zip(held) {
             let description = descriptions.remove(&plan.topic).flatten();
             let in_order = answers.failures.is_empty() && answers.in_use.is_empty() && !answers.lagging;
             if in_order {
@@ -103,10 +100,15 @@ impl TopicController {
                 let forget = description.is_none() && unwanted && !new;
                 after.push((plan.topic.clone(), plan.holding_after.clone().filter(|_| !forget)));
             } else {
-                tenure.retries.failed(plan.topic.clone(), now);
-                if answers.lagging && answers.creating && unclaimed.contains(&plan.topic) {
-                    // Somebody else made it a moment before us: it is not ours to claim.
-                    after.push((plan.topic.clone(), None));
+                if answers.is_final() {
+                    // The same request would get the same answer: it waits for an edit, or for the next look at everything.
+                    tenure.retries.succeeded(&plan.topic);
+                } else {
+                    tenure.retries.failed(plan.topic.clone(), now);
+                }
+                if plan.creates() {
+                    // What was not made is not claimed: whoever makes the topic now, it is not ours.
+                    after.push((plan.topic.clone(), held));
                 }
             }
             if answers.deleted {
@@ -115,8 +117,11 @@ impl TopicController {
                 tenure.recent.insert(plan.topic.clone(), (Recent::Created, now));
             }
             let exists = (description.is_some() || answers.created.is_some()) && !answers.deleted;
-            let owner = plan.owner.as_ref().filter(|owner| exists && !owner.deleting);
-            tenure.grants.set(&plan.topic, owner.map(grant_of));
+            // A look at metadata that lags tells nothing: what was granted stays so until the next.
+            if !answers.lagging {
+                let owner = plan.owner.as_ref().filter(|owner| exists && !owner.deleting);
+                tenure.grants.set(&plan.topic, owner.map(grant_of));
+            }
             self.report_plan(plan, &answers, description.as_ref());
         }
         tenure.ledger.record(self.store.as_ref(), after).await?;
@@ -151,7 +156,7 @@ fn keep_grant(tenure: &mut Tenure, topic: &TopicName, declarations: &[Declaratio
     }
 }
 
-fn grant_of(owner: &Declaration) -> TopicGrant {
+pub(super) fn grant_of(owner: &Declaration) -> TopicGrant {
     TopicGrant {
         namespace: owner.object.namespace.clone(),
         config_map: owner.object.name.clone(),

@@ -22,7 +22,8 @@ impl TopicController {
             self.report(&declaration.object, &outcome, None, None);
         }
         let Some(owner) = &plan.owner else { return };
-        if owner.deleting && !plan.held_back && (answers.deleted || !has_delete(plan)) {
+        // Paused means that the topic stays, not that its ConfigMap cannot go.
+        if owner.deleting && (answers.deleted || !has_delete(plan)) {
             self.release(&owner.object);
             return;
         }
@@ -117,7 +118,7 @@ impl TopicController {
         let status = Status {
             state: outcome.state,
             reason: outcome.reason.clone(),
-            message: outcome.message.clone(),
+            message: shorten(&outcome.message),
             hash: object.hash.clone(),
             topic_id: found.topic_id,
             partitions: found.partitions,
@@ -147,6 +148,16 @@ pub(super) struct Found {
     topic_id: Option<String>,
     partitions: Option<i32>,
     replication_factor: Option<i16>,
+}
+
+/// Some refusals quote what somebody else wrote; an annotation has to have room for it beside everything else.
+const MESSAGE: usize = 8 * 1024;
+
+fn shorten(message: &str) -> String {
+    match message.char_indices().nth(MESSAGE) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message.to_owned(),
+    }
 }
 
 fn has_delete(plan: &TopicPlan) -> bool {

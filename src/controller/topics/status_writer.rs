@@ -81,6 +81,11 @@ impl StatusWriter {
         self.inner.wake.notify_one();
     }
 
+    /// Forgets what waits: another replica leads, and speaks, from now on.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectKey, StatusUpdate>> {
         self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,11 +131,12 @@ impl StatusWriter {
         let apply = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         match api.patch_metadata(&update.key.name, &params, &Patch::Apply(&apply)).await {
-            Ok(_) => {
-                if let Some(status) = update.status {
+            Ok(_) => match update.status {
+                Some(status) => {
                     self.inner.index.note_status(&update.key, &update.uid, status, update.finalizer);
                 }
-            }
+                None => self.inner.index.note_released(&update.key, &update.uid),
+            },
             // Gone, or gone and made anew: what there was to say has no reader. A conflict with somebody else's write looks
             // the same, but then the object is still there.
             Err(kube::Error::Api(status))

@@ -11,17 +11,18 @@ use tokio::{
 use topicops_contract::TopicName;
 use tracing::{info, warn};
 
-use super::{Ledger, LedgerError, LedgerStore, Retries, StatusWriter, TopicIndex};
+use super::{Ledger, LedgerError, LedgerStore, Retries, StatusUpdate, StatusWriter, TopicIndex};
 use crate::{
     controller::{Reporter, health::Health},
     kafka::{Cluster, ClusterError},
     metrics::{Metrics, PassLabel},
-    topic::{TopicGrants, TopicPolicy},
+    topic::{TopicGrant, TopicGrants, TopicPolicy},
 };
 
-/// Who among the annotated workloads names a topic.
+/// Who among the annotated workloads uses a topic.
 pub trait TopicUsers: Send + Sync + 'static {
-    fn users_of(&self, topic: &TopicName) -> Vec<String>;
+    /// Those that name it and are let in: whoever is not has no say. `open`: everybody is let in.
+    fn users_of(&self, topic: &TopicName, grant: &TopicGrant, open: bool) -> Vec<String>;
 }
 
 /// The loop that keeps topics as declared, on the replica that leads.
@@ -31,6 +32,8 @@ pub struct TopicController {
     pub store: Arc<dyn LedgerStore>,
     pub index: Arc<TopicIndex>,
     pub users: Arc<dyn TopicUsers>,
+    /// Whether every workload may use every topic.
+    pub open: bool,
     pub statuses: StatusWriter,
     pub reporter: Reporter,
     pub health: Health,
@@ -96,6 +99,8 @@ impl TopicController {
             }
             // What was granted here is another replica's to say from now on, until this one has looked at everything again.
             self.granted.send_replace(false);
+            self.statuses.clear();
+            self.index.lead(false);
         }
     }
 
@@ -115,6 +120,7 @@ impl TopicController {
             };
             self.health.set_ledger(Ok(()));
             self.granted.send_replace(false);
+            self.index.lead(true);
             let mut tenure = Tenure {
                 ledger,
                 grants: TopicGrants::default(),
@@ -149,6 +155,15 @@ impl TopicController {
                 self.index.mark(tenure.ledger.topics());
             }
             self.index.mark(&tenure.retries.take_due(now));
+            for gone in self.index.take_gone() {
+                self.reporter.forget(&gone.uid);
+                // A ConfigMap that lost its label is no topic any more, and must not be kept by our finalizer.
+                if gone.finalizer {
+                    let update =
+                        StatusUpdate { key: gone.key, uid: gone.uid, status: None, finalizer: false };
+                    self.statuses.update(update);
+                }
+            }
             let (topics, nameless) = self.index.take_dirty(BATCH);
             for key in &nameless {
                 self.report_nameless(key);

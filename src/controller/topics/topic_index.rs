@@ -33,6 +33,16 @@ pub struct TopicObject {
     pub problems: Problems,
     /// What its status annotation says now.
     pub status: Option<Status>,
+    /// The last two statuses that we wrote: what else stands there is somebody else's.
+    written: [Option<Status>; 2],
+}
+
+/// A ConfigMap that is not watched any more: it was deleted, or it lost its label.
+#[derive(Debug)]
+pub struct Gone {
+    pub key: ObjectKey,
+    pub uid: String,
+    pub finalizer: bool,
 }
 
 /// The topic ConfigMaps of the cluster, and which topics have to be looked at because one of them changed.
@@ -50,6 +60,9 @@ struct Inner {
     objects: HashMap<ObjectKey, TopicObject>,
     by_topic: BTreeMap<TopicName, BTreeSet<ObjectKey>>,
     dirty: BTreeSet<TopicName>,
+    gone: Vec<Gone>,
+    /// Whether this replica leads: only then is there somebody to take what is noted.
+    leading: bool,
     /// Objects that name no topic one could look at, and have to be told so.
     nameless: BTreeSet<ObjectKey>,
     /// Whom the ConfigMaps let in, as their statuses tell who owns a topic.
@@ -76,6 +89,29 @@ impl TopicIndex {
         };
         let taken = std::mem::replace(&mut inner.dirty, rest);
         (taken.into_iter().collect(), std::mem::take(&mut inner.nameless).into_iter().collect())
+    }
+
+    /// Whether what changes is to be noted for the controller.
+    pub fn lead(&self, leading: bool) {
+        let mut inner = self.lock();
+        inner.leading = leading;
+        if !leading {
+            inner.gone.clear();
+            inner.dirty.clear();
+            inner.nameless.clear();
+        }
+    }
+
+    /// What is not watched any more since the last call.
+    pub fn take_gone(&self) -> Vec<Gone> {
+        std::mem::take(&mut self.lock().gone)
+    }
+
+    /// Notes that our finalizer was taken off.
+    pub fn note_released(&self, key: &ObjectKey, uid: &str) {
+        if let Some(object) = self.lock().objects.get_mut(key).filter(|object| object.uid == uid) {
+            object.finalizer = false;
+        }
     }
 
     /// The controller has dealt with all that it took.
@@ -149,6 +185,7 @@ impl TopicIndex {
     pub fn note_status(&self, key: &ObjectKey, uid: &str, status: Status, finalizer: bool) {
         let mut inner = self.lock();
         let Some(object) = inner.objects.get_mut(key).filter(|object| object.uid == uid) else { return };
+        object.written = [Some(status.clone()), object.written[0].take()];
         object.status = Some(status);
         object.finalizer = finalizer;
         if let Some(topic) = object.manifest.as_ref().map(|manifest| manifest.topic.clone()) {
@@ -174,9 +211,13 @@ impl TopicIndex {
 
 impl Index<ConfigMap> for TopicIndex {
     fn apply(&self, config_map: ConfigMap) {
-        let object = trim(&config_map);
+        let mut object = trim(&config_map);
         let changed = {
             let mut inner = self.lock();
+            if let Some(before) = inner.objects.get_mut(&object.key).filter(|before| before.uid == object.uid)
+            {
+                object.written = std::mem::take(&mut before.written);
+            }
             let changed = inner.objects.get(&object.key).is_none_or(|before| differs(before, &object));
             if changed {
                 inner.forget(&object.key);
@@ -195,7 +236,13 @@ impl Index<ConfigMap> for TopicIndex {
     }
 
     fn remove(&self, key: &ObjectKey) {
-        self.lock().forget(key);
+        let mut inner = self.lock();
+        if let Some(object) = inner.objects.get(key).filter(|_| inner.leading) {
+            let gone = Gone { key: key.clone(), uid: object.uid.clone(), finalizer: object.finalizer };
+            inner.gone.push(gone);
+        }
+        inner.forget(key);
+        drop(inner);
         self.wake();
     }
 
@@ -209,11 +256,14 @@ impl Inner {
         match &object.manifest {
             Some(manifest) => {
                 self.by_topic.entry(manifest.topic.clone()).or_default().insert(object.key.clone());
-                self.dirty.insert(manifest.topic.clone());
+                if self.leading {
+                    self.dirty.insert(manifest.topic.clone());
+                }
             }
-            None => {
+            None if self.leading => {
                 self.nameless.insert(object.key.clone());
             }
+            None => {}
         }
     }
 
@@ -234,7 +284,9 @@ impl Inner {
             }
         }
         self.grant(&topic);
-        self.dirty.insert(topic);
+        if self.leading {
+            self.dirty.insert(topic);
+        }
     }
 
     /// Of those that were not refused the topic, the oldest has it.
@@ -264,6 +316,8 @@ fn differs(before: &TopicObject, now: &TopicObject) -> bool {
         // Somebody took our finalizer or our status away: they are put back.
         || (before.finalizer && !now.finalizer)
         || (before.status.is_some() && now.status.is_none())
+        // Or wrote another in its place.
+        || (now.written[0].is_some() && now.status != before.status && !now.written.contains(&now.status))
 }
 
 fn declaration(object: &TopicObject) -> Option<Declaration> {
@@ -301,6 +355,7 @@ fn trim(config_map: &ConfigMap) -> TopicObject {
         problems,
         // One that cannot be read is somebody's hand-written text: it is replaced.
         status: annotations.get(keys::topic::STATUS).and_then(|text| serde_json::from_str(text).ok()),
+        written: [None, None],
     }
 }
 
@@ -342,6 +397,7 @@ mod tests {
     #[test]
     fn a_change_of_data_makes_its_topic_dirty_and_one_of_the_status_does_not() {
         let index = TopicIndex::default();
+        index.lead(true);
         index.apply(config_map("orders", &[("partitions", "1")], &[]));
         assert_eq!(taken(&index), ["orders"]);
         index.apply(config_map(
@@ -357,6 +413,7 @@ mod tests {
     #[test]
     fn a_renamed_topic_makes_both_names_dirty() {
         let index = TopicIndex::default();
+        index.lead(true);
         index.apply(config_map("orders", &[("name", "Orders")], &[]));
         taken(&index);
         index.apply(config_map("orders", &[("name", "Orders2")], &[]));
@@ -367,6 +424,7 @@ mod tests {
     #[test]
     fn a_removed_config_map_leaves_its_topic_dirty() {
         let index = TopicIndex::default();
+        index.lead(true);
         index.apply(config_map("orders", &[], &[]));
         taken(&index);
         index.remove(&ObjectKey::new("shop", "orders"));
@@ -377,6 +435,7 @@ mod tests {
     #[test]
     fn a_config_map_that_was_refused_its_topic_lets_nobody_in() {
         let index = TopicIndex::default();
+        index.lead(true);
         let refused = r#"{"state":"Refused","reason":"AdoptionNotAllowed","hash":"","time":""}"#;
         index.apply(config_map("orders", &[], &[]));
         assert!(index.with_grants(|grants| grants.owner("orders").is_some()));
@@ -394,6 +453,7 @@ mod tests {
     #[test]
     fn a_limit_leaves_the_rest_for_later() {
         let index = TopicIndex::default();
+        index.lead(true);
         for name in ["a", "b", "c"] {
             index.apply(config_map(name, &[], &[]));
         }

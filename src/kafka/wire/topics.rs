@@ -104,12 +104,31 @@ async fn create_part(pool: &Arc<Pool>, topics: &[NewTopic]) -> Result<Vec<Item<C
     Ok(in_order(topics.iter().map(|topic| &topic.name), &mut created))
 }
 
+/// A controller that is asked for too many partitions at once breaks off half-way and keeps what it has made by then. How
+/// many are added is not known here, so the totals are reckoned.
+fn growth_parts(topics: &[(TopicName, PartitionCount)]) -> Vec<&[(TopicName, PartitionCount)]> {
+    let mut parts = Vec::new();
+    let (mut start, mut records) = (0, 0_usize);
+    for (index, (_, count)) in topics.iter().enumerate() {
+        let cost = usize::try_from(count.get()).unwrap_or(usize::MAX / 2);
+        if index > start && (records.saturating_add(cost) > CHUNK_RECORDS || index - start == CHUNK) {
+            parts.push(&topics[start..index]);
+            (start, records) = (index, 0);
+        }
+        records = records.saturating_add(cost);
+    }
+    if start < topics.len() {
+        parts.push(&topics[start..]);
+    }
+    parts
+}
+
 pub(super) async fn grow(
     pool: &Arc<Pool>,
     topics: &[(TopicName, PartitionCount)],
 ) -> Result<Vec<Item<()>>, Fault> {
     let mut outcomes = Vec::with_capacity(topics.len());
-    for part in topics.chunks(CHUNK) {
+    for part in growth_parts(topics) {
         let wanted = part.iter().map(|(name, count)| {
             CreatePartitionsTopic::default()
                 .with_name(wire(name))
