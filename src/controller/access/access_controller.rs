@@ -59,8 +59,9 @@ impl Default for Limits {
 const KUBERNETES: usize = 16;
 /// Long enough for the workloads of one `kubectl apply` to come together, too short to be noticed.
 const LINGER: Duration = Duration::from_millis(25);
-/// How long topics that are being dealt with may hold up access: brokers that are away must not hold it up for ever.
-const TOPICS_FIRST: Duration = Duration::from_secs(1);
+/// How long topics that are being dealt with may hold up access: longer than the topics' own back-off after an outage, so that
+/// a workload that came with its topics gets no Secret before they are there; but not for ever.
+const TOPICS_FIRST: Duration = Duration::from_secs(4);
 /// Passes that follow one another at once because each found something to do. More of them would mean that we disagree
 /// with somebody; then every further pass waits a little.
 const IN_A_ROW: u32 = 8;

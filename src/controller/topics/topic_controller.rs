@@ -239,7 +239,7 @@ impl TopicController {
     }
 }
 
-/// How long to wait after a pass that failed as a whole: a quarter of a second at first, five at last, so that a broker that
+/// How long to wait after a pass that failed as a whole: a quarter of a second at first, two at last, so that a broker that
 /// is back is noticed soon.
 #[derive(Default)]
 struct Backoff {
@@ -253,7 +253,7 @@ impl Backoff {
 
     async fn wait(&mut self) {
         let wait =
-            Duration::from_millis(250).saturating_mul(1 << self.failures.min(5)).min(Duration::from_secs(5));
+            Duration::from_millis(250).saturating_mul(1 << self.failures.min(5)).min(Duration::from_secs(2));
         self.failures = self.failures.saturating_add(1);
         sleep(wait).await;
     }

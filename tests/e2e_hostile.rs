@@ -1,0 +1,133 @@
+//! What a tenant who means harm tries, end to end.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+use support::{PATIENCE, World, in_the_world, wait};
+use topicops::kafka::{Cluster, NewTopic};
+
+#[test]
+fn a_name_cannot_be_claimed_by_declaring_a_topic_that_kafka_refuses() {
+    in_the_world(async |world| {
+        let (evil, topic) = (world.namespace("evil").await?, world.topic("payments"));
+        world
+            .declare(&evil, &topic, json!({ "replication-factor": "9", "retention": "1s" }), json!({}))
+            .await?;
+        world.until_refused(&evil, &topic, "KafkaRefused").await?;
+        create_by_hand(world, &topic).await?;
+        world.patch_topic(&evil, &topic, json!({ "data": { "replication-factor": "1" } })).await?;
+        world.until_refused(&evil, &topic, "AdoptionNotAllowed").await?;
+        let line = world.described(&topic).await?.context("no topic")?;
+        ensure!(!line.contains("retention.ms=1000"), "{line}");
+        Ok(())
+    });
+}
+
+#[test]
+fn no_number_of_partitions_harms_the_brokers() {
+    in_the_world(async |world| {
+        let (evil, topic) = (world.namespace("evil").await?, world.topic("huge"));
+        let told = world.declare(&evil, &topic, json!({ "partitions": "2000000" }), json!({})).await;
+        let told = support::refusal(told.map(drop))?;
+        ensure!(told.contains("\"2000000\"") && told.contains("1000"), "{told}");
+        world.declare(&evil, &topic, json!({ "partitions": "1" }), json!({})).await?;
+        world.until_ready(&evil, &topic).await?;
+        let told = world.patch_topic(&evil, &topic, json!({ "data": { "partitions": "2000000" } })).await;
+        ensure!(support::refusal(told)?.contains("1000"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_config_map_that_lost_its_label_is_not_kept_by_our_finalizer() {
+    in_the_world(async |world| {
+        let (namespace, topic) = (world.namespace("unlabelled").await?, world.topic("orders"));
+        world.declare(&namespace, &topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
+        world.until_ready(&namespace, &topic).await?;
+        world
+            .patch_topic(&namespace, &topic, json!({ "metadata": { "labels": { "config": null } } }))
+            .await?;
+        let api = world.api::<ConfigMap>(&namespace);
+        wait::until("the finalizer to be taken off", PATIENCE, || async {
+            let finalizers = api.get(&topic).await?.metadata.finalizers.unwrap_or_default();
+            ensure!(finalizers.is_empty(), "{finalizers:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        api.delete(&topic, &DeleteParams::default()).await?;
+        world.until_gone::<ConfigMap>(&namespace, &topic).await?;
+        ensure!(
+            world.described(&topic).await?.is_some(),
+            "the topic went with a ConfigMap that was none of ours any more"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stranger_who_names_a_topic_cannot_keep_it_from_being_deleted() {
+    in_the_world(async |world| {
+        let (owner, stranger) = (world.namespace("owner").await?, world.namespace("stranger").await?);
+        let topic = world.topic("orders");
+        world.declare(&owner, &topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
+        world.until_ready(&owner, &topic).await?;
+        world.create_client(&stranger, "nosy", json!({ "consumes": "*" })).await?;
+        world.until_secret(&stranger, "nosy-kafka-credentials").await?;
+        world.api::<ConfigMap>(&owner).delete(&topic, &DeleteParams::default()).await?;
+        world.until_gone::<ConfigMap>(&owner, &topic).await
+    });
+}
+
+#[test]
+fn a_forged_status_does_not_stand() {
+    in_the_world(async |world| {
+        let (evil, topic) = (world.namespace("evil").await?, world.topic("treasure"));
+        create_by_hand(world, &topic).await?;
+        world.declare(&evil, &topic, json!({}), json!({})).await?;
+        let refused = world.until_refused(&evil, &topic, "AdoptionNotAllowed").await?;
+        let forged =
+            json!({ "state": "Ready", "reason": "InSync", "hash": refused.hash, "time": refused.time });
+        let patch = json!({ "metadata": { "annotations": { "topic.kafka.nb/status": forged.to_string() } } });
+        let api = world.api::<ConfigMap>(&evil);
+        api.patch(&topic, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        world.until_refused(&evil, &topic, "AdoptionNotAllowed").await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_flood_of_mistakes_is_answered_and_harms_nobody() {
+    in_the_world(async |world| {
+        let (evil, other) = (world.namespace("evil").await?, world.namespace("other").await?);
+        let flood: String = (0..100_000).map(|index| format!("k{index}=1\n")).collect();
+        let told = world.declare(&evil, "flood", json!({ "properties": flood }), json!({})).await;
+        let told = support::refusal(told.map(drop))?;
+        ensure!(told.contains("properties") && told.len() < 4_096, "{} bytes: {told:.200}", told.len());
+        let topic = world.topic("orders");
+        world.declare(&other, &topic, json!({}), json!({})).await?;
+        world.until_ready(&other, &topic).await?;
+        Ok(())
+    });
+}
+
+async fn create_by_hand(world: &World, topic: &str) -> Result<()> {
+    let new = NewTopic {
+        name: topic.parse()?,
+        partitions: None,
+        replication_factor: None,
+        configs: BTreeMap::new(),
+    };
+    for outcome in world.cluster()?.create_topics(&[new]).await? {
+        outcome?;
+    }
+    wait::until("the topic made by hand", PATIENCE, || async {
+        ensure!(world.described(topic).await?.is_some(), "not there yet");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
