@@ -66,7 +66,7 @@ fn java_clients_may_do_what_was_granted_and_nothing_beyond() {
 
         let wrote = produce(world, &writer, &granted, "hello").await?;
         ensure!(!wrote.contains("Exception"), "{wrote}");
-        let read = consume(world, &reader, &granted, &[]).await?;
+        let read = consume(world, &reader, &granted).await?;
         ensure!(read.contains("hello"), "{read}");
 
         let denied = produce(world, &writer, &other, "x").await?;
@@ -74,15 +74,21 @@ fn java_clients_may_do_what_was_granted_and_nothing_beyond() {
         // Who may write no topic at all gets no producer id either.
         let denied = produce(world, &reader, &granted, "x").await?;
         ensure!(denied.contains("ClusterAuthorizationException"), "{denied}");
-        let denied = consume(world, &reader, &other, &[]).await?;
+        let denied = consume(world, &reader, &other).await?;
         ensure!(denied.contains("TopicAuthorizationException"), "{denied}");
-        let denied = consume(world, &reader, &granted, &["--group", "somebody-elses"]).await?;
+        let mut in_another_group = reader.clone();
+        if let Some(properties) = in_another_group.get_mut("client.properties") {
+            *properties =
+                properties.replace(&format!("group.id={namespace}.reader"), "group.id=somebody-elses");
+            ensure!(properties.contains("somebody-elses"), "{properties}");
+        }
+        let denied = consume(world, &in_another_group, &granted).await?;
         ensure!(denied.contains("GroupAuthorizationException"), "{denied}");
 
         world.delete_client(&namespace, "reader").await?;
         world.until_gone::<Secret>(&namespace, "reader-kafka-credentials").await?;
         wait::until("the revoked credentials to fail", PATIENCE, || async {
-            let denied = consume(world, &reader, &granted, &[]).await?;
+            let denied = consume(world, &reader, &granted).await?;
             ensure!(denied.contains("SaslAuthenticationException"), "{denied}");
             Ok::<_, anyhow::Error>(())
         })
@@ -158,7 +164,7 @@ fn both_sides_must_agree_across_namespaces() {
             "{note}"
         );
         let secret = world.until_secret(&guest, "app-kafka-credentials").await?;
-        let denied = consume(world, &secret, &topic, &[]).await?;
+        let denied = consume(world, &secret, &topic).await?;
         ensure!(denied.contains("TopicAuthorizationException"), "{denied}");
         let grant = json!({ "data": { "consumers": format!("{guest}/*") } });
         world.patch_topic(&owner, &topic, grant).await?;
@@ -340,15 +346,8 @@ async fn produce(world: &World, data: &BTreeMap<String, String>, topic: &str, te
     Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
 }
 
-async fn consume(
-    world: &World,
-    data: &BTreeMap<String, String>,
-    topic: &str,
-    more: &[&str],
-) -> Result<String> {
-    let mut arguments =
-        vec!["--topic", topic, "--from-beginning", "--max-messages", "1", "--timeout-ms", "20000"];
-    arguments.extend(more);
+async fn consume(world: &World, data: &BTreeMap<String, String>, topic: &str) -> Result<String> {
+    let arguments = ["--topic", topic, "--from-beginning", "--max-messages", "1", "--timeout-ms", "20000"];
     world.tool_as(data, "kafka-console-consumer.sh", &arguments).await
 }
 
