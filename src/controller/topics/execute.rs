@@ -87,7 +87,7 @@ impl TopicController {
             match result {
                 Ok(()) => self.count("alter_configs"),
                 Err(error) if error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION) => {
-                    answers[index].lagging = true
+                    answers[index].lagging = true;
                 }
                 Err(error) => {
                     answers[index].failures.push(("change the topic's configuration".to_owned(), error));
