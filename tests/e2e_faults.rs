@@ -175,8 +175,16 @@ fn the_api_server_restarted_is_survived() {
         let namespace = world.namespace("restart").await?;
         let (before, after) = (world.topic("before"), world.topic("after"));
         world.declare(&namespace, &before, json!({}), json!({})).await?;
+        let replica = world.until_leader().await?;
         world.bed.stop_api_server().await?;
+        let visible = wait::until("the loss to be visible", PATIENCE, || async {
+            let (_, body) = world.probe(&replica, "/readyz").await?;
+            ensure!(body.contains("[!]kubernetes degraded"), "{body}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await;
         world.bed.start_api_server().await?;
+        visible?;
         world.until_ready(&namespace, &before).await?;
         until_admitted(async || world.declare(&namespace, &after, json!({}), json!({})).await.map(drop))
             .await?;
