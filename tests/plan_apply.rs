@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use topicops::{
     ObjectKey,
     kafka::{Cluster, ConfigKeys, MemoryCluster, NewTopic},
-    topic::{Declaration, Holding, OwnerRules, Step, TopicPlan, TopicPolicy},
+    topic::{Declaration, Holding, OwnerRules, PlanContext, Step, TopicPlan, TopicPolicy},
 };
 use topicops_contract::{TopicManifest, TopicName, TopicSource};
 
@@ -138,7 +138,7 @@ fn wide(value: u16) -> String {
 struct World {
     cluster: MemoryCluster,
     ledger: BTreeMap<TopicName, Holding>,
-    policy: TopicPolicy,
+    context: PlanContext,
 }
 
 impl World {
@@ -156,7 +156,7 @@ impl World {
                     &of_topic,
                     observed.unwrap().as_ref(),
                     self.ledger.get(name),
-                    &self.policy,
+                    &self.context,
                 )
             })
             .collect()
@@ -214,7 +214,7 @@ proptest! {
             let mut world = World {
                 cluster: MemoryCluster::new(3),
                 ledger: BTreeMap::new(),
-                policy: TopicPolicy { owners: OwnerRules::new(rules), protected: Vec::new(), max_partitions: None },
+                context: PlanContext { policy: TopicPolicy { owners: OwnerRules::new(rules), ..TopicPolicy::default() } },
             };
             let mut untouchable: BTreeSet<TopicName> = BTreeSet::new();
             for one in &existing {

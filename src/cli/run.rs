@@ -33,7 +33,7 @@ use crate::{
     },
     kafka::{ClientProperties, Cluster, PemSource, WireCluster},
     metrics::{Metrics, StateLabel},
-    topic::{OwnerRules, TopicGrants, TopicPolicy},
+    topic::{OwnerRules, PlanContext, TopicGrants, TopicPolicy},
 };
 
 /// `topicops run`: controller and webhook together, until SIGTERM or SIGINT.
@@ -152,7 +152,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         reporter: reporter.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
-        policy,
+        context: PlanContext { policy },
         grants,
         granted,
         resync: settings.resync,

@@ -1,6 +1,6 @@
 use topicops_contract::{DeletionPolicy, PartitionCount, TopicConfig, TopicName};
 
-use super::{Declaration, Holding, Ownership, Refusal, TopicPolicy};
+use super::{Declaration, Holding, Ownership, PlanContext, Refusal, TopicPolicy};
 use crate::kafka::{ConfigChange, NewTopic, TopicDescription};
 
 /// One thing to do with one topic.
@@ -36,7 +36,7 @@ pub struct TopicPlan {
 }
 
 impl TopicPlan {
-    /// Plans one topic from what is declared, what the brokers have, and what is remembered.
+    /// Plans one topic from what is declared, what the brokers have, what is remembered, and what counts for all topics.
     ///
     /// A pure function: the controller, the CLI and the tests use this one.
     pub fn of(
@@ -44,9 +44,9 @@ impl TopicPlan {
         declarations: &[Declaration],
         observed: Option<&TopicDescription>,
         holding: Option<&Holding>,
-        policy: &TopicPolicy,
+        context: &PlanContext,
     ) -> Self {
-        let settled = Ownership::settle(topic, declarations, holding, observed.is_some(), policy);
+        let settled = Ownership::settle(topic, declarations, holding, observed.is_some(), &context.policy);
         let mut plan = Self {
             topic: topic.clone(),
             owner: settled.owner.cloned(),
@@ -71,8 +71,8 @@ impl TopicPlan {
             (true, DeletionPolicy::Delete, None) => plan.holding_after = None,
             // The topic stays; a mistaken policy is read as retain.
             (true, DeletionPolicy::Retain, _) => {}
-            (false, _, Some(observed)) => plan.converge(owner, observed, holding, policy),
-            (false, _, None) => match too_many(owner, policy) {
+            (false, _, Some(observed)) => plan.converge(owner, observed, holding, context),
+            (false, _, None) => match too_many(owner, &context.policy) {
                 Some(refusal) => plan.refusals.push(refusal),
                 None => plan.create(owner),
             },
@@ -102,12 +102,12 @@ impl TopicPlan {
         owner: &Declaration,
         observed: &TopicDescription,
         holding: Option<&Holding>,
-        policy: &TopicPolicy,
+        context: &PlanContext,
     ) {
         let manifest = &owner.manifest;
         let existing = observed.partitions();
         match manifest.partitions {
-            Some(declared) if declared.get() > existing => match too_many(owner, policy) {
+            Some(declared) if declared.get() > existing => match too_many(owner, &context.policy) {
                 Some(refusal) => self.refusals.push(refusal),
                 None => self.steps.push(Step::Grow(declared)),
             },

@@ -42,7 +42,7 @@ fn plan(
     let policy =
         TopicPolicy { owners: OwnerRules::default(), protected: Vec::new(), max_partitions: Some(100) };
     let topic = "orders".parse().unwrap();
-    TopicPlan::of(&topic, std::slice::from_ref(declaration), observed, holding, &policy)
+    TopicPlan::of(&topic, std::slice::from_ref(declaration), observed, holding, &PlanContext { policy })
 }
 
 fn configure(plan: &TopicPlan) -> Option<ConfigChange> {

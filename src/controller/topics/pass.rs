@@ -76,7 +76,7 @@ impl TopicController {
                 &declarations,
                 description.as_ref(),
                 tenure.ledger.get(topic),
-                &self.policy,
+                &self.context,
             );
             descriptions.insert(topic.clone(), description);
             plans.push(plan);

@@ -16,7 +16,7 @@ use crate::{
     controller::{Reporter, health::Health},
     kafka::{Cluster, ClusterError},
     metrics::{Metrics, PassLabel},
-    topic::{TopicGrant, TopicGrants, TopicPolicy},
+    topic::{PlanContext, TopicGrant, TopicGrants},
 };
 
 /// Who among the annotated workloads uses a topic.
@@ -38,7 +38,7 @@ pub struct TopicController {
     pub reporter: Reporter,
     pub health: Health,
     pub metrics: Metrics,
-    pub policy: TopicPolicy,
+    pub context: PlanContext,
     /// Published only when whole: a topic that is missing for a moment would cost its users their access for that moment.
     pub grants: watch::Sender<Arc<TopicGrants>>,
     /// Whether [`TopicController::grants`] are those of this leadership, and whole.
