@@ -4,6 +4,7 @@
 pub mod access;
 pub mod cli;
 pub mod controller;
+pub mod fail_point;
 pub mod kafka;
 pub mod metrics;
 mod object_key;

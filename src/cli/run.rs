@@ -31,6 +31,7 @@ use crate::{
         keep_watching,
         topics::{ConfigMapLedger, StatusWriter, TopicController, TopicIndex},
     },
+    fail_point::fail_point,
     kafka::{ClientProperties, Cluster, PemSource, WireCluster},
     metrics::{Metrics, StateLabel},
     topic::{OwnerRules, PlanContext, TopicGrants, TopicPolicy},
@@ -38,6 +39,9 @@ use crate::{
 
 /// `topicops run`: controller and webhook together, until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> Result<()> {
+    #[cfg(feature = "fail-points")]
+    crate::fail_point::begin();
+    fail_point!("run/begun");
     let properties = kafka_properties(&settings.kafka_config)?;
     let endpoint = endpoint(&settings, &properties)?;
     let cluster: Arc<dyn Cluster> =

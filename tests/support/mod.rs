@@ -133,7 +133,12 @@ impl World {
     /// Installs topicops as an administrator would, and waits until both replicas serve.
     async fn install(&self) -> Result<()> {
         let binary = env!("CARGO_BIN_EXE_topicops");
-        self.bed.map_image(IMAGE, Program::binary(binary, "/usr/local/bin/topicops").cmd(["run"])).await?;
+        std::fs::create_dir(self.fail_points())?;
+        let program = Program::binary(binary, "/usr/local/bin/topicops")
+            .cmd(["run"])
+            .mount(self.fail_points(), "/fail-points")
+            .env("TOPICOPS_FAIL_POINT_FILE", "/fail-points/armed");
+        self.bed.map_image(IMAGE, program).await?;
         self.bed.apply_path(repository().join("deploy/install")).await?;
         let kafka = self.bed.kafka()?;
         let login = format!(
@@ -446,6 +451,39 @@ impl World {
             answer.split_whitespace().nth(1).and_then(|code| code.parse().ok()).context("no HTTP answer")?;
         let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
         Ok((code, body))
+    }
+
+    fn fail_points(&self) -> PathBuf {
+        self.bed.info().directory.join("fail-points")
+    }
+
+    /// Has whoever comes by this place (of [`topicops::fail_point::NAMES`]) killed by SIGKILL while `work` is done and until
+    /// it has happened; started again, it is not killed there any more.
+    pub async fn killed_at<T>(&self, place: &str, work: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+        ensure!(topicops::fail_point::NAMES.contains(&place), "there is no place {place}");
+        let armed = self.fail_points().join("armed");
+        let before = self.starts().await?;
+        std::fs::write(self.fail_points().join("new"), place)?;
+        std::fs::rename(self.fail_points().join("new"), &armed)?;
+        let result = work().await;
+        let killed = wait::until(format!("somebody to be killed at {place}"), PATIENCE, || async {
+            let now = self.starts().await?;
+            ensure!(now > before, "{now} starts as before");
+            Ok::<_, anyhow::Error>(())
+        });
+        let killed = if result.is_ok() { killed.await } else { Ok(()) };
+        std::fs::remove_file(&armed)?;
+        killed.and(result)
+    }
+
+    /// How often containers of topicops were started.
+    async fn starts(&self) -> Result<usize> {
+        let mut starts = 0;
+        for pod in self.pods("topicops", "app.kubernetes.io/name=topicops").await? {
+            starts +=
+                self.bed.log_instances("topicops", &pod.name_any(), "topicops").map_or(0, |logs| logs.len());
+        }
+        Ok(starts)
     }
 
     async fn evidence(&self) -> String {

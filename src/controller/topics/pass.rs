@@ -13,6 +13,7 @@ use super::{
     topic_controller::{LAG, PassError, Recent, Tenure},
 };
 use crate::{
+    fail_point::fail_point,
     kafka::{ConfigKeys, Item},
     topic::{Declaration, Holding, TopicGrant, TopicPlan},
 };
@@ -82,11 +83,14 @@ impl TopicController {
             plans.push(plan);
         }
 
+        fail_point!("topics/planned");
         let held: Vec<Option<Holding>> =
             plans.iter().map(|plan| tenure.ledger.get(&plan.topic).cloned()).collect();
         let before = plans.iter().map(|plan| (plan.topic.clone(), plan.holding.clone()));
         tenure.ledger.record(self.store.as_ref(), before.collect::<Vec<_>>()).await?;
+        fail_point!("topics/holdings-written");
         let answers = self.execute(&plans).await?;
+        fail_point!("topics/executed");
 
         let mut after = Vec::new();
         for ((plan, answers), held) in plans.iter().zip(answers).zip(held) {
@@ -125,6 +129,7 @@ impl TopicController {
             self.report_plan(plan, &answers, description.as_ref());
         }
         tenure.ledger.record(self.store.as_ref(), after).await?;
+        fail_point!("topics/recorded");
         self.publish(tenure, topics);
         Ok(())
     }
