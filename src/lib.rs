@@ -8,9 +8,11 @@ pub mod fail_point;
 pub mod kafka;
 pub mod metrics;
 mod object_key;
+mod reason;
 pub mod topic;
 
 pub use object_key::ObjectKey;
+pub use reason::{Reason, Told};
 
 /// An error with all its causes, on one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

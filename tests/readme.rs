@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // clippy knows tests by their functions, not by their file
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
 use clap::{Args, Command};
 use prometheus_client::registry::Registry;
-use topicops::cli::Settings;
+use topicops::{Reason, Told, cli::Settings};
 use topicops_contract::{SECRET_KEYS, keys};
 
 /// The rows of the table below `heading` whose first column is called `column`, cell by cell.
@@ -131,40 +131,36 @@ fn described(registry: &str) -> Vec<String> {
         .collect()
 }
 
-/// CamelCase words in the sources that are no reasons.
-const NO_REASONS: [&str; 9] = [
-    "ConfigMap",
-    "Deployment",
-    "KubeSecretStore",
-    "MutatingWebhookConfiguration",
-    "Reconcile",
-    // What an empty list of refusals would be called.
-    "Refused",
-    "Reporter",
-    "StatusWriter",
-    "ValidatingWebhookConfiguration",
-];
+#[test]
+fn reasons_are_those_that_the_code_can_give() {
+    let given: Vec<[&str; 3]> = Reason::ALL
+        .iter()
+        .map(|reason| {
+            let event = match reason.told() {
+                Told::Quietly => "",
+                Told::Normal => "Normal",
+                Told::Warning => "Warning",
+            };
+            [reason.as_str(), reason.on(), event]
+        })
+        .collect();
+    let documented = table("### Reasons", "reason");
+    let documented: Vec<[&str; 3]> =
+        documented.iter().map(|row| [code(&row[0]), row[1].as_str(), row[2].as_str()]).collect();
+    assert_eq!(documented, given);
+}
 
 #[test]
-fn reasons_are_those_that_the_code_gives() {
-    let mut given: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for folder in ["src/topic", "src/access", "src/controller"] {
-        for file in rust_files(&root().join(folder)) {
-            let text = fs::read_to_string(&file).unwrap();
-            let text = text.split("#[cfg(test)]").next().unwrap();
-            // Odd parts stand in quotes.
-            for word in text.split('"').skip(1).step_by(2).filter(|word| is_camel_case(word)) {
-                given.entry(word.to_owned()).or_insert_with(|| file.clone());
-            }
-        }
-    }
-    let documented: BTreeSet<String> = first_column("### Reasons", "reason").into_iter().collect();
-    for (reason, file) in &given {
-        let known = documented.contains(reason) || NO_REASONS.contains(&reason.as_str());
-        assert!(known, "README.md does not explain the reason {reason} of {}", file.display());
-    }
-    for reason in &documented {
-        assert!(given.contains_key(reason), "README.md explains {reason}, which no source gives");
+fn every_reason_is_given_somewhere() {
+    let sources: String = ["src/topic", "src/access", "src/controller"]
+        .iter()
+        .flat_map(|folder| rust_files(&root().join(folder)))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    for reason in Reason::ALL {
+        let name = format!("Reason::{reason}");
+        let used = sources.split(&name).skip(1).any(|rest| !rest.starts_with(char::is_alphanumeric));
+        assert!(used, "{name} is given nowhere: the README explains what never happens");
     }
 }
 
@@ -181,12 +177,4 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
         }
     }
     files
-}
-
-/// `InSync`, `Paused`: capitals and small letters, beginning with a capital that a small letter follows.
-fn is_camel_case(word: &str) -> bool {
-    let letters: Vec<char> = word.chars().collect();
-    matches!(letters.as_slice(), [first, second, ..] if first.is_ascii_uppercase() && second.is_ascii_lowercase())
-        && letters.iter().all(char::is_ascii_alphabetic)
-        && letters.windows(2).all(|pair| !(pair[0].is_ascii_uppercase() && pair[1].is_ascii_uppercase()))
 }

@@ -9,7 +9,7 @@ use topicops_contract::{ClientRequest, OperatorId};
 use super::{
     Client, Desired, DesiredSecret, Finding, Granted, GrantsMode, GroupClaims, resolve, still_granted,
 };
-use crate::{ObjectKey, kafka::Acl, topic::TopicGrants};
+use crate::{ObjectKey, Reason, kafka::Acl, topic::TopicGrants};
 
 /// What is decided about one client: what it is to have, and why not more.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ impl Decision {
             };
             let decision = match &client.request {
                 Ok(None) => continue,
-                Err(problems) => keep(vec![Finding::new("InvalidAnnotations", problems.to_string())]),
+                Err(problems) => keep(vec![Finding::new(Reason::InvalidAnnotations, problems.to_string())]),
                 Ok(Some(_)) if client.deleting => keep(Vec::new()),
                 Ok(Some(request)) => match other_holder(request, client, &holders) {
                     Some(finding) => keep(vec![finding]),
@@ -125,7 +125,7 @@ fn other_holder(
         "Secret {key} belongs to {}, which is older; choose another name with topic.kafka.nb/topic-secret",
         holder.workload
     );
-    Some(Finding::new("SecretShared", message))
+    Some(Finding::new(Reason::SecretShared, message))
 }
 
 #[cfg(test)]

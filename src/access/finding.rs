@@ -1,22 +1,24 @@
 use std::{collections::BTreeMap, fmt};
 
+use crate::Reason;
+
 /// Something that a workload asked for and does not get, and what would have to be changed by whom.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// One CamelCase word: the reason of the Event.
-    pub reason: &'static str,
+    /// That of the Event.
+    pub reason: Reason,
     /// For the workload's author: names the line and the object where it is missing.
     pub message: String,
 }
 
 impl Finding {
-    pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
 
     /// One text per reason: an object has one Event of each.
-    pub fn by_reason(findings: &[Self]) -> BTreeMap<&'static str, String> {
-        let mut notes: BTreeMap<&'static str, String> = BTreeMap::new();
+    pub fn by_reason(findings: &[Self]) -> BTreeMap<Reason, String> {
+        let mut notes: BTreeMap<Reason, String> = BTreeMap::new();
         for finding in findings {
             let note = notes.entry(finding.reason).or_default();
             if !note.is_empty() {
@@ -40,10 +42,17 @@ mod tests {
 
     #[test]
     fn findings_of_one_reason_share_a_note() {
-        let findings = [Finding::new("A", "one"), Finding::new("B", "two"), Finding::new("A", "three")];
+        let findings = [
+            Finding::new(Reason::GroupTaken, "one"),
+            Finding::new(Reason::SecretExists, "two"),
+            Finding::new(Reason::GroupTaken, "three"),
+        ];
         assert_eq!(
             Finding::by_reason(&findings),
-            BTreeMap::from([("A", "one; three".to_owned()), ("B", "two".to_owned())])
+            BTreeMap::from([
+                (Reason::GroupTaken, "one; three".to_owned()),
+                (Reason::SecretExists, "two".to_owned())
+            ])
         );
     }
 }

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use topicops_contract::{ClientRequest, NamePattern, TopicName, Workload, keys};
 
 use super::{Finding, Granted, GrantsMode, GroupClaims, acls::streams_prefix};
-use crate::topic::{TopicGrant, TopicGrants, Use};
+use crate::{
+    Reason,
+    topic::{TopicGrant, TopicGrants, Use},
+};
 
 /// What a request gets, and why it does not get the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,7 +66,7 @@ impl<'a> Resolver<'a> {
         &self.request.workload
     }
 
-    fn find(&mut self, reason: &'static str, message: String) {
+    fn find(&mut self, reason: Reason, message: String) {
         self.findings.push(Finding { reason, message });
     }
 
@@ -92,7 +95,7 @@ impl<'a> Resolver<'a> {
 
     fn topic(&mut self, name: &str, what: Use) -> Option<TopicName> {
         let Some(grant) = self.grants.owner(name) else {
-            self.find("TopicNotDeclared", format!("no ConfigMap declares topic {name}"));
+            self.find(Reason::TopicNotDeclared, format!("no ConfigMap declares topic {name}"));
             return None;
         };
         if self.allows(grant, what) {
@@ -107,7 +110,7 @@ impl<'a> Resolver<'a> {
             "topic {name} is owned by ConfigMap {}/{}, which does not list {line}: add \"{line}\" to its data key \"{key}\"",
             grant.namespace, grant.config_map
         );
-        self.find("TopicNotGranted", message);
+        self.find(Reason::TopicNotGranted, message);
         None
     }
 
@@ -123,7 +126,7 @@ impl<'a> Resolver<'a> {
                     workload.default_group(),
                     keys::client::GROUPS
                 );
-                self.find("GroupTaken", message);
+                self.find(Reason::GroupTaken, message);
             }
         }
         for group in &self.request.groups {
@@ -133,7 +136,7 @@ impl<'a> Resolver<'a> {
                 }
                 Some(holder) => {
                     let message = taken("consumer group", group, holder, keys::client::GROUPS);
-                    self.find("GroupTaken", message);
+                    self.find(Reason::GroupTaken, message);
                 }
             }
         }
@@ -149,7 +152,7 @@ impl<'a> Resolver<'a> {
                 }
                 Some(holder) => {
                     let message = taken("transactional id", id, holder, keys::client::TRANSACTIONAL_IDS);
-                    self.find("TransactionalIdTaken", message);
+                    self.find(Reason::TransactionalIdTaken, message);
                 }
             }
         }
@@ -168,18 +171,18 @@ impl<'a> Resolver<'a> {
                 workload.default_group(),
                 keys::client::STREAMS_APPLICATION_ID
             );
-            self.find("StreamsApplicationIdRefused", message);
+            self.find(Reason::StreamsApplicationIdRefused, message);
             return false;
         }
         let group = NamePattern::Literal(application.to_owned());
         let prefix = NamePattern::Prefix(streams_prefix(application));
         if let Some(holder) = self.claims.group_holder(workload, self.created, &group) {
             let message = taken("consumer group", &group, holder, keys::client::STREAMS_APPLICATION_ID);
-            self.find("GroupTaken", message);
+            self.find(Reason::GroupTaken, message);
         }
         if let Some(holder) = self.claims.transactional_id_holder(workload, self.created, &prefix) {
             let message = taken("transactional id", &prefix, holder, keys::client::STREAMS_APPLICATION_ID);
-            self.find("TransactionalIdTaken", message);
+            self.find(Reason::TransactionalIdTaken, message);
         }
         if let Some((topic, grant)) = foreign_topic(self.grants, namespace, prefix.text()) {
             let message = format!(
@@ -189,7 +192,7 @@ impl<'a> Resolver<'a> {
                 grant.config_map,
                 keys::client::STREAMS_APPLICATION_ID
             );
-            self.find("StreamsApplicationIdRefused", message);
+            self.find(Reason::StreamsApplicationIdRefused, message);
         }
         self.findings.len() == before
     }
@@ -287,11 +290,11 @@ mod tests {
             found,
             [
                 (
-                    "GroupTaken",
+                    Reason::GroupTaken,
                     "consumer group legacy belongs to Deployment a/first: name another in topic.kafka.nb/groups"
                 ),
                 (
-                    "TransactionalIdTaken",
+                    Reason::TransactionalIdTaken,
                     "transactional id tx-1 belongs to Deployment a/first: name another in \
                      topic.kafka.nb/transactional-ids"
                 ),

@@ -26,7 +26,7 @@ impl Consent for AdmissionConsent {
         let findings = self.topics.with_grants(|grants| self.consented.findings(request, grants));
         let findings = findings.into_iter().map(|finding| {
             if self.deny {
-                Finding::Denial(Problem::missing(finding.reason, finding.message))
+                Finding::Denial(Problem::missing(finding.reason.as_str(), finding.message))
             } else {
                 Finding::Warning(finding.message)
             }

@@ -11,6 +11,8 @@ use kube::{
 use tokio::sync::Notify;
 use tracing::warn;
 
+use crate::{Reason, Told};
+
 /// Sends Kubernetes Events in the background, so that no pass waits for them.
 ///
 /// What waits is kept by object and reason: a newer text replaces an older one that was not sent yet, so the queue never
@@ -53,14 +55,13 @@ impl Reporter {
         }
     }
 
-    /// Something the object's author should know and act on.
-    pub fn warn(&self, object: ObjectReference, reason: &str, note: &str) {
-        self.push(object, EventType::Warning, reason, note);
-    }
-
-    /// Something the object's author may like to know.
-    pub fn tell(&self, object: ObjectReference, reason: &str, note: &str) {
-        self.push(object, EventType::Normal, reason, note);
+    /// Tells the object's author, as loudly as the reason is told.
+    pub fn say(&self, object: ObjectReference, reason: Reason, note: &str) {
+        match reason.told() {
+            Told::Quietly => {}
+            Told::Normal => self.push(object, EventType::Normal, reason.as_str(), note),
+            Told::Warning => self.push(object, EventType::Warning, reason.as_str(), note),
+        }
     }
 
     /// Forgets what was said about an object: all is well with it, or it is gone. The next trouble is told again.

@@ -78,7 +78,7 @@ mod tests {
     use topicops_contract::{Problems, TopicManifest, TopicSource};
 
     use super::*;
-    use crate::{ObjectKey, topic::OwnerRules};
+    use crate::{ObjectKey, Reason, topic::OwnerRules};
 
     fn declaration(namespace: &str, name: &str, created: i64) -> Declaration {
         let (annotations, data) = (BTreeMap::new(), BTreeMap::new());
@@ -97,7 +97,7 @@ mod tests {
         holder: Option<&str>,
         exists: bool,
         rules: &[&str],
-    ) -> (Option<String>, Vec<&'static str>) {
+    ) -> (Option<String>, Vec<Reason>) {
         let holding =
             holder.map(|namespace| Holding { namespace: namespace.to_owned(), ..Holding::default() });
         let policy = TopicPolicy {
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_free_name_goes_to_the_oldest() {
         let both = [declaration("b", "t", 2), declaration("a", "t", 3)];
-        assert_eq!(owner(&both, None, false, &[]), (Some("b/t".to_owned()), vec!["OwnedByAnother"]));
+        assert_eq!(owner(&both, None, false, &[]), (Some("b/t".to_owned()), vec![Reason::OwnedByAnother]));
         let equal = [declaration("b", "t", 2), declaration("a", "t", 2)];
         assert_eq!(owner(&equal, None, false, &[]).0, Some("a/t".to_owned()));
     }
@@ -124,8 +124,8 @@ mod tests {
     #[test]
     fn an_existing_topic_of_nobody_needs_a_rule() {
         let one = [declaration("a", "t", 1)];
-        assert_eq!(owner(&one, None, true, &[]), (None, vec!["AdoptionNotAllowed"]));
-        assert_eq!(owner(&one, None, true, &["b=*"]), (None, vec!["AdoptionNotAllowed"]));
+        assert_eq!(owner(&one, None, true, &[]), (None, vec![Reason::AdoptionNotAllowed]));
+        assert_eq!(owner(&one, None, true, &["b=*"]), (None, vec![Reason::AdoptionNotAllowed]));
         assert_eq!(owner(&one, None, true, &["a=ord*"]).0, Some("a/t".to_owned()));
         assert_eq!(owner(&one, None, true, &["*=*"]).0, Some("a/t".to_owned()));
     }
@@ -133,8 +133,11 @@ mod tests {
     #[test]
     fn a_held_topic_stays_with_its_namespace_however_old_the_other_is() {
         let hostile = [declaration("a", "t", 1), declaration("b", "t", 9)];
-        assert_eq!(owner(&hostile, Some("b"), true, &[]), (Some("b/t".to_owned()), vec!["OwnedByNamespace"]));
-        assert_eq!(owner(&hostile[..1], Some("b"), true, &[]), (None, vec!["OwnedByNamespace"]));
+        assert_eq!(
+            owner(&hostile, Some("b"), true, &[]),
+            (Some("b/t".to_owned()), vec![Reason::OwnedByNamespace])
+        );
+        assert_eq!(owner(&hostile[..1], Some("b"), true, &[]), (None, vec![Reason::OwnedByNamespace]));
         assert_eq!(owner(&hostile[..1], Some("b"), true, &["a=orders"]).0, Some("a/t".to_owned()));
     }
 

@@ -1,6 +1,6 @@
 use topicops_contract::{State, TopicName};
 
-use crate::ObjectKey;
+use crate::{ObjectKey, Reason};
 
 /// Why something that is declared is not done. Each has a word for machines and a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,20 +53,20 @@ const USERS_NAMED: usize = 5;
 
 impl Refusal {
     /// The reasons of those who have no say over the topic at all, and so grant nothing either.
-    pub const OWNERSHIP: [&'static str; 4] =
-        ["Protected", "OwnedByAnother", "OwnedByNamespace", "AdoptionNotAllowed"];
+    pub const OWNERSHIP: [Reason; 4] =
+        [Reason::Protected, Reason::OwnedByAnother, Reason::OwnedByNamespace, Reason::AdoptionNotAllowed];
 
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Protected { .. } => "Protected",
-            Self::OwnedByAnother { .. } => "OwnedByAnother",
-            Self::OwnedByNamespace { .. } => "OwnedByNamespace",
-            Self::AdoptionNotAllowed { .. } => "AdoptionNotAllowed",
-            Self::FewerPartitions { .. } => "FewerPartitions",
-            Self::TooManyPartitions { .. } => "TooManyPartitions",
-            Self::ReplicationFactorChange { .. } => "ReplicationFactorChange",
-            Self::RetentionDiskShare { .. } => "RetentionDiskShareNotSupported",
-            Self::InUse { .. } => "InUse",
+            Self::Protected { .. } => Reason::Protected,
+            Self::OwnedByAnother { .. } => Reason::OwnedByAnother,
+            Self::OwnedByNamespace { .. } => Reason::OwnedByNamespace,
+            Self::AdoptionNotAllowed { .. } => Reason::AdoptionNotAllowed,
+            Self::FewerPartitions { .. } => Reason::FewerPartitions,
+            Self::TooManyPartitions { .. } => Reason::TooManyPartitions,
+            Self::ReplicationFactorChange { .. } => Reason::ReplicationFactorChange,
+            Self::RetentionDiskShare { .. } => Reason::RetentionDiskShareNotSupported,
+            Self::InUse { .. } => Reason::InUse,
         }
     }
 

@@ -71,10 +71,10 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Finding;
+    use crate::{Reason, access::Finding};
 
     fn failure(may_pass: bool) -> Failure {
-        Failure { finding: Finding::new("KafkaRefused", "no"), may_pass }
+        Failure { finding: Finding::new(Reason::KafkaRefused, "no"), may_pass }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,12 +1,11 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::secret_meta;
-use crate::{ObjectKey, access::Client, controller::Reporter};
+use crate::{ObjectKey, Reason, access::Client, controller::Reporter};
 
 /// Where a workload's author is told about its credentials.
 pub trait ClientEvents: Send + Sync + 'static {
-    fn warn(&self, client: &Client, reason: &str, note: &str);
-    fn tell(&self, client: &Client, reason: &str, note: &str);
+    fn say(&self, client: &Client, reason: Reason, note: &str);
     /// What was said is said again when it comes up again.
     fn forget(&self, uid: &str);
 }
@@ -24,12 +23,8 @@ impl ReporterEvents {
 }
 
 impl ClientEvents for ReporterEvents {
-    fn warn(&self, client: &Client, reason: &str, note: &str) {
-        self.reporter.warn(reference(client), reason, note);
-    }
-
-    fn tell(&self, client: &Client, reason: &str, note: &str) {
-        self.reporter.tell(reference(client), reason, note);
+    fn say(&self, client: &Client, reason: Reason, note: &str) {
+        self.reporter.say(reference(client), reason, note);
     }
 
     fn forget(&self, uid: &str) {

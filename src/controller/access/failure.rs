@@ -1,5 +1,5 @@
 use super::StoreError;
-use crate::{access::Finding, kafka::ItemError};
+use crate::{Reason, access::Finding, kafka::ItemError};
 
 /// Why one client's step did not go through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,19 +11,19 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn kafka(doing: &str, error: &ItemError) -> Self {
-        let finding = Finding::new("KafkaRefused", format!("the brokers refused to {doing}: {error}"));
+        let finding = Finding::new(Reason::KafkaRefused, format!("the brokers refused to {doing}: {error}"));
         Self { finding, may_pass: error.retriable }
     }
 
     pub(super) fn store(error: &StoreError) -> Self {
-        Self { finding: Finding::new("SecretRefused", error.to_string()), may_pass: !error.refused }
+        Self { finding: Finding::new(Reason::SecretRefused, error.to_string()), may_pass: !error.refused }
     }
 
-    pub(super) fn now(reason: &'static str, message: String) -> Self {
+    pub(super) fn now(reason: Reason, message: String) -> Self {
         Self { finding: Finding::new(reason, message), may_pass: false }
     }
 
-    pub(super) fn passing(reason: &'static str, message: String) -> Self {
+    pub(super) fn passing(reason: Reason, message: String) -> Self {
         Self { finding: Finding::new(reason, message), may_pass: true }
     }
 }

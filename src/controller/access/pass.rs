@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 
 use super::{AccessController, tenure::Tenure};
 use crate::{
-    ObjectKey,
+    ObjectKey, Reason,
     access::{AccessPlan, Decision, Finding, plan},
     kafka::{Acl, ClusterError},
     metrics::{OperationLabel, StateLabel},
@@ -151,7 +151,7 @@ impl AccessController {
             *states.entry(state).or_default() += 1;
             let before = told.remove(&decision.client.uid).unwrap_or_default();
             for (reason, note) in notes.iter().filter(|(reason, note)| before.get(*reason) != Some(*note)) {
-                self.events.warn(&decision.client, reason, note);
+                self.events.say(&decision.client, *reason, note);
             }
             if notes.is_empty() {
                 if !before.is_empty() {
@@ -198,5 +198,5 @@ pub(super) fn secret_exists(key: &ObjectKey) -> Finding {
         "Secret {key} exists and was not made by topicops; delete it or choose another name with \
          topic.kafka.nb/topic-secret"
     );
-    Finding::new("SecretExists", message)
+    Finding::new(Reason::SecretExists, message)
 }

@@ -11,7 +11,7 @@ use super::{
     secret_meta, tenure::Tenure,
 };
 use crate::{
-    ObjectKey,
+    ObjectKey, Reason,
     access::{Decision, Provision, SecretContent, Source},
     kafka::ScramKeys,
 };
@@ -50,7 +50,8 @@ impl AccessController {
         };
         let upsert = step.upsert || password.is_none();
         let Some(password) = password.or_else(passwords::generate) else {
-            tenure.failed(&step.username, Failure::passing("NoRandomness", "no random bytes".to_owned()));
+            tenure
+                .failed(&step.username, Failure::passing(Reason::NoRandomness, "no random bytes".to_owned()));
             return None;
         };
         let keys = if upsert { Some(self.hash(tenure, &step.username, &password).await?) } else { None };
@@ -138,11 +139,11 @@ impl AccessController {
         match keys.await {
             Ok(Ok(keys)) => Some(keys),
             Ok(Err(error)) => {
-                tenure.failed(username, Failure::passing("NoRandomness", error.to_string()));
+                tenure.failed(username, Failure::passing(Reason::NoRandomness, error.to_string()));
                 None
             }
             Err(error) => {
-                tenure.failed(username, Failure::passing("HashingFailed", error.to_string()));
+                tenure.failed(username, Failure::passing(Reason::HashingFailed, error.to_string()));
                 None
             }
         }

@@ -21,7 +21,7 @@ use super::{
     prepared::Prepared, secret_meta, tenure::Tenure,
 };
 use crate::{
-    ObjectKey,
+    ObjectKey, Reason,
     access::{Decision, Provision, SecretContent},
     kafka::{Acl, ClusterError, LoginCheck, LoginReport, ScramKeys},
 };
@@ -281,7 +281,7 @@ impl AccessController {
                 self.secrets.note_gone(&one.secret, base.uid.as_deref().unwrap_or_default());
             }
             let message = format!("Secret {} comes and goes", one.secret);
-            return tenure.failed(&one.username, Failure::passing("SecretRefused", message));
+            return tenure.failed(&one.username, Failure::passing(Reason::SecretRefused, message));
         };
         self.secrets.note(&found.meta, SecretContent::Unread);
         if secret_meta::is_ours(&found.meta, &one.username) {
@@ -295,7 +295,7 @@ impl AccessController {
     fn tell_ready(&self, decision: &Decision, username: &str, secret: &ObjectKey) {
         info!(username, secret = %secret, "credentials are ready");
         let note = format!("Secret {} holds the credentials of user {username}, which work", secret.name);
-        self.events.tell(&decision.client, "CredentialsReady", &note);
+        self.events.say(&decision.client, Reason::CredentialsReady, &note);
         if let Some(queue) = &self.verify {
             queue.push(VerifyJob {
                 client: decision.client.clone(),
@@ -327,5 +327,5 @@ fn hidden(report: &LoginReport) -> Option<Failure> {
         "the brokers let the user in and do not show it {}: look for DENY rules that concern it",
         hidden.join(", ")
     );
-    Some(Failure::passing("AccessHidden", message))
+    Some(Failure::passing(Reason::AccessHidden, message))
 }

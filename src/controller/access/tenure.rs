@@ -6,7 +6,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::{backoff::Backoff, belief::Belief, failure::Failure, prepared::Prepared};
-use crate::kafka::{Acl, Item};
+use crate::{
+    Reason,
+    kafka::{Acl, Item},
+};
 
 /// What one leadership knows. It ends with it: the next leader looks for itself.
 #[derive(Debug, Default)]
@@ -24,7 +27,7 @@ pub(super) struct Known {
     /// What went wrong in this pass, by user name; the first failure counts.
     pub(super) failures: BTreeMap<String, Failure>,
     /// What was said last about each client, by uid.
-    pub(super) told: HashMap<String, BTreeMap<&'static str, String>>,
+    pub(super) told: HashMap<String, BTreeMap<Reason, String>>,
 }
 
 impl Tenure {

@@ -15,7 +15,7 @@ use topicops_contract::{PartitionCount, TopicName};
 
 use super::{ClientEvents, SecretDraft, SecretIndex, SecretStore, StoreError, StoredSecret, Written};
 use crate::{
-    ObjectKey,
+    ObjectKey, Reason,
     access::Client,
     kafka::{
         Acl, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys, ConsumingGroup, Item,
@@ -153,22 +153,14 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    fn push(&self, client: &Client, reason: &str, note: &str) {
-        self.lines.lock().unwrap().push(format!("{} {reason}: {note}", client.workload));
-    }
-
     pub(super) fn has(&self, text: &str) -> bool {
         self.lines.lock().unwrap().iter().any(|line| line.contains(text))
     }
 }
 
 impl ClientEvents for Heard {
-    fn warn(&self, client: &Client, reason: &str, note: &str) {
-        self.push(client, reason, note);
-    }
-
-    fn tell(&self, client: &Client, reason: &str, note: &str) {
-        self.push(client, reason, note);
+    fn say(&self, client: &Client, reason: Reason, note: &str) {
+        self.lines.lock().unwrap().push(format!("{} {reason}: {note}", client.workload));
     }
 
     fn forget(&self, _uid: &str) {}

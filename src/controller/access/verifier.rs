@@ -6,7 +6,10 @@ use topicops_contract::TopicName;
 use tracing::{debug, info};
 
 use super::{ClientEvents, SecretStore, VerifyJob, VerifyQueue, secret_meta};
-use crate::metrics::{Metrics, StateLabel};
+use crate::{
+    Reason,
+    metrics::{Metrics, StateLabel},
+};
 
 /// A real client library that tries what a workload was given.
 #[async_trait]
@@ -55,7 +58,7 @@ impl Verifier {
             debug!(username = job.username, error, "a real client did not get in");
             let Some(wait) = retries.next() else {
                 let note = format!("a client with Secret {} did not get through: {error}", job.secret.name);
-                self.events.warn(&job.client, "VerificationFailed", &note);
+                self.events.say(&job.client, Reason::VerificationFailed, &note);
                 return "failed";
             };
             sleep(wait).await;

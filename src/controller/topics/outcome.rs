@@ -1,47 +1,51 @@
 use topicops_contract::{Problems, State};
 
-use crate::{kafka::ItemError, topic::Refusal};
+use crate::{Reason, kafka::ItemError, topic::Refusal};
 
 /// How a ConfigMap stands after a pass: what its status and its Events say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub state: State,
-    pub reason: String,
+    pub reason: Reason,
     pub message: String,
 }
 
 impl Outcome {
     pub fn in_sync() -> Self {
-        Self { state: State::Ready, reason: "InSync".to_owned(), message: String::new() }
+        Self { state: State::Ready, reason: Reason::InSync, message: String::new() }
     }
 
     pub fn paused() -> Self {
         let message = "nothing is touched while the annotation topic.kafka.nb/paused is \"true\"".to_owned();
-        Self { state: State::Paused, reason: "Paused".to_owned(), message }
+        Self { state: State::Paused, reason: Reason::Paused, message }
     }
 
     pub fn invalid(problems: &Problems) -> Self {
-        Self { state: State::Refused, reason: "Invalid".to_owned(), message: problems.to_string() }
+        Self { state: State::Refused, reason: Reason::Invalid, message: problems.to_string() }
     }
 
-    pub fn refused(refusals: &[Refusal]) -> Self {
+    /// The first refusal's state and reason, and what all of them say; `None` when nothing is refused.
+    pub fn refused(refusals: &[Refusal]) -> Option<Self> {
         let messages: Vec<String> = refusals.iter().map(Refusal::message).collect();
-        let first = refusals.first();
-        Self {
-            state: first.map_or(State::Refused, Refusal::state),
-            reason: first.map_or("Refused", Refusal::reason).to_owned(),
-            message: messages.join("; "),
-        }
+        let first = refusals.first()?;
+        Some(Self { state: first.state(), reason: first.reason(), message: messages.join("; ") })
+    }
+
+    pub fn of(refusal: &Refusal) -> Self {
+        Self { state: refusal.state(), reason: refusal.reason(), message: refusal.message() }
     }
 
     /// The broker's own answer to one of the steps.
     pub fn kafka(doing: &str, error: &ItemError) -> Self {
-        let (state, reason) =
-            if error.retriable { (State::Pending, "KafkaBusy") } else { (State::Refused, "KafkaRefused") };
-        Self { state, reason: reason.to_owned(), message: format!("Kafka refused to {doing}: {error}") }
+        let (state, reason) = if error.retriable {
+            (State::Pending, Reason::KafkaBusy)
+        } else {
+            (State::Refused, Reason::KafkaRefused)
+        };
+        Self { state, reason, message: format!("Kafka refused to {doing}: {error}") }
     }
 
-    pub fn pending(reason: &str, message: impl Into<String>) -> Self {
-        Self { state: State::Pending, reason: reason.to_owned(), message: message.into() }
+    pub fn pending(reason: Reason, message: impl Into<String>) -> Self {
+        Self { state: State::Pending, reason, message: message.into() }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     topic_controller::{LAG, PassError, Recent, Tenure},
 };
 use crate::{
+    Reason,
     fail_point::fail_point,
     kafka::{ConfigKeys, Item},
     topic::{Declaration, Holding, TopicGrant, TopicPlan},
@@ -60,7 +61,7 @@ impl TopicController {
                 Some(_) if tenure.recent.get(topic).is_some_and(|(what, _)| *what == Recent::Deleted) => {
                     if !declarations.is_empty() {
                         let outcome = Outcome::pending(
-                            "DeletionInProgress",
+                            Reason::DeletionInProgress,
                             "the topic of this name is still being deleted",
                         );
                         for one in &declarations {

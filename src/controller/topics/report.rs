@@ -5,7 +5,7 @@ use tracing::debug;
 
 use super::{Outcome, StatusUpdate, TopicController, execute::Answers};
 use crate::{
-    ObjectKey,
+    ObjectKey, Reason, Told,
     kafka::{ClusterError, TopicDescription},
     topic::{Refusal, Step, TopicPlan},
 };
@@ -18,7 +18,7 @@ impl TopicController {
         observed: Option<&TopicDescription>,
     ) {
         for (declaration, refusal) in &plan.refused {
-            let outcome = Outcome::refused(std::slice::from_ref(refusal));
+            let outcome = Outcome::of(refusal);
             self.report(&declaration.object, &outcome, None, None);
         }
         let Some(owner) = &plan.owner else { return };
@@ -31,20 +31,18 @@ impl TopicController {
             Outcome::kafka(doing, error)
         } else if answers.lagging {
             Outcome::pending(
-                "LookingAgain",
+                Reason::LookingAgain,
                 "the brokers' metadata changed since it was read; looking at it again",
             )
         } else if !answers.in_use.is_empty() {
             let users = answers.in_use.clone();
-            Outcome::refused(&[Refusal::InUse { topic: plan.topic.clone(), users }])
+            Outcome::of(&Refusal::InUse { topic: plan.topic.clone(), users })
         } else if owner.manifest.paused {
             Outcome::paused()
         } else if plan.held_back {
             Outcome::invalid(&owner.problems)
-        } else if !plan.refusals.is_empty() {
-            Outcome::refused(&plan.refusals)
         } else {
-            Outcome::in_sync()
+            Outcome::refused(&plan.refusals).unwrap_or_else(Outcome::in_sync)
         };
         let grown = plan.steps.iter().find_map(|step| match step {
             Step::Grow(count) if answers.failures.is_empty() => Some(count.get()),
@@ -70,7 +68,7 @@ impl TopicController {
     /// before stays so; it was, when it was last looked at.
     pub(super) fn report_outage(&self, topics: &[TopicName], error: &ClusterError) {
         let outcome =
-            Outcome::pending("KafkaUnavailable", format!("the brokers cannot be asked now: {error}"));
+            Outcome::pending(Reason::KafkaUnavailable, format!("the brokers cannot be asked now: {error}"));
         for topic in topics {
             for declaration in self.index.declarations(topic) {
                 let known = self.index.object(&declaration.object).is_some_and(|object| {
@@ -102,22 +100,20 @@ impl TopicController {
     ) {
         let Some(object) = self.index.object(key) else { return };
         let found = found.unwrap_or_default();
-        debug!(object = %key, reason = outcome.reason, message = outcome.message, "status");
+        debug!(object = %key, reason = %outcome.reason, message = outcome.message, "status");
         // A refused ConfigMap that goes has nothing to wait for.
         if object.deleting && outcome.state == State::Refused && finalizer.is_none() {
             self.release(key);
             return;
         }
         let reference = key.reference("v1", "ConfigMap", &object.uid);
-        match outcome.state {
-            State::Refused | State::Pending => {
-                self.reporter.warn(reference, &outcome.reason, &outcome.message);
-            }
-            State::Ready | State::Paused => self.reporter.forget(&object.uid),
+        match outcome.reason.told() {
+            Told::Quietly => self.reporter.forget(&object.uid),
+            Told::Normal | Told::Warning => self.reporter.say(reference, outcome.reason, &outcome.message),
         }
         let status = Status {
             state: outcome.state,
-            reason: outcome.reason.clone(),
+            reason: outcome.reason.to_string(),
             message: shorten(&outcome.message),
             hash: object.hash.clone(),
             topic_id: found.topic_id,

@@ -294,7 +294,7 @@ impl Inner {
         let objects = self.by_topic.get(topic).into_iter().flatten().filter_map(|key| self.objects.get(key));
         let may_own = |object: &&TopicObject| {
             let reason = object.status.as_ref().map_or("", |status| status.reason.as_str());
-            !object.deleting && !Refusal::OWNERSHIP.contains(&reason)
+            !object.deleting && !Refusal::OWNERSHIP.iter().any(|refused| *refused == reason)
         };
         let owner = objects.filter(may_own).min_by_key(|object| (object.created, &object.key));
         let grant = owner.and_then(|owner| {
