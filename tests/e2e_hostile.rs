@@ -120,6 +120,7 @@ async fn create_by_hand(world: &World, topic: &str) -> Result<()> {
         name: topic.parse()?,
         partitions: None,
         replication_factor: None,
+        placement: None,
         configs: BTreeMap::new(),
     };
     for outcome in world.cluster()?.create_topics(&[new]).await? {

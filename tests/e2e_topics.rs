@@ -362,6 +362,7 @@ async fn create_by_hand(world: &support::World, topic: &str) -> Result<()> {
         name: topic.parse()?,
         partitions: None,
         replication_factor: None,
+        placement: None,
         configs: Default::default(),
     };
     for outcome in world.cluster()?.create_topics(&[new]).await? {

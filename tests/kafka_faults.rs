@@ -225,6 +225,7 @@ fn topics(count: usize) -> Vec<NewTopic> {
             name: format!("t{n}").parse().unwrap(),
             partitions: Some(1.try_into().unwrap()),
             replication_factor: None,
+            placement: None,
             configs: Default::default(),
         })
         .collect()

@@ -82,6 +82,7 @@ async fn groups_with_members_are_told_with_their_topics_until_they_leave() {
             name: name.parse().unwrap(),
             partitions: None,
             replication_factor: None,
+            placement: None,
             configs: Default::default(),
         })
         .collect();

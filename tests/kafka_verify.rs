@@ -39,6 +39,7 @@ impl Workload {
             name: topic.clone(),
             partitions: None,
             replication_factor: None,
+            placement: None,
             configs: Default::default(),
         };
         cluster.create_topics(&[wanted]).await.unwrap().remove(0).unwrap();

@@ -11,7 +11,7 @@ use std::{
 use proptest::prelude::*;
 use topicops::{
     ObjectKey,
-    kafka::{Cluster, ConfigKeys, MemoryCluster, NewTopic},
+    kafka::{Cluster, ConfigKeys, MemoryCluster, NewPartitions, NewTopic},
     topic::{Declaration, Holding, OwnerRules, PlanContext, Step, TopicPlan, TopicPolicy},
 };
 use topicops_contract::{TopicManifest, TopicName, TopicSource};
@@ -175,7 +175,11 @@ impl World {
                         .map(drop),
                     Step::Grow(count) => self
                         .cluster
-                        .create_partitions(&[(plan.topic.clone(), *count)])
+                        .create_partitions(&[NewPartitions {
+                            topic: plan.topic.clone(),
+                            total: *count,
+                            placement: None,
+                        }])
                         .await
                         .unwrap()
                         .remove(0),
@@ -223,6 +227,7 @@ proptest! {
                     name: name.clone(),
                     partitions: Some(one.partitions.try_into().unwrap()),
                     replication_factor: Some(1.try_into().unwrap()),
+                    placement: None,
                     configs: one.configs.iter().map(|(key, value)| ((*key).to_owned(), wide(*value))).collect(),
                 };
                 if world.cluster.create_topics(&[new]).await.unwrap().remove(0).is_err() {

@@ -1,11 +1,12 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use topicops_contract::{PartitionCount, TopicName};
+use topicops_contract::TopicName;
 
 use super::{
-    Acl, ClusterError, ConfigChange, ConfigKeys, CreatedTopic, ItemError, LoginCheck, LoginReport, NewTopic,
-    ScramKeys, ScramUser, TopicDescription,
+    Acl, BrokerConfigs, BrokerDisks, ClusterError, ConfigChange, ConfigKeys, CreatedTopic, ItemError,
+    LoginCheck, LoginReport, NewPartitions, NewTopic, Reassignment, ScramKeys, ScramUser, TopicDescription,
+    TopicPartition,
 };
 
 /// One item's outcome within a batch.
@@ -37,6 +38,9 @@ pub struct ConsumingGroup {
 pub trait Cluster: Send + Sync + 'static {
     async fn describe_cluster(&self) -> Result<ClusterDescription, ClusterError>;
 
+    /// The names of all topics that we may see, Kafka's own included, in alphabetical order.
+    async fn list_topics(&self) -> Result<Vec<String>, ClusterError>;
+
     /// `Ok(None)` for a topic that does not exist. Only the settings that `keys` selects are asked for: a broker takes
     /// four times as long to describe all keys of a thousand topics as to describe three.
     async fn describe_topics(
@@ -48,10 +52,7 @@ pub trait Cluster: Send + Sync + 'static {
     async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<Item<CreatedTopic>>, ClusterError>;
 
     /// Grows topics to a total count of partitions.
-    async fn create_partitions(
-        &self,
-        topics: &[(TopicName, PartitionCount)],
-    ) -> Result<Vec<Item<()>>, ClusterError>;
+    async fn create_partitions(&self, topics: &[NewPartitions]) -> Result<Vec<Item<()>>, ClusterError>;
 
     async fn alter_configs(
         &self,
@@ -59,6 +60,40 @@ pub trait Cluster: Send + Sync + 'static {
     ) -> Result<Vec<Item<()>>, ClusterError>;
 
     async fn delete_topics(&self, names: &[TopicName]) -> Result<Vec<Item<()>>, ClusterError>;
+
+    /// Every partition of the cluster that is being moved now, whoever began it, in order.
+    async fn list_reassignments(&self) -> Result<Vec<Reassignment>, ClusterError>;
+
+    /// Begins to move partitions to these replicas (preferred leader first), or, with `None`, calls a move off: then its
+    /// replicas are again what they were. To call off what is not under way is a success. A partition that stands
+    /// twice in a batch gets the outcome of one of them.
+    async fn alter_reassignments(
+        &self,
+        changes: &[(TopicPartition, Option<Vec<i32>>)],
+    ) -> Result<Vec<Item<()>>, ClusterError>;
+
+    /// Has the first replica of each partition lead it; where it does so already, that is a success.
+    async fn elect_preferred_leaders(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Item<()>>, ClusterError>;
+
+    /// The disks of every live broker. A broker that does not answer is an error of its own.
+    async fn describe_log_dirs(&self) -> Result<BTreeMap<i32, Item<BrokerDisks>>, ClusterError>;
+
+    /// Settings of brokers. One that is away is an error of its own (`BROKER_NOT_AVAILABLE`, retriable): only itself
+    /// knows them.
+    async fn describe_broker_configs(
+        &self,
+        brokers: &[i32],
+        keys: &ConfigKeys,
+    ) -> Result<Vec<Item<BrokerConfigs>>, ClusterError>;
+
+    /// Changes settings of single brokers at run time. One that is away is an error of its own, as above.
+    async fn alter_broker_configs(
+        &self,
+        changes: &[(i32, ConfigChange)],
+    ) -> Result<Vec<Item<()>>, ClusterError>;
 
     /// All consumer groups (classic and new protocol) that have members now.
     async fn consuming_groups(&self) -> Result<Vec<ConsumingGroup>, ClusterError>;

@@ -4,16 +4,21 @@ use super::ItemError;
 
 impl ItemError {
     pub const UNKNOWN_SERVER_ERROR: i16 = -1;
+    pub const BROKER_NOT_AVAILABLE: i16 = 8;
     pub const INVALID_TOPIC_EXCEPTION: i16 = 17;
     pub const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
     pub const GROUP_AUTHORIZATION_FAILED: i16 = 30;
     pub const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
     pub const INVALID_REPLICATION_FACTOR: i16 = 38;
+    pub const INVALID_REPLICA_ASSIGNMENT: i16 = 39;
     pub const INVALID_CONFIG: i16 = 40;
     pub const INVALID_REQUEST: i16 = 42;
     pub const POLICY_VIOLATION: i16 = 44;
     pub const SECURITY_DISABLED: i16 = 54;
     pub const SASL_AUTHENTICATION_FAILED: i16 = 58;
+    pub const PREFERRED_LEADER_NOT_AVAILABLE: i16 = 80;
+    pub const ELECTION_NOT_NEEDED: i16 = 84;
+    pub const NO_REASSIGNMENT_IN_PROGRESS: i16 = 85;
     pub const DUPLICATE_RESOURCE: i16 = 92;
     pub const UNACCEPTABLE_CREDENTIAL: i16 = 93;
 
@@ -55,6 +60,7 @@ fn meaning(number: i16) -> &'static str {
         3 => "no such topic, or not visible to this user",
         5 => "a partition has no leader at the moment",
         7 => "the broker gave up waiting",
+        8 => "the broker is away",
         14 => "the coordinator is still loading",
         15 => "the coordinator is not available",
         16 => "this broker is not the coordinator",
@@ -67,13 +73,16 @@ fn meaning(number: i16) -> &'static str {
         36 => "a topic of this name exists",
         37 => "an illegal number of partitions",
         38 => "an illegal replication factor",
+        39 => "an illegal assignment of replicas",
         40 => "an illegal configuration",
         41 => "this broker is not the controller",
         42 => "the broker calls the request malformed",
         44 => "a policy of the brokers forbids it",
         54 => "the brokers run without an authorizer",
+        56 => "the disk or directory cannot be used; the broker's log has more",
         58 => "the broker refused the credentials",
         69 => "no such group",
+        80 => "the preferred leader is away or not in sync",
         89 => "a quota of the brokers was exceeded",
         91 => "no such resource",
         93 => "the credential does not meet the brokers' criteria",

@@ -5,13 +5,16 @@
 
 mod acl;
 mod address;
+mod broker_configs;
 mod client_properties;
 mod cluster;
 mod codes;
 mod derive;
+mod disks;
 mod error;
 mod jaas;
 mod memory;
+mod partition;
 mod property_key;
 mod scram;
 mod topic;
@@ -21,15 +24,18 @@ mod wire;
 
 pub use acl::{Acl, AclOperation, AclResource, PatternType, ResourceType};
 pub use address::Address;
+pub use broker_configs::BrokerConfigs;
 pub use client_properties::{
     ClientProperties, PemSource, SaslMechanism, SaslProperties, TlsIdentity, TlsProperties,
 };
 pub use cluster::{Cluster, ClusterDescription, ConsumingGroup, Item};
 pub use derive::RandomnessFailed;
+pub use disks::{BrokerDisks, LogDir, ReplicaSize};
 pub use error::{ClusterError, ItemError, Trouble};
 pub use memory::{Call, MemoryCluster};
+pub use partition::{Reassignment, TopicPartition};
 pub use scram::{LoginCheck, LoginReport, ScramKeys, ScramMechanism, ScramUser};
-pub use topic::{ConfigChange, ConfigKeys, CreatedTopic, NewTopic, TopicDescription};
+pub use topic::{ConfigChange, ConfigKeys, CreatedTopic, NewPartitions, NewTopic, TopicDescription};
 #[cfg(feature = "verify")]
 pub use verify::{VerifyError, VerifyRequest, VerifyStep, verify};
 pub use wire::WireCluster;

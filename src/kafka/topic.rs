@@ -8,7 +8,21 @@ pub struct NewTopic {
     pub name: TopicName,
     pub partitions: Option<PartitionCount>,
     pub replication_factor: Option<ReplicationFactor>,
+    /// For each partition the brokers that get a replica, preferred leader first; the two numbers above say the same
+    /// then. `None`: the brokers choose.
+    pub placement: Option<Vec<Vec<i32>>>,
     pub configs: BTreeMap<String, String>,
+}
+
+/// A topic that gets more partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPartitions {
+    pub topic: TopicName,
+    /// How many it has then, those that are there included.
+    pub total: PartitionCount,
+    /// For each partition that is added the brokers that get a replica, preferred leader first. `None`: the brokers
+    /// choose.
+    pub placement: Option<Vec<Vec<i32>>>,
 }
 
 /// A topic as the brokers made it.
@@ -26,8 +40,13 @@ pub struct CreatedTopic {
 pub struct TopicDescription {
     /// Kafka's own id, base64url as its tools print it.
     pub id: String,
-    /// For each partition, in order, the ids of the brokers that hold a replica, preferred leader first.
+    /// For each partition, in order, the ids of the brokers that hold a replica, preferred leader first. While a
+    /// partition is being moved: those to come and those to go, as in [`Reassignment::replicas`](super::Reassignment).
     pub replicas: Vec<Vec<i32>>,
+    /// For each partition the broker that leads it now; `None` when nobody does.
+    pub leaders: Vec<Option<i32>>,
+    /// For each partition the replicas that are in sync.
+    pub in_sync: Vec<Vec<i32>>,
     /// The settings of this topic itself (`DYNAMIC_TOPIC_CONFIG`), without what it inherits, among the [`ConfigKeys`]
     /// that were asked for.
     pub configs: BTreeMap<String, String>,
@@ -54,7 +73,7 @@ pub enum ConfigKeys {
     Only(BTreeSet<String>),
 }
 
-/// An incremental change of one topic's settings: keys that are not named stay as they are.
+/// An incremental change of the settings of one topic or broker: keys that are not named stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigChange {
     pub set: BTreeMap<String, String>,

@@ -93,6 +93,7 @@ impl TopicPlan {
             name: self.topic.clone(),
             partitions: manifest.partitions,
             replication_factor: manifest.replication_factor,
+            placement: None,
             configs: manifest.configs.clone(),
         }));
     }

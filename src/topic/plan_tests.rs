@@ -26,6 +26,8 @@ fn existing(partitions: usize, factor: usize, configs: &[(&str, &str)]) -> Topic
     TopicDescription {
         id: "id".to_owned(),
         replicas: vec![vec![1; factor]; partitions],
+        leaders: vec![Some(1); partitions],
+        in_sync: vec![vec![1; factor]; partitions],
         configs: map(configs),
     }
 }

@@ -145,6 +145,7 @@ pub(crate) async fn a_login_sees_what_its_rules_open(cluster: &dyn Cluster, pref
         name: name.clone(),
         partitions: None,
         replication_factor: None,
+        placement: None,
         configs: BTreeMap::new(),
     });
     let topics: Vec<NewTopic> = topics.collect();

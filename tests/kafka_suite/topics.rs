@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use topicops::kafka::{Cluster, ConfigChange, ConfigKeys, NewTopic, TopicDescription};
+use topicops::kafka::{Cluster, ConfigChange, ConfigKeys, NewPartitions, NewTopic, TopicDescription};
 use topicops_contract::TopicName;
 
 use super::numbers;
@@ -15,6 +15,7 @@ fn topic(name: &TopicName) -> NewTopic {
         name: name.clone(),
         partitions: Some(1.try_into().unwrap()),
         replication_factor: Some(1.try_into().unwrap()),
+        placement: None,
         configs: BTreeMap::new(),
     }
 }
@@ -136,7 +137,11 @@ pub(crate) async fn more_replicas_than_brokers_are_refused(cluster: &dyn Cluster
 pub(crate) async fn partitions_grow_and_never_shrink(cluster: &dyn Cluster, prefix: &str) {
     let (grows, absent) = (name(prefix, "grows"), name(prefix, "grows-not"));
     create(cluster, &topic(&grows)).await;
-    let to = |name: &TopicName, count: i32| (name.clone(), count.try_into().unwrap());
+    let to = |name: &TopicName, count: i32| NewPartitions {
+        topic: name.clone(),
+        total: count.try_into().unwrap(),
+        placement: None,
+    };
     let outcomes = cluster.create_partitions(&[to(&absent, 4), to(&grows, 4)]).await.unwrap();
     assert_eq!(numbers(&outcomes), [3, 0]);
     let seen = described(cluster, &grows, |seen| seen.partitions() == 4).await;

@@ -11,15 +11,16 @@ use std::{
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
-use topicops_contract::{PartitionCount, TopicName};
+use topicops_contract::TopicName;
 
 use super::{ClientEvents, SecretDraft, SecretIndex, SecretStore, StoreError, StoredSecret, Written};
 use crate::{
     ObjectKey, Reason,
     access::Client,
     kafka::{
-        Acl, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys, ConsumingGroup, Item,
-        LoginCheck, LoginReport, MemoryCluster, NewTopic, ScramKeys, ScramUser, TopicDescription,
+        Acl, BrokerConfigs, BrokerDisks, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
+        ConsumingGroup, Item, LoginCheck, LoginReport, MemoryCluster, NewPartitions, NewTopic, Reassignment,
+        ScramKeys, ScramUser, TopicDescription, TopicPartition,
     },
 };
 
@@ -207,7 +208,7 @@ impl Cluster for MortalCluster {
         self.inner.create_topics(topics).await
     }
 
-    async fn create_partitions(&self, topics: &[(TopicName, PartitionCount)]) -> Answer<()> {
+    async fn create_partitions(&self, topics: &[NewPartitions]) -> Answer<()> {
         self.inner.create_partitions(topics).await
     }
 
@@ -217,6 +218,34 @@ impl Cluster for MortalCluster {
 
     async fn delete_topics(&self, names: &[TopicName]) -> Answer<()> {
         self.inner.delete_topics(names).await
+    }
+
+    async fn list_topics(&self) -> Result<Vec<String>, ClusterError> {
+        self.inner.list_topics().await
+    }
+
+    async fn list_reassignments(&self) -> Result<Vec<Reassignment>, ClusterError> {
+        self.inner.list_reassignments().await
+    }
+
+    async fn alter_reassignments(&self, changes: &[(TopicPartition, Option<Vec<i32>>)]) -> Answer<()> {
+        self.inner.alter_reassignments(changes).await
+    }
+
+    async fn elect_preferred_leaders(&self, partitions: &[TopicPartition]) -> Answer<()> {
+        self.inner.elect_preferred_leaders(partitions).await
+    }
+
+    async fn describe_log_dirs(&self) -> Result<BTreeMap<i32, Item<BrokerDisks>>, ClusterError> {
+        self.inner.describe_log_dirs().await
+    }
+
+    async fn describe_broker_configs(&self, brokers: &[i32], keys: &ConfigKeys) -> Answer<BrokerConfigs> {
+        self.inner.describe_broker_configs(brokers, keys).await
+    }
+
+    async fn alter_broker_configs(&self, changes: &[(i32, ConfigChange)]) -> Answer<()> {
+        self.inner.alter_broker_configs(changes).await
     }
 
     async fn consuming_groups(&self) -> Result<Vec<ConsumingGroup>, ClusterError> {

@@ -64,8 +64,13 @@ impl World {
         let cluster = MemoryCluster::new(1);
         for (topic, _) in topics {
             let name = topic.split_once('/').unwrap().1.parse().unwrap();
-            let topic =
-                NewTopic { name, partitions: None, replication_factor: None, configs: BTreeMap::new() };
+            let topic = NewTopic {
+                name,
+                partitions: None,
+                replication_factor: None,
+                placement: None,
+                configs: BTreeMap::new(),
+            };
             assert!(cluster.create_topics(&[topic]).await.unwrap()[0].is_ok());
         }
         Self {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use topicops_contract::{PartitionCount, TopicName};
+use topicops_contract::TopicName;
 use tracing::info;
 
 use super::{TopicController, pass::grant_of};
 use crate::{
-    kafka::{ClusterError, ConfigChange, CreatedTopic, ItemError, NewTopic},
+    kafka::{ClusterError, ConfigChange, CreatedTopic, ItemError, NewPartitions, NewTopic},
     metrics::OperationLabel,
     topic::{Step, TopicPlan},
 };
@@ -35,14 +35,17 @@ impl TopicController {
     /// settings, which do not touch each other.
     pub(super) async fn execute(&self, plans: &[TopicPlan]) -> Result<Vec<Answers>, ClusterError> {
         let mut creates: Vec<(usize, NewTopic)> = Vec::new();
-        let mut grows: Vec<(usize, (TopicName, PartitionCount))> = Vec::new();
+        let mut grows: Vec<(usize, NewPartitions)> = Vec::new();
         let mut changes: Vec<(usize, (TopicName, ConfigChange))> = Vec::new();
         let mut deletes: Vec<(usize, bool)> = Vec::new();
         for (index, plan) in plans.iter().enumerate() {
             for step in &plan.steps {
                 match step {
                     Step::Create(topic) => creates.push((index, topic.clone())),
-                    Step::Grow(count) => grows.push((index, (plan.topic.clone(), *count))),
+                    Step::Grow(total) => {
+                        let topic = plan.topic.clone();
+                        grows.push((index, NewPartitions { topic, total: *total, placement: None }));
+                    }
                     Step::Configure(change) => changes.push((index, (plan.topic.clone(), change.clone()))),
                     Step::Delete { force } => deletes.push((index, *force)),
                 }
@@ -74,12 +77,13 @@ impl TopicController {
                 Err(error) => answers[index].failures.push(("create the topic".to_owned(), error)),
             }
         }
-        for ((index, (_, count)), result) in grow_at.into_iter().zip(&grows).zip(grown) {
+        for ((index, more), result) in grow_at.into_iter().zip(&grows).zip(grown) {
             match result {
                 Ok(()) => self.count("create_partitions"),
                 Err(error) if error.is(ItemError::INVALID_PARTITIONS) => answers[index].lagging = true,
                 Err(error) => {
-                    answers[index].failures.push((format!("grow the topic to {count} partitions"), error));
+                    let what = format!("grow the topic to {} partitions", more.total);
+                    answers[index].failures.push((what, error));
                 }
             }
         }

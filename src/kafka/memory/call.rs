@@ -2,11 +2,18 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
     DescribeCluster,
+    ListTopics,
     DescribeTopics,
     CreateTopics,
     CreatePartitions,
     AlterConfigs,
     DeleteTopics,
+    ListReassignments,
+    AlterReassignments,
+    ElectPreferredLeaders,
+    DescribeLogDirs,
+    DescribeBrokerConfigs,
+    AlterBrokerConfigs,
     ConsumingGroups,
     DescribeAcls,
     CreateAcls,

@@ -5,12 +5,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use topicops_contract::{PartitionCount, TopicName};
+use topicops_contract::TopicName;
 
 use super::{Call, state::State};
 use crate::kafka::{
-    Acl, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic,
-    Item, ItemError, LoginCheck, LoginReport, NewTopic, ScramKeys, ScramUser, TopicDescription,
+    Acl, BrokerConfigs, BrokerDisks, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
+    ConsumingGroup, CreatedTopic, Item, ItemError, LoginCheck, LoginReport, NewPartitions, NewTopic,
+    Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
 };
 
 /// A cluster in memory, for tests of planning and controllers. It passes the contract tests that the real adapter
@@ -41,8 +42,55 @@ impl fmt::Debug for MemoryCluster {
 impl MemoryCluster {
     /// A cluster of so many brokers, with ids from 1 on and without racks.
     pub fn new(brokers: i32) -> Self {
-        let state = State { brokers: (1..=brokers).map(|id| (id, None)).collect(), ..State::default() };
+        Self::of((1..=brokers).map(|id| (id, None)).collect())
+    }
+
+    /// A cluster of one broker for each of these racks, with ids from 1 on.
+    pub fn with_racks(racks: &[&str]) -> Self {
+        Self::of((1..).zip(racks).map(|(id, rack)| (id, Some((*rack).to_owned()))).collect())
+    }
+
+    fn of(brokers: Vec<(i32, Option<String>)>) -> Self {
+        let state = State { brokers, ..State::default() };
         Self(Arc::new(Mutex::new(Inner { state, ..Inner::default() })))
+    }
+
+    /// A broker joins, or stands in this rack from now on.
+    pub fn add_broker(&self, id: i32, rack: Option<&str>) {
+        let mut inner = self.lock();
+        inner.state.brokers.retain(|(broker, _)| *broker != id);
+        inner.state.brokers.push((id, rack.map(str::to_owned)));
+        inner.state.brokers.sort_unstable();
+    }
+
+    /// How many bytes a partition has on every broker that holds it.
+    pub fn set_size(&self, partition: TopicPartition, bytes: u64) {
+        self.lock().state.sizes.insert(partition, bytes);
+    }
+
+    /// The size of a broker's disk in bytes; 1 TiB unless told. What its replicas do not take is usable.
+    pub fn set_disk(&self, broker: i32, total_bytes: u64) {
+        self.lock().state.disk_sizes.insert(broker, total_bytes);
+    }
+
+    /// What counts on every broker that has no setting of its own for this key.
+    pub fn set_broker_default(&self, key: &str, value: &str) {
+        self.lock().state.static_configs.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// No move comes to an end any more, until [`MemoryCluster::finish_moves`].
+    ///
+    /// Without this, a move ends at once when no throttle covers it, and else copies what its throttle lets through in
+    /// one second at each [`Cluster::list_reassignments`].
+    pub fn hold_moves(&self) {
+        self.lock().state.moves_held = true;
+    }
+
+    /// Ends all moves that are under way, and holds no more of them.
+    pub fn finish_moves(&self) {
+        let mut inner = self.lock();
+        inner.state.moves_held = false;
+        inner.state.finish_moves();
     }
 
     /// The next call of this kind ends with this error and changes nothing. Several are used up in order.
@@ -50,7 +98,7 @@ impl MemoryCluster {
         self.lock().failures.entry(call).or_default().push_back(error);
     }
 
-    /// From now on, calls of this kind answer for the item of this name (topic, user, or an ACL's `Display`) with this
+    /// From now on, calls of this kind answer for the item of this name (topic, broker id, user, or the `Display` of a partition or ACL) with this
     /// error and leave it as it is; `None` ends that.
     pub fn refuse(&self, call: Call, name: &str, error: Option<ItemError>) {
         let key = (call, name.to_owned());
@@ -136,6 +184,10 @@ impl Cluster for MemoryCluster {
         })
     }
 
+    async fn list_topics(&self) -> Result<Vec<String>, ClusterError> {
+        self.read(Call::ListTopics, |state| state.topics.keys().cloned().collect())
+    }
+
     async fn describe_topics(
         &self,
         names: &[TopicName],
@@ -151,12 +203,8 @@ impl Cluster for MemoryCluster {
         self.batch(Call::CreateTopics, topics, |topic| topic.name.to_string(), State::create)
     }
 
-    async fn create_partitions(
-        &self,
-        topics: &[(TopicName, PartitionCount)],
-    ) -> Result<Vec<Item<()>>, ClusterError> {
-        let name = |(name, _): &(TopicName, PartitionCount)| name.to_string();
-        self.batch(Call::CreatePartitions, topics, name, |state, (name, count)| state.grow(name, count.get()))
+    async fn create_partitions(&self, topics: &[NewPartitions]) -> Result<Vec<Item<()>>, ClusterError> {
+        self.batch(Call::CreatePartitions, topics, |more| more.topic.to_string(), State::grow)
     }
 
     async fn alter_configs(
@@ -169,6 +217,64 @@ impl Cluster for MemoryCluster {
 
     async fn delete_topics(&self, names: &[TopicName]) -> Result<Vec<Item<()>>, ClusterError> {
         self.batch(Call::DeleteTopics, names, ToString::to_string, State::delete)
+    }
+
+    async fn list_reassignments(&self) -> Result<Vec<Reassignment>, ClusterError> {
+        let mut inner = self.lock();
+        inner.begin(Call::ListReassignments)?;
+        inner.state.tick();
+        Ok(inner.frozen.as_ref().unwrap_or(&inner.state).reassignments())
+    }
+
+    async fn alter_reassignments(
+        &self,
+        changes: &[(TopicPartition, Option<Vec<i32>>)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let name = |(partition, _): &(TopicPartition, Option<Vec<i32>>)| partition.to_string();
+        self.batch(Call::AlterReassignments, changes, name, |state, (partition, target)| {
+            match state.reassign(partition, target.as_ref()) {
+                Err(error) if target.is_none() && error.is(ItemError::NO_REASSIGNMENT_IN_PROGRESS) => Ok(()),
+                outcome => outcome,
+            }
+        })
+    }
+
+    async fn elect_preferred_leaders(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        self.batch(Call::ElectPreferredLeaders, partitions, ToString::to_string, State::elect)
+    }
+
+    async fn describe_log_dirs(&self) -> Result<BTreeMap<i32, Item<BrokerDisks>>, ClusterError> {
+        let mut disks = self.read(Call::DescribeLogDirs, State::disks)?;
+        let inner = self.lock();
+        for (broker, disks) in &mut disks {
+            if let Some(error) = inner.refusals.get(&(Call::DescribeLogDirs, broker.to_string())) {
+                *disks = Err(error.clone());
+            }
+        }
+        Ok(disks)
+    }
+
+    async fn describe_broker_configs(
+        &self,
+        brokers: &[i32],
+        keys: &ConfigKeys,
+    ) -> Result<Vec<Item<BrokerConfigs>>, ClusterError> {
+        self.batch(Call::DescribeBrokerConfigs, brokers, ToString::to_string, |state, broker| {
+            state.broker_configs(*broker, keys)
+        })
+    }
+
+    async fn alter_broker_configs(
+        &self,
+        changes: &[(i32, ConfigChange)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let name = |(broker, _): &(i32, ConfigChange)| broker.to_string();
+        self.batch(Call::AlterBrokerConfigs, changes, name, |state, (broker, change)| {
+            state.alter_broker(*broker, change)
+        })
     }
 
     async fn consuming_groups(&self) -> Result<Vec<ConsumingGroup>, ClusterError> {

@@ -1,7 +1,9 @@
 //! The port without a broker.
 
+mod brokers;
 mod call;
 mod cluster;
+mod moves;
 mod state;
 
 pub use call::Call;

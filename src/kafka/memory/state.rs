@@ -4,10 +4,11 @@ use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use topicops_contract::{PartitionCount, ReplicationFactor, TopicConfig, TopicName};
 
+use super::moves::Move;
 use crate::kafka::{
     Acl, AclOperation, AclResource, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, Item, ItemError,
-    LoginCheck, LoginReport, NewTopic, PatternType, ResourceType, ScramKeys, ScramMechanism, ScramUser,
-    TopicDescription,
+    LoginCheck, LoginReport, NewPartitions, NewTopic, PatternType, ResourceType, ScramKeys, ScramMechanism,
+    ScramUser, TopicDescription, TopicPartition,
 };
 
 /// What the brokers know. Every method refuses what a broker of Kafka 4.3 refuses, with its code and its words.
@@ -15,6 +16,16 @@ use crate::kafka::{
 pub(super) struct State {
     pub(super) brokers: Vec<(i32, Option<String>)>,
     pub(super) topics: BTreeMap<String, TopicDescription>,
+    pub(super) moves: BTreeMap<TopicPartition, Move>,
+    /// Moves wait for a test's word.
+    pub(super) moves_held: bool,
+    /// Bytes of a partition on each broker that has all of it.
+    pub(super) sizes: BTreeMap<TopicPartition, u64>,
+    pub(super) disk_sizes: BTreeMap<i32, u64>,
+    /// What was set on single brokers at run time.
+    pub(super) broker_configs: BTreeMap<i32, BTreeMap<String, String>>,
+    /// What counts on every broker that has no setting of its own.
+    pub(super) static_configs: BTreeMap<String, String>,
     pub(super) groups: Vec<ConsumingGroup>,
     pub(super) acls: BTreeSet<Acl>,
     pub(super) users: BTreeMap<String, BTreeMap<ScramMechanism, ScramKeys>>,
@@ -29,7 +40,7 @@ const MAX_PARTITIONS: i64 = 10_000;
 
 const MAX_ITERATIONS: i32 = 16_384;
 
-fn refused<T>(number: i16, text: impl AsRef<str>) -> Item<T> {
+pub(super) fn refused<T>(number: i16, text: impl AsRef<str>) -> Item<T> {
     Err(ItemError::of(number, Some(text.as_ref())))
 }
 
@@ -57,28 +68,79 @@ impl State {
         for (key, value) in &topic.configs {
             check_config(key, value)?;
         }
-        let partitions = topic.partitions.map_or(DEFAULT_PARTITIONS, PartitionCount::get);
+        let replicas = match &topic.placement {
+            Some(placement) => self.placed(placement, None)?,
+            None => {
+                let partitions = topic.partitions.map_or(DEFAULT_PARTITIONS, PartitionCount::get);
+                let factor =
+                    topic.replication_factor.map_or(DEFAULT_REPLICATION_FACTOR, ReplicationFactor::get);
+                self.place(0, partitions, factor)?
+            }
+        };
+        let mut bytes = [0; 16];
+        if rand::fill(&mut bytes).is_err() {
+            return refused(ItemError::UNKNOWN_SERVER_ERROR, "no randomness");
+        }
+        let id = URL_SAFE_NO_PAD.encode(bytes);
+        let mut description = TopicDescription {
+            id: id.clone(),
+            replicas: Vec::new(),
+            leaders: Vec::new(),
+            in_sync: Vec::new(),
+            configs: topic.configs.clone(),
+        };
+        add_partitions(&mut description, replicas);
+        let made = CreatedTopic {
+            id,
+            partitions: Some(description.partitions()),
+            replication_factor: Some(description.replication_factor()),
+        };
+        self.topics.insert(name.to_owned(), description);
+        Ok(made)
+    }
+
+    /// Refuses the placements that a broker refuses; `factor` is the one that the others have.
+    fn placed(&self, placement: &[Vec<i32>], factor: Option<usize>) -> Item<Vec<Vec<i32>>> {
+        let mut factor = factor;
+        for replicas in placement {
+            self.check_placement(replicas, factor)?;
+            factor = Some(replicas.len());
+        }
+        Ok(placement.to_vec())
+    }
+
+    pub(super) fn check_placement(&self, replicas: &[i32], factor: Option<usize>) -> Item<()> {
+        let mut sorted = replicas.to_vec();
+        sorted.sort_unstable();
+        let unknown = replicas.iter().find(|id| !self.brokers.iter().any(|(broker, _)| broker == *id));
+        let fault = if replicas.is_empty() {
+            "The manual partition assignment includes an empty replica list.".to_owned()
+        } else if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            format!("The manual partition assignment includes the broker {} more than once.", twice[0])
+        } else if let Some(unknown) = unknown {
+            format!(
+                "The manual partition assignment includes broker {unknown}, but no such broker is registered."
+            )
+        } else if factor.is_some_and(|factor| factor != replicas.len()) {
+            format!(
+                "The manual partition assignment includes a partition with {} replica(s), but this is not consistent \
+                 with previous partitions, which have {} replica(s).",
+                replicas.len(),
+                factor.unwrap_or_default()
+            )
+        } else {
+            return Ok(());
+        };
+        refused(ItemError::INVALID_REPLICA_ASSIGNMENT, fault)
+    }
+
+    fn place(&self, first: i32, partitions: i32, factor: i16) -> Item<Vec<Vec<i32>>> {
         if i64::from(partitions) > MAX_PARTITIONS {
             return refused(
                 ItemError::POLICY_VIOLATION,
                 "Excessively large number of partitions per request.",
             );
         }
-        let factor = topic.replication_factor.map_or(DEFAULT_REPLICATION_FACTOR, ReplicationFactor::get);
-        let replicas = self.place(0, partitions, factor)?;
-        let mut bytes = [0; 16];
-        if rand::fill(&mut bytes).is_err() {
-            return refused(ItemError::UNKNOWN_SERVER_ERROR, "no randomness");
-        }
-        let id = URL_SAFE_NO_PAD.encode(bytes);
-        let made =
-            CreatedTopic { id: id.clone(), partitions: Some(partitions), replication_factor: Some(factor) };
-        let description = TopicDescription { id, replicas, configs: topic.configs.clone() };
-        self.topics.insert(name.to_owned(), description);
-        Ok(made)
-    }
-
-    fn place(&self, first: i32, partitions: i32, factor: i16) -> Item<Vec<Vec<i32>>> {
         let brokers = self.brokers.len();
         let wanted = usize::try_from(factor).unwrap_or(usize::MAX);
         if wanted > brokers {
@@ -97,7 +159,8 @@ impl State {
         Ok(replicas.collect())
     }
 
-    pub(super) fn grow(&mut self, name: &TopicName, count: i32) -> Item<()> {
+    pub(super) fn grow(&mut self, more: &NewPartitions) -> Item<()> {
+        let (name, count) = (&more.topic, more.total.get());
         let Some(topic) = self.topics.get(name.as_str()) else { return unknown_topic() };
         let (before, factor) = (topic.partitions(), topic.replication_factor());
         if count == before {
@@ -114,9 +177,22 @@ impl State {
                 ),
             );
         }
-        let more = self.place(before, count - before, factor)?;
+        let added = match &more.placement {
+            Some(placement) => {
+                if i32::try_from(placement.len()).ok() != Some(count - before) {
+                    let text = format!(
+                        "Attempted to add {} additional partition(s), but only {} assignment(s) were specified.",
+                        count - before,
+                        placement.len()
+                    );
+                    return refused(ItemError::INVALID_REPLICA_ASSIGNMENT, text);
+                }
+                self.placed(placement, usize::try_from(factor).ok())?
+            }
+            None => self.place(before, count - before, factor)?,
+        };
         if let Some(topic) = self.topics.get_mut(name.as_str()) {
-            topic.replicas.extend(more);
+            add_partitions(topic, added);
         }
         Ok(())
     }
@@ -144,7 +220,11 @@ impl State {
 
     pub(super) fn delete(&mut self, name: &TopicName) -> Item<()> {
         match self.topics.remove(name.as_str()) {
-            Some(_) => Ok(()),
+            Some(_) => {
+                self.moves.retain(|partition, _| partition.topic != *name);
+                self.sizes.retain(|partition, _| partition.topic != *name);
+                Ok(())
+            }
             None => unknown_topic(),
         }
     }
@@ -244,6 +324,12 @@ impl State {
         };
         self.acls.iter().any(|acl| acl.username == username && covers(&acl.resource) && shows(acl.operation))
     }
+}
+
+fn add_partitions(topic: &mut TopicDescription, placement: Vec<Vec<i32>>) {
+    topic.leaders.extend(placement.iter().map(|replicas| replicas.first().copied()));
+    topic.in_sync.extend(placement.iter().cloned());
+    topic.replicas.extend(placement);
 }
 
 fn unknown_topic() -> Item<()> {

@@ -1,16 +1,20 @@
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
-use topicops_contract::{PartitionCount, Problems, TopicName};
+use topicops_contract::{Problems, TopicName};
 
 use super::{
-    acls, configs, connection::Endpoint, describe, groups, login::Login, logins, pool::Pool, text::counted,
-    tls, topics, users,
+    acls, broker_configs, configs, connection::Endpoint, describe, groups, log_dirs, login::Login, logins,
+    partitions, pool::Pool, text::counted, tls, topics, users,
 };
 use crate::kafka::{
-    Acl, ClientProperties, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
-    ConsumingGroup, CreatedTopic, Item, LoginCheck, LoginReport, NewTopic, ScramKeys, ScramUser,
-    TopicDescription,
+    Acl, BrokerConfigs, BrokerDisks, ClientProperties, Cluster, ClusterDescription, ClusterError,
+    ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, Item, LoginCheck, LoginReport, NewPartitions,
+    NewTopic, Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
 };
 
 /// The cluster behind `--kafka-config`, spoken to in Kafka's own protocol.
@@ -51,6 +55,10 @@ impl Cluster for WireCluster {
         describe::cluster(&self.pool).await.map_err(|fault| fault.during("describe the cluster"))
     }
 
+    async fn list_topics(&self) -> Result<Vec<String>, ClusterError> {
+        describe::topic_names(&self.pool).await.map_err(|fault| fault.during("list the topics"))
+    }
+
     async fn describe_topics(
         &self,
         names: &[TopicName],
@@ -65,10 +73,7 @@ impl Cluster for WireCluster {
         topics::create(&self.pool, topics).await.map_err(|fault| fault.during(operation()))
     }
 
-    async fn create_partitions(
-        &self,
-        topics: &[(TopicName, PartitionCount)],
-    ) -> Result<Vec<Item<()>>, ClusterError> {
+    async fn create_partitions(&self, topics: &[NewPartitions]) -> Result<Vec<Item<()>>, ClusterError> {
         let operation = || format!("add partitions to {}", counted(topics.len(), "topic"));
         topics::grow(&self.pool, topics).await.map_err(|fault| fault.during(operation()))
     }
@@ -84,6 +89,47 @@ impl Cluster for WireCluster {
     async fn delete_topics(&self, names: &[TopicName]) -> Result<Vec<Item<()>>, ClusterError> {
         let operation = || format!("delete {}", counted(names.len(), "topic"));
         topics::delete(&self.pool, names).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn list_reassignments(&self) -> Result<Vec<Reassignment>, ClusterError> {
+        partitions::reassignments(&self.pool).await.map_err(|fault| fault.during("list moving partitions"))
+    }
+
+    async fn alter_reassignments(
+        &self,
+        changes: &[(TopicPartition, Option<Vec<i32>>)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("reassign {}", counted(changes.len(), "partition"));
+        partitions::reassign(&self.pool, changes).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn elect_preferred_leaders(
+        &self,
+        elected: &[TopicPartition],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("elect leaders of {}", counted(elected.len(), "partition"));
+        partitions::elect(&self.pool, elected).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn describe_log_dirs(&self) -> Result<BTreeMap<i32, Item<BrokerDisks>>, ClusterError> {
+        log_dirs::describe(&self.pool).await.map_err(|fault| fault.during("describe the brokers' disks"))
+    }
+
+    async fn describe_broker_configs(
+        &self,
+        brokers: &[i32],
+        keys: &ConfigKeys,
+    ) -> Result<Vec<Item<BrokerConfigs>>, ClusterError> {
+        let operation = || format!("describe the settings of {}", counted(brokers.len(), "broker"));
+        broker_configs::describe(&self.pool, brokers, keys).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn alter_broker_configs(
+        &self,
+        changes: &[(i32, ConfigChange)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("change the settings of {}", counted(changes.len(), "broker"));
+        broker_configs::alter(&self.pool, changes).await.map_err(|fault| fault.during(operation()))
     }
 
     async fn consuming_groups(&self) -> Result<Vec<ConsumingGroup>, ClusterError> {

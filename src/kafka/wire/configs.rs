@@ -51,19 +51,7 @@ fn first_part(changes: &[(TopicName, ConfigChange)]) -> usize {
 }
 
 async fn alter_part(pool: &Arc<Pool>, changes: &[(TopicName, ConfigChange)]) -> Result<Vec<Item<()>>, Fault> {
-    let resources = changes.iter().map(|(name, change)| {
-        let set = change.set.iter().map(|(key, value)| {
-            let entry = AlterableConfig::default().with_name(text(key)).with_config_operation(SET);
-            entry.with_value(Some(text(value)))
-        });
-        let unset = change.unset.iter().map(|key| {
-            AlterableConfig::default().with_name(text(key)).with_config_operation(DELETE).with_value(None)
-        });
-        AlterConfigsResource::default()
-            .with_resource_type(TOPIC_RESOURCE)
-            .with_resource_name(text(name.as_str()))
-            .with_configs(set.chain(unset).collect())
-    });
+    let resources = changes.iter().map(|(name, change)| resource(TOPIC_RESOURCE, name.as_str(), change));
     let request = IncrementalAlterConfigsRequest::default().with_resources(resources.collect());
     let answer = pool.call(Target::Any, &request, Again::Harmless).await?;
     let mut altered: HashMap<String, Item<()>> = answer
@@ -74,4 +62,19 @@ async fn alter_part(pool: &Arc<Pool>, changes: &[(TopicName, ConfigChange)]) -> 
         })
         .collect();
     Ok(in_order(changes.iter().map(|(name, _)| name), &mut altered))
+}
+
+/// The change of one resource's settings as it goes into a request.
+pub(super) fn resource(kind: i8, name: &str, change: &ConfigChange) -> AlterConfigsResource {
+    let set = change.set.iter().map(|(key, value)| {
+        let entry = AlterableConfig::default().with_name(text(key)).with_config_operation(SET);
+        entry.with_value(Some(text(value)))
+    });
+    let unset = change.unset.iter().map(|key| {
+        AlterableConfig::default().with_name(text(key)).with_config_operation(DELETE).with_value(None)
+    });
+    AlterConfigsResource::default()
+        .with_resource_type(kind)
+        .with_resource_name(text(name))
+        .with_configs(set.chain(unset).collect())
 }

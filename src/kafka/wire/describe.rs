@@ -15,6 +15,7 @@ use topicops_contract::TopicName;
 use super::{
     configs::TOPIC_RESOURCE,
     fault::Fault,
+    partitions::ids,
     pool::{Again, Pool, Target},
     text::{outcome, text},
     topics::{in_order, wire},
@@ -39,7 +40,7 @@ pub(super) struct Broker {
 
 /// Cluster id and live brokers.
 pub(super) async fn brokers(pool: &Arc<Pool>) -> Result<(String, Vec<Broker>), Fault> {
-    let answer = metadata(pool, &[]).await?;
+    let answer = metadata(pool, Some(&[])).await?;
     let id = answer.cluster_id.as_deref().unwrap_or_default().to_owned();
     let brokers = answer.brokers.iter().map(|broker| {
         let port = u16::try_from(broker.port)
@@ -76,7 +77,7 @@ async fn part_of_topics(
     keys: &ConfigKeys,
 ) -> Result<Vec<Item<Option<TopicDescription>>>, Fault> {
     let mut found: HashMap<String, Item<Option<TopicDescription>>> = HashMap::with_capacity(names.len());
-    for topic in metadata(pool, names).await?.topics {
+    for topic in metadata(pool, Some(names)).await?.topics {
         let Some(name) = topic.name.as_ref().map(|name| name.to_string()) else { continue };
         let description = match topic.error_code {
             ItemError::UNKNOWN_TOPIC_OR_PARTITION => Ok(None),
@@ -99,11 +100,21 @@ async fn part_of_topics(
     Ok(in_order(names.iter(), &mut found))
 }
 
-/// Never creates a topic, whatever the brokers' `auto.create.topics.enable`.
-async fn metadata(pool: &Arc<Pool>, names: &[TopicName]) -> Result<MetadataResponse, Fault> {
-    let topics = names.iter().map(|name| MetadataRequestTopic::default().with_name(Some(wire(name))));
-    let request =
-        MetadataRequest::default().with_topics(Some(topics.collect())).with_allow_auto_topic_creation(false);
+/// The names of all topics that we may see.
+pub(super) async fn topic_names(pool: &Arc<Pool>) -> Result<Vec<String>, Fault> {
+    let topics = metadata(pool, None).await?.topics;
+    let mut names: Vec<String> =
+        topics.into_iter().filter_map(|topic| topic.name.map(|name| name.to_string())).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Of all topics where none are named. Never creates one, whatever the brokers' `auto.create.topics.enable`.
+async fn metadata(pool: &Arc<Pool>, names: Option<&[TopicName]>) -> Result<MetadataResponse, Fault> {
+    let topics = names.map(|names| {
+        names.iter().map(|name| MetadataRequestTopic::default().with_name(Some(wire(name)))).collect()
+    });
+    let request = MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false);
     let answer = pool.call(Target::Any, &request, Again::Harmless).await?;
     if answer.error_code == 0 { Ok(answer) } else { Err(Fault::answer(answer.error_code, None)) }
 }
@@ -111,15 +122,20 @@ async fn metadata(pool: &Arc<Pool>, names: &[TopicName]) -> Result<MetadataRespo
 fn description(topic: MetadataResponseTopic) -> TopicDescription {
     let mut partitions = topic.partitions;
     partitions.sort_unstable_by_key(|partition| partition.partition_index);
-    let replicas = partitions
-        .into_iter()
-        .map(|partition| partition.replica_nodes.into_iter().map(|broker| broker.0).collect())
-        .collect();
-    TopicDescription {
+    let mut description = TopicDescription {
         id: URL_SAFE_NO_PAD.encode(topic.topic_id.as_bytes()),
-        replicas,
+        replicas: Vec::with_capacity(partitions.len()),
+        leaders: Vec::with_capacity(partitions.len()),
+        in_sync: Vec::with_capacity(partitions.len()),
         configs: BTreeMap::new(),
+    };
+    for partition in partitions {
+        description.replicas.push(ids(partition.replica_nodes));
+        // -1 where nobody leads.
+        description.leaders.push(Some(partition.leader_id.0).filter(|leader| *leader >= 0));
+        description.in_sync.push(ids(partition.isr_nodes));
     }
+    description
 }
 
 type Configs = Item<BTreeMap<String, String>>;

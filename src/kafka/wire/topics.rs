@@ -2,9 +2,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, TopicName as WireName,
-    create_partitions_request::CreatePartitionsTopic,
-    create_topics_request::{CreatableTopic, CreatableTopicConfig},
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, TopicName as WireName,
+    create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
+    create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
     delete_topics_request::DeleteTopicState,
 };
 use topicops_contract::{PartitionCount, ReplicationFactor, TopicName};
@@ -14,7 +14,7 @@ use super::{
     pool::{Again, Pool, Target},
     text::{outcome, text},
 };
-use crate::kafka::{CreatedTopic, Item, ItemError, NewTopic};
+use crate::kafka::{CreatedTopic, Item, ItemError, NewPartitions, NewTopic};
 
 /// Topics of one request, for deletions and growth.
 const CHUNK: usize = 1000;
@@ -77,11 +77,17 @@ async fn create_part(pool: &Arc<Pool>, topics: &[NewTopic]) -> Result<Vec<Item<C
         let configs = topic.configs.iter().map(|(key, value)| {
             CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value)))
         });
-        CreatableTopic::default()
-            .with_name(wire(&topic.name))
-            .with_num_partitions(topic.partitions.map_or(-1, PartitionCount::get))
-            .with_replication_factor(topic.replication_factor.map_or(-1, ReplicationFactor::get))
-            .with_configs(configs.collect())
+        let wanted = CreatableTopic::default().with_name(wire(&topic.name)).with_configs(configs.collect());
+        match &topic.placement {
+            // Brokers refuse the numbers beside it.
+            Some(placement) => wanted
+                .with_num_partitions(-1)
+                .with_replication_factor(-1)
+                .with_assignments(assignments(placement)),
+            None => wanted
+                .with_num_partitions(topic.partitions.map_or(-1, PartitionCount::get))
+                .with_replication_factor(topic.replication_factor.map_or(-1, ReplicationFactor::get)),
+        }
     });
     let request = CreateTopicsRequest::default()
         .with_topics(wanted.collect())
@@ -104,13 +110,24 @@ async fn create_part(pool: &Arc<Pool>, topics: &[NewTopic]) -> Result<Vec<Item<C
     Ok(in_order(topics.iter().map(|topic| &topic.name), &mut created))
 }
 
+fn assignments(placement: &[Vec<i32>]) -> Vec<CreatableReplicaAssignment> {
+    let partitions = (0..).zip(placement).map(|(index, brokers)| {
+        CreatableReplicaAssignment::default().with_partition_index(index).with_broker_ids(broker_ids(brokers))
+    });
+    partitions.collect()
+}
+
+fn broker_ids(brokers: &[i32]) -> Vec<BrokerId> {
+    brokers.iter().copied().map(BrokerId).collect()
+}
+
 /// A controller that is asked for too many partitions at once breaks off half-way and keeps what it has made by then. How
 /// many are added is not known here, so the totals are reckoned.
-fn growth_parts(topics: &[(TopicName, PartitionCount)]) -> Vec<&[(TopicName, PartitionCount)]> {
+fn growth_parts(topics: &[NewPartitions]) -> Vec<&[NewPartitions]> {
     let mut parts = Vec::new();
     let (mut start, mut records) = (0, 0_usize);
-    for (index, (_, count)) in topics.iter().enumerate() {
-        let cost = usize::try_from(count.get()).unwrap_or(usize::MAX / 2);
+    for (index, topic) in topics.iter().enumerate() {
+        let cost = usize::try_from(topic.total.get()).unwrap_or(usize::MAX / 2);
         if index > start && (records.saturating_add(cost) > CHUNK_RECORDS || index - start == CHUNK) {
             parts.push(&topics[start..index]);
             (start, records) = (index, 0);
@@ -123,17 +140,20 @@ fn growth_parts(topics: &[(TopicName, PartitionCount)]) -> Vec<&[(TopicName, Par
     parts
 }
 
-pub(super) async fn grow(
-    pool: &Arc<Pool>,
-    topics: &[(TopicName, PartitionCount)],
-) -> Result<Vec<Item<()>>, Fault> {
+pub(super) async fn grow(pool: &Arc<Pool>, topics: &[NewPartitions]) -> Result<Vec<Item<()>>, Fault> {
     let mut outcomes = Vec::with_capacity(topics.len());
     for part in growth_parts(topics) {
-        let wanted = part.iter().map(|(name, count)| {
+        let wanted = part.iter().map(|topic| {
+            let added = topic.placement.as_ref().map(|added| {
+                let one = |brokers: &Vec<i32>| {
+                    CreatePartitionsAssignment::default().with_broker_ids(broker_ids(brokers))
+                };
+                added.iter().map(one).collect()
+            });
             CreatePartitionsTopic::default()
-                .with_name(wire(name))
-                .with_count(count.get())
-                .with_assignments(None)
+                .with_name(wire(&topic.topic))
+                .with_count(topic.total.get())
+                .with_assignments(added)
         });
         let request = CreatePartitionsRequest::default()
             .with_topics(wanted.collect())
@@ -144,7 +164,7 @@ pub(super) async fn grow(
             .into_iter()
             .map(|topic| (topic.name.to_string(), outcome(topic.error_code, topic.error_message.as_ref())))
             .collect();
-        outcomes.extend(in_order(part.iter().map(|(name, _)| name), &mut grown));
+        outcomes.extend(in_order(part.iter().map(|topic| &topic.topic), &mut grown));
     }
     Ok(outcomes)
 }
@@ -201,6 +221,7 @@ mod tests {
             name: name.parse().unwrap(),
             partitions: partitions.map(|count| count.try_into().unwrap()),
             replication_factor: None,
+            placement: None,
             configs: BTreeMap::new(),
         }
     }

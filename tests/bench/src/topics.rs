@@ -91,6 +91,7 @@ async fn kafka_floor(
                 name: name.clone(),
                 partitions: Some(1.try_into()?),
                 replication_factor: Some(1.try_into()?),
+                placement: None,
                 configs: configs("3600000"),
             })
         })
