@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use topicops::cli::{self, LogFormat, Settings};
+use topicops::cli::{self, LogFormat, ReleaseSettings, Settings};
 use tracing_subscriber::EnvFilter;
 
 /// Topics as code, and credentials by annotation, for Apache Kafka on Kubernetes.
@@ -18,12 +18,19 @@ struct Arguments {
 enum Command {
     /// Runs controller and webhook together.
     Run(Box<Settings>),
+
+    /// Takes topicops' finalizer and status from every object: before, or after, it is uninstalled.
+    Release(ReleaseSettings),
 }
 
 /// Exit codes: 0 done, 1 error, 2 usage.
 fn main() -> ExitCode {
-    let Command::Run(settings) = Arguments::parse().command;
-    if let Err(message) = log_to_stderr(&settings) {
+    let command = Arguments::parse().command;
+    let logging = match &command {
+        Command::Run(settings) => log_to_stderr(settings),
+        Command::Release(_) => Ok(()),
+    };
+    if let Err(message) = logging {
         report(&message);
         return ExitCode::from(2);
     }
@@ -34,7 +41,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(cli::run(*settings)) {
+    let result = runtime.block_on(async {
+        match command {
+            Command::Run(settings) => cli::run(*settings).await,
+            Command::Release(settings) => cli::release(&settings, &mut std::io::stdout()).await,
+        }
+    });
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&format!("{error:#}"));

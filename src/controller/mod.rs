@@ -5,12 +5,14 @@ pub mod access;
 pub mod admission;
 pub mod certificates;
 pub mod health;
+mod leader_watch;
 mod leadership;
 mod reporter;
 pub mod topics;
 mod watch;
 
 pub use crate::object_key::ObjectKey;
+pub use leader_watch::leader;
 pub use leadership::Leadership;
 pub use reporter::Reporter;
 pub use watch::{Index, keep_watching};

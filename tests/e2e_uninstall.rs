@@ -1,0 +1,149 @@
+//! Uninstalling topicops: nothing is left that nobody could delete.
+
+mod support;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod},
+};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, ListParams, PostParams},
+};
+use serde_json::json;
+use support::{PATIENCE, World, alone_in_the_world, repository, wait};
+
+#[test]
+fn uninstalled_it_leaves_nothing_that_cannot_be_deleted() {
+    alone_in_the_world(async |world| {
+        let namespace = world.namespace("uninstall").await?;
+        let api = world.api::<ConfigMap>(&namespace);
+        let delete = json!({ "deletion-policy": "delete" });
+        let (stuck, stays) = (world.topic("stuck"), world.topic("stays"));
+        for name in [&stuck, &stays] {
+            world.declare(&namespace, name, json!({}), delete.clone()).await?;
+            world.until_ready(&namespace, name).await?;
+        }
+        let (code, _, told) = release(world, &["--namespace", &namespace]).await?;
+        ensure!(code == 1 && told.contains("leads") && told.contains("--force"), "{code}: {told}");
+        ensure!(api.get(&stuck).await?.finalizers().len() == 1, "released while a replica leads");
+
+        uninstall(world).await?;
+        // Its label is taken off while nobody sees it: the finalizer would stay for ever.
+        world
+            .patch_topic(&namespace, &stays, json!({ "metadata": { "labels": { "config": null } } }))
+            .await?;
+        api.delete(&stuck, &DeleteParams::default()).await?;
+        ensure!(api.get(&stuck).await?.metadata.deletion_timestamp.is_some(), "no finalizer holds it");
+
+        let (code, said, told) = release(world, &["--dry-run"]).await?;
+        ensure!(
+            code == 0 && said.contains(&format!("would release ConfigMap {namespace}/{stuck}")),
+            "{said}{told}"
+        );
+        ensure!(api.get_opt(&stuck).await?.is_some(), "a dry run released it");
+        let (code, said, told) = release(world, &[]).await?;
+        ensure!(code == 0, "{told}");
+        for name in [&stuck, &stays] {
+            ensure!(said.contains(&format!("released ConfigMap {namespace}/{name}\n")), "{said}");
+        }
+        ensure!(api.get_opt(&stuck).await?.is_none(), "{stuck} is still there");
+        let left = api.get(&stays).await?;
+        ensure!(
+            left.finalizers().is_empty() && !left.annotations().contains_key("topic.kafka.nb/status"),
+            "{left:?}"
+        );
+        let (code, said, _) = release(world, &[]).await?;
+        ensure!(code == 0 && said.starts_with("0 of "), "the second time it did something: {said}");
+        for name in [&stuck, &stays] {
+            ensure!(world.described(name).await?.is_some(), "topic {name} is gone");
+        }
+
+        // The README's other way, on one that is left from somewhere else.
+        let by_hand = world.topic("by-hand");
+        let mut left = support::topic_config_map(&by_hand, json!({}), json!({}))?;
+        left.metadata.finalizers = Some(vec!["topic.kafka.nb/topic".to_owned()]);
+        api.create(&PostParams::default(), &left).await?;
+        api.delete(&by_hand, &DeleteParams::default()).await?;
+        ensure!(api.get_opt(&by_hand).await?.is_some(), "no finalizer holds it");
+        release_with_kubectl_alone(world).await?;
+        ensure!(api.get_opt(&by_hand).await?.is_none(), "the README's commands do not let {by_hand} go");
+
+        // Installed again, it takes up where it was.
+        world.bed.apply_path(repository().join("deploy/install")).await?;
+        world.until_rolled_out("topicops", "topicops", PATIENCE).await?;
+        world.declare(&namespace, &stuck, json!({}), delete).await?;
+        world.until_ready(&namespace, &stuck).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_finalizer_left_on_what_lost_its_label_unseen_is_taken_off_while_it_runs() {
+    alone_in_the_world(async |world| {
+        let namespace = world.namespace("unlabelled").await?;
+        let (lost, kept) = (world.topic("lost"), world.topic("kept"));
+        for name in [&lost, &kept] {
+            world.declare(&namespace, name, json!({}), json!({ "deletion-policy": "delete" })).await?;
+            world.until_ready(&namespace, name).await?;
+        }
+        uninstall(world).await?;
+        world.patch_topic(&namespace, &lost, json!({ "metadata": { "labels": { "config": null } } })).await?;
+        world.bed.apply_path(repository().join("deploy/install")).await?;
+        world.until_leader().await?;
+        let (code, said, told) = release(world, &["-n", &namespace, "--unlabelled"]).await?;
+        ensure!(
+            code == 0 && said.contains(&format!("released ConfigMap {namespace}/{lost}\n1 of ")),
+            "{said}{told}"
+        );
+        let api = world.api::<ConfigMap>(&namespace);
+        ensure!(api.get(&lost).await?.finalizers().is_empty());
+        ensure!(api.get(&kept).await?.finalizers().len() == 1, "one that is a topic still was released");
+        world.until_rolled_out("topicops", "topicops", PATIENCE).await
+    });
+}
+
+/// As the README says: the Deployment goes, and with it its replicas.
+async fn uninstall(world: &World) -> Result<()> {
+    world.api::<Deployment>("topicops").delete("topicops", &DeleteParams::background()).await?;
+    let pods = world.api::<Pod>("topicops");
+    wait::until("all replicas to be gone", PATIENCE, || async {
+        let left = pods.list(&ListParams::default()).await?.items.len();
+        ensure!(left == 0, "{left} are there");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
+/// `topicops release`, as an administrator runs it: exit code, and what it says on stdout and stderr.
+async fn release(world: &World, arguments: &[&str]) -> Result<(i32, String, String)> {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_topicops"))
+        .arg("release")
+        .args(arguments)
+        .env("KUBECONFIG", world.bed.kubeconfig_path())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, output).await.context("topicops release did not end")??;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr)))
+}
+
+/// The commands of the README that need nothing but kubectl, word by word.
+async fn release_with_kubectl_alone(world: &World) -> Result<()> {
+    let readme = std::fs::read_to_string(repository().join("README.md"))?;
+    let mut blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let commands =
+        blocks.find(|block| block.contains("--type=merge")).context("the README has no such block")?;
+    let folder = world.bed.kubectl_path().parent().context("kubectl is in no folder")?;
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let run = tokio::process::Command::new("sh")
+        .args(["-ec", commands])
+        .env("KUBECONFIG", world.bed.kubeconfig_path())
+        .env("PATH", path)
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, run).await.context("the commands did not end")??;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(())
+}
