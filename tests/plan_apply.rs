@@ -10,9 +10,8 @@ use std::{
 
 use proptest::prelude::*;
 use topicops::{
-    ObjectKey,
     kafka::{Cluster, ConfigKeys, MemoryCluster, NewPartitions, NewTopic},
-    topic::{Declaration, Holding, OwnerRules, PlanContext, Step, TopicPlan, TopicPolicy},
+    topic::{Declaration, Holding, OwnerRules, PlanContext, Step, TopicObjectKey, TopicPlan, TopicPolicy},
 };
 use topicops_contract::{TopicManifest, TopicName, TopicSource};
 
@@ -121,7 +120,7 @@ impl Declared {
         let (manifest, problems) = TopicManifest::parse_what_is_right(source);
         assert_eq!(problems.is_empty(), !self.mistaken, "{problems}");
         Declaration {
-            object: ObjectKey::new(self.namespace, format!("t{index}")),
+            object: TopicObjectKey::config_map(self.namespace, format!("t{index}")),
             created: self.created,
             manifest: Arc::new(manifest.unwrap()),
             problems,

@@ -23,6 +23,7 @@ mod status;
 mod topic_config;
 mod topic_manifest;
 mod topic_name;
+mod topic_object_kind;
 mod workload;
 mod workload_kind;
 
@@ -42,5 +43,6 @@ pub use status::{State, Status};
 pub use topic_config::TopicConfig;
 pub use topic_manifest::{DeletionPolicy, TopicManifest, TopicSource};
 pub use topic_name::TopicName;
+pub use topic_object_kind::TopicObjectKind;
 pub use workload::Workload;
 pub use workload_kind::WorkloadKind;

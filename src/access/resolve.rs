@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use topicops_contract::{ClientRequest, NamePattern, TopicName, Workload, keys};
+use topicops_contract::{ClientRequest, NamePattern, TopicName, TopicObjectKind, Workload, keys};
 
 use super::{Finding, Granted, GrantsMode, GroupClaims, acls::streams_prefix};
 use crate::{
@@ -48,7 +48,7 @@ pub(super) fn foreign_topic(
     application_prefix: &str,
 ) -> Option<(TopicName, TopicGrant)> {
     let pattern = NamePattern::Prefix(application_prefix.to_owned());
-    let found = grants.matching(&pattern).find(|(_, grant)| grant.namespace != namespace);
+    let found = grants.matching(&pattern).find(|(_, grant)| grant.owner.namespace != namespace);
     found.map(|(topic, grant)| (topic.clone(), grant.clone()))
 }
 
@@ -107,8 +107,12 @@ impl<'a> Resolver<'a> {
         };
         let line = format!("{}/{}", self.workload().namespace(), self.workload().name());
         let message = format!(
-            "topic {name} is owned by ConfigMap {}/{}, which does not list {line}: add \"{line}\" to its data key \"{key}\"",
-            grant.namespace, grant.config_map
+            "topic {name} is owned by {}, which does not list {line}: add \"{line}\" to its {}",
+            grant.owner,
+            match grant.owner.kind {
+                TopicObjectKind::ConfigMap => format!("data key \"{key}\""),
+                kind @ TopicObjectKind::KafkaTopic => kind.field(key).into_owned(),
+            }
         );
         self.find(Reason::TopicNotGranted, message);
         None
@@ -186,10 +190,9 @@ impl<'a> Resolver<'a> {
         }
         if let Some((topic, grant)) = foreign_topic(self.grants, namespace, prefix.text()) {
             let message = format!(
-                "Kafka Streams application id {application} would reach topic {topic}, which is owned by ConfigMap {}/{}: \
-                 choose another id in {}",
-                grant.namespace,
-                grant.config_map,
+                "Kafka Streams application id {application} would reach topic {topic}, which is owned by {}: choose another id in \
+                 {}",
+                grant.owner,
                 keys::client::STREAMS_APPLICATION_ID
             );
             self.find(Reason::StreamsApplicationIdRefused, message);
@@ -209,6 +212,7 @@ mod tests {
     use super::*;
     use crate::access::testing::{Asking, at, grants, request};
     use crate::kafka::{PatternType, ResourceType};
+    use crate::topic::TopicObjectKey;
 
     fn decide(asking: &Asking, grants: &TopicGrants, mode: GrantsMode) -> Resolution {
         let claims = GroupClaims::of([(&**asking, at(1))]);
@@ -334,8 +338,7 @@ mod tests {
             let mut all = TopicGrants::default();
             for (topic, (owner, consumers)) in &topics {
                 let grant = TopicGrant {
-                    namespace: owner.clone(),
-                    config_map: topic.clone(),
+                    owner: TopicObjectKey::config_map(owner, topic),
                     consumers: consumers.iter().map(|line| line.parse().unwrap()).collect(),
                     producers: Vec::new(),
                 };

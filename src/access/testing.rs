@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use topicops_contract::{ClientRequest, Inject, NamePattern, Workload, WorkloadKind};
 
-use crate::topic::{TopicGrant, TopicGrants};
+use crate::topic::{TopicGrant, TopicGrants, TopicObjectKey};
 
 /// A Deployment written as `namespace/name`.
 pub(crate) fn workload(text: &str) -> Workload {
@@ -86,8 +86,7 @@ pub(crate) fn grants(topics: &[(&str, &[&str])]) -> TopicGrants {
     for (topic, consumers) in topics {
         let (namespace, name) = topic.split_once('/').unwrap();
         let grant = TopicGrant {
-            namespace: namespace.to_owned(),
-            config_map: name.to_owned(),
+            owner: TopicObjectKey::config_map(namespace, name),
             consumers: consumers.iter().map(|line| line.parse().unwrap()).collect(),
             producers: Vec::new(),
         };

@@ -4,7 +4,7 @@ use topicops_contract::{ClientRequest, Problem, TopicManifest, keys};
 use topicops_webhook::{Consent, Finding, TopicPolicy as Limits};
 
 use super::{access::Consented, topics::TopicIndex};
-use crate::topic::TopicPolicy;
+use crate::topic::{TopicObjectKey, TopicPolicy};
 
 /// Says at admission what a workload will not be granted.
 #[derive(Debug)]
@@ -73,10 +73,10 @@ impl Limits for AdmissionPolicy {
             ))];
         }
         match self.topics.with_grants(|grants| grants.owner(topic.as_str()).cloned()) {
-            Some(owner) if (owner.namespace.as_str(), owner.config_map.as_str()) != (namespace, name) => {
+            Some(grant) if grant.owner != TopicObjectKey::config_map(namespace, name) => {
                 vec![Finding::Warning(format!(
-                    "topic {topic} is declared already, by ConfigMap {}/{}: this one will be refused while that one owns it",
-                    owner.namespace, owner.config_map
+                    "topic {topic} is declared already, by {}: this one will be refused while that one owns it",
+                    grant.owner
                 ))]
             }
             _ => Vec::new(),

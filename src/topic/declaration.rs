@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use topicops_contract::{Problems, TopicManifest};
 
-use crate::ObjectKey;
+use super::TopicObjectKey;
 
-/// A ConfigMap that declares a topic.
+/// An object that declares a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declaration {
-    pub object: ObjectKey,
+    pub object: TopicObjectKey,
     /// Unix seconds of its creation: the oldest of several for one topic owns it.
     pub created: i64,
     /// What could be read of it.
@@ -20,7 +20,7 @@ pub struct Declaration {
 
 impl Declaration {
     /// Older first, and the name decides between equals: Kubernetes counts creation in whole seconds.
-    pub fn seniority(&self) -> (i64, &ObjectKey) {
+    pub fn seniority(&self) -> (i64, &TopicObjectKey) {
         (self.created, &self.object)
     }
 }

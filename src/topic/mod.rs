@@ -9,6 +9,7 @@ mod plan_context;
 mod policy;
 mod refusal;
 mod topic_grants;
+mod topic_object_key;
 
 pub use declaration::Declaration;
 pub use holding::Holding;
@@ -19,3 +20,4 @@ pub use plan_context::PlanContext;
 pub use policy::TopicPolicy;
 pub use refusal::Refusal;
 pub use topic_grants::{TopicGrant, TopicGrants, Use};
+pub use topic_object_key::TopicObjectKey;

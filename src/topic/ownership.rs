@@ -2,7 +2,7 @@ use topicops_contract::TopicName;
 
 use super::{Declaration, Holding, Refusal, TopicPolicy};
 
-/// Who of several ConfigMaps owns a topic, and why the others do not.
+/// Who of several objects owns a topic, and why the others do not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ownership<'a> {
     pub owner: Option<&'a Declaration>,
@@ -13,7 +13,7 @@ impl<'a> Ownership<'a> {
     /// Settles a topic's ownership.
     ///
     /// A topic belongs to the namespace that holds it; otherwise an existing one goes to a namespace that a rule lets have
-    /// it, and a name that is free goes to whoever declares it first. Within that, the older ConfigMap wins. One that is
+    /// it, and a name that is free goes to whoever declares it first. Within that, the older object wins, whatever its kind. One that is
     /// being deleted wins only when no other may have the topic, so that a topic with a successor is handed over instead
     /// of deleted.
     pub fn settle(
@@ -78,13 +78,16 @@ mod tests {
     use topicops_contract::{Problems, TopicManifest, TopicSource};
 
     use super::*;
-    use crate::{ObjectKey, Reason, topic::OwnerRules};
+    use crate::{
+        Reason,
+        topic::{OwnerRules, TopicObjectKey},
+    };
 
     fn declaration(namespace: &str, name: &str, created: i64) -> Declaration {
         let (annotations, data) = (BTreeMap::new(), BTreeMap::new());
         let source = TopicSource { name: "orders", annotations: &annotations, data: &data, binary_keys: &[] };
         Declaration {
-            object: ObjectKey::new(namespace, name),
+            object: TopicObjectKey::config_map(namespace, name),
             created,
             manifest: Arc::new(TopicManifest::parse(source).unwrap()),
             problems: Problems::new(),
@@ -108,7 +111,7 @@ mod tests {
         let settled = Ownership::settle(&topic, declarations, holding.as_ref(), exists, &policy);
         assert_eq!(settled.refused.len() + usize::from(settled.owner.is_some()), declarations.len());
         (
-            settled.owner.map(|owner| owner.object.to_string()),
+            settled.owner.map(|owner| owner.object.key().to_string()),
             settled.refused.iter().map(|(_, refusal)| refusal.reason()).collect(),
         )
     }

@@ -20,7 +20,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPlan {
     pub topic: TopicName,
-    /// The ConfigMap that owns the topic.
+    /// The object that owns the topic.
     pub owner: Option<Declaration>,
     /// Its author wants nothing touched, or wrote something that has to be mended first.
     pub held_back: bool,
@@ -31,7 +31,7 @@ pub struct TopicPlan {
     pub steps: Vec<Step>,
     /// What the owner declares and is not done.
     pub refusals: Vec<Refusal>,
-    /// ConfigMaps that declare the topic and do not own it.
+    /// Objects that declare the topic and do not own it.
     pub refused: Vec<(Declaration, Refusal)>,
 }
 

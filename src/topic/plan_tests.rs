@@ -1,9 +1,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use topicops_contract::{TopicManifest, TopicSource};
+use topicops_contract::{TopicManifest, TopicObjectKind, TopicSource};
 
 use super::*;
-use crate::{ObjectKey, topic::OwnerRules};
+use crate::topic::{OwnerRules, TopicObjectKey};
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -14,7 +14,7 @@ fn declared(data: &[(&str, &str)], annotations: &[(&str, &str)]) -> Declaration 
     let source = TopicSource { name: "orders", annotations: &annotations, data: &data, binary_keys: &[] };
     let (manifest, problems) = TopicManifest::parse_what_is_right(source);
     Declaration {
-        object: ObjectKey::new("shop", "orders"),
+        object: TopicObjectKey::config_map("shop", "orders"),
         created: 1,
         manifest: Arc::new(manifest.unwrap()),
         problems,
@@ -81,7 +81,7 @@ fn partitions_grow_and_never_shrink() {
         plan(&declared(&[("partitions", "2"), ("retention", "1h")], &[]), Some(&topic), Some(&held(&[])));
     assert_eq!(fewer.refusals, [Refusal::FewerPartitions { declared: 2, existing: 3 }]);
     assert!(configure(&fewer).is_some(), "the rest of the manifest still counts");
-    let message = fewer.refusals[0].message();
+    let message = fewer.refusals[0].message(TopicObjectKind::ConfigMap);
     assert!(message.contains('2') && message.contains('3'), "{message}");
 }
 

@@ -1,6 +1,7 @@
-use topicops_contract::{State, TopicName};
+use topicops_contract::{State, TopicName, TopicObjectKind, keys};
 
-use crate::{ObjectKey, Reason};
+use super::TopicObjectKey;
+use crate::Reason;
 
 /// Why something that is declared is not done. Each has a word for machines and a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,10 +11,10 @@ pub enum Refusal {
         topic: TopicName,
         pattern: String,
     },
-    /// Another ConfigMap of the same namespace, or one that may own it, is older.
+    /// Another object of the same namespace, or one that may own it, is older.
     OwnedByAnother {
         topic: TopicName,
-        owner: ObjectKey,
+        owner: TopicObjectKey,
     },
     /// It belongs to another namespace.
     OwnedByNamespace {
@@ -77,13 +78,15 @@ impl Refusal {
         }
     }
 
-    pub fn message(&self) -> String {
+    /// The sentence for an author who declares the topic with an object of this kind.
+    pub fn message(&self, kind: TopicObjectKind) -> String {
+        let field = |key| kind.field(key);
         match self {
             Self::Protected { topic, pattern } => {
                 format!("topic {topic} is never touched: the operator's protected topics hold {pattern}")
             }
             Self::OwnedByAnother { topic, owner } => format!(
-                "topic {topic} is owned by the older ConfigMap {owner}; this one takes over when that one is deleted"
+                "topic {topic} is owned by the older {owner}; this one takes over when that one is deleted"
             ),
             Self::OwnedByNamespace { topic, namespace, asking } => format!(
                 "topic {topic} belongs to namespace {namespace}; choose another name, or ask an administrator to let \
@@ -94,19 +97,24 @@ impl Refusal {
                  let {asking} own it with --topic-owners {asking}={topic}"
             ),
             Self::FewerPartitions { declared, existing } => format!(
-                "partitions: \"{declared}\": the topic has {existing} partitions and Kafka cannot take any away; \
-                 declare {existing} or more"
+                "{}: \"{declared}\": the topic has {existing} partitions and Kafka cannot take any away; declare {existing} \
+                 or more",
+                field(keys::data::PARTITIONS)
             ),
             Self::TooManyPartitions { declared, most } => format!(
-                "partitions: \"{declared}\": the operator allows {most} at most (--max-partitions); declare fewer, or ask an \
-                 administrator"
+                "{}: \"{declared}\": the operator allows {most} at most (--max-partitions); declare fewer, or ask an \
+                 administrator",
+                field(keys::data::PARTITIONS)
             ),
             Self::ReplicationFactorChange { declared, existing } => format!(
-                "replication-factor: \"{declared}\": the topic has a replication factor of {existing}, and this version \
-                 does not move replicas; declare {existing}, or reassign its partitions with Kafka's own tools"
+                "{}: \"{declared}\": the topic has a replication factor of {existing}, and this version does not move \
+                 replicas; declare {existing}, or reassign its partitions with Kafka's own tools",
+                field(keys::data::REPLICATION_FACTOR)
             ),
             Self::RetentionDiskShare { share } => format!(
-                "retention-disk-share: \"{share}\": not supported by this version; set retention.bytes in properties"
+                "{}: \"{share}\": not supported by this version; set retention.bytes in {}",
+                field(keys::data::RETENTION_DISK_SHARE),
+                field(keys::data::PROPERTIES)
             ),
             Self::InUse { topic, users } => {
                 let named = users.iter().take(USERS_NAMED).cloned().collect::<Vec<_>>().join(", ");
@@ -114,9 +122,15 @@ impl Refusal {
                     0 => String::new(),
                     more => format!(" and {more} more"),
                 };
+                let force = match kind {
+                    TopicObjectKind::ConfigMap => {
+                        format!("the annotation {}: \"true\"", keys::topic::FORCE_DELETE)
+                    }
+                    TopicObjectKind::KafkaTopic => format!("{}: true", field(keys::topic::FORCE_DELETE)),
+                };
                 format!(
                     "topic {topic} is not deleted yet: it is used by {named}{more}; it goes when they have stopped, or \
-                     at once with the annotation topic.kafka.nb/force-delete: \"true\""
+                     at once with {force}"
                 )
             }
         }

@@ -2,6 +2,8 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use topicops_contract::{Grant, NamePattern, TopicName, Workload};
 
+use super::TopicObjectKey;
+
 /// What a workload wants to do with a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Use {
@@ -9,11 +11,10 @@ pub enum Use {
     Produce,
 }
 
-/// The ConfigMap that owns a topic, and whom it lets in.
+/// The object that owns a topic, and whom it lets in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicGrant {
-    pub namespace: String,
-    pub config_map: String,
+    pub owner: TopicObjectKey,
     pub consumers: Vec<Grant>,
     pub producers: Vec<Grant>,
 }
@@ -25,11 +26,11 @@ impl TopicGrant {
             Use::Consume => &self.consumers,
             Use::Produce => &self.producers,
         };
-        workload.namespace() == self.namespace || lines.iter().any(|line| line.covers(workload))
+        workload.namespace() == self.owner.namespace || lines.iter().any(|line| line.covers(workload))
     }
 }
 
-/// All owned topics and whom they let in. Only a ConfigMap that owns its topic is in here: a refused one grants nothing.
+/// All owned topics and whom they let in. Only an object that owns its topic is in here: a refused one grants nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicGrants {
     topics: BTreeMap<TopicName, TopicGrant>,
@@ -78,8 +79,7 @@ mod tests {
         let mut grants = TopicGrants::default();
         for topic in topics {
             let grant = TopicGrant {
-                namespace: "shop".to_owned(),
-                config_map: (*topic).to_owned(),
+                owner: TopicObjectKey::config_map("shop", *topic),
                 consumers: vec!["shipping/*".parse().unwrap()],
                 producers: Vec::new(),
             };

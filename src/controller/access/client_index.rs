@@ -197,6 +197,7 @@ mod tests {
     use kube::core::PartialObjectMetaExt;
 
     use super::*;
+    use crate::topic::TopicObjectKey;
 
     fn meta(name: &str, annotations: &[(&str, &str)]) -> ObjectMeta {
         let own = |pairs: &[(&str, &str)]| {
@@ -273,8 +274,7 @@ mod tests {
         index_of::<Deployment>(&clients)
             .apply(meta("reader", &[(keys::client::CONSUMES, "order*")]).into_response_partial());
         let of = |namespace: &str| TopicGrant {
-            namespace: namespace.to_owned(),
-            config_map: "t".to_owned(),
+            owner: TopicObjectKey::config_map(namespace, "t"),
             consumers: Vec::new(),
             producers: Vec::new(),
         };

@@ -102,7 +102,7 @@ impl TopicController {
             match result {
                 Ok(()) => {
                     self.count("delete_topics");
-                    info!(topic = %plans[index].topic, "deleted a topic, as its ConfigMap's deletion policy says");
+                    info!(topic = %plans[index].topic, "deleted a topic, as its owner's deletion policy says");
                     answers[index].deleted = true;
                 }
                 Err(error) if error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION) => {

@@ -4,6 +4,7 @@
 //! describe, one write of the ledger and one request per kind of change. Nothing queues up beyond a set of names.
 
 mod execute;
+mod gone;
 mod ledger;
 mod outcome;
 mod pass;
@@ -12,10 +13,13 @@ mod retries;
 mod status_writer;
 mod topic_controller;
 mod topic_index;
+mod topic_object;
 
+pub use gone::Gone;
 pub use ledger::{ConfigMapLedger, Ledger, LedgerError, LedgerStore, Page};
 pub use outcome::Outcome;
 pub use retries::Retries;
 pub use status_writer::{FIELD_MANAGER, StatusUpdate, StatusWriter};
 pub use topic_controller::{TopicController, TopicUsers};
-pub use topic_index::{Gone, TopicIndex, TopicObject};
+pub use topic_index::TopicIndex;
+pub use topic_object::TopicObject;

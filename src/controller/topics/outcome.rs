@@ -1,8 +1,8 @@
-use topicops_contract::{Problems, State};
+use topicops_contract::{Problems, State, TopicObjectKind, keys};
 
 use crate::{Reason, kafka::ItemError, topic::Refusal};
 
-/// How a ConfigMap stands after a pass: what its status and its Events say.
+/// How a topic object stands after a pass: what its status and its Events say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub state: State,
@@ -15,8 +15,15 @@ impl Outcome {
         Self { state: State::Ready, reason: Reason::InSync, message: String::new() }
     }
 
-    pub fn paused() -> Self {
-        let message = "nothing is touched while the annotation topic.kafka.nb/paused is \"true\"".to_owned();
+    pub fn paused(kind: TopicObjectKind) -> Self {
+        let message = match kind {
+            TopicObjectKind::ConfigMap => {
+                format!("nothing is touched while the annotation {} is \"true\"", keys::topic::PAUSED)
+            }
+            TopicObjectKind::KafkaTopic => {
+                format!("nothing is touched while {} is true", kind.field(keys::topic::PAUSED))
+            }
+        };
         Self { state: State::Paused, reason: Reason::Paused, message }
     }
 
@@ -25,14 +32,14 @@ impl Outcome {
     }
 
     /// The first refusal's state and reason, and what all of them say; `None` when nothing is refused.
-    pub fn refused(refusals: &[Refusal]) -> Option<Self> {
-        let messages: Vec<String> = refusals.iter().map(Refusal::message).collect();
+    pub fn refused(refusals: &[Refusal], kind: TopicObjectKind) -> Option<Self> {
+        let messages: Vec<String> = refusals.iter().map(|refusal| refusal.message(kind)).collect();
         let first = refusals.first()?;
         Some(Self { state: first.state(), reason: first.reason(), message: messages.join("; ") })
     }
 
-    pub fn of(refusal: &Refusal) -> Self {
-        Self { state: refusal.state(), reason: refusal.reason(), message: refusal.message() }
+    pub fn of(refusal: &Refusal, kind: TopicObjectKind) -> Self {
+        Self { state: refusal.state(), reason: refusal.reason(), message: refusal.message(kind) }
     }
 
     /// The broker's own answer to one of the steps.

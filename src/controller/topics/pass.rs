@@ -164,8 +164,7 @@ fn keep_grant(tenure: &mut Tenure, topic: &TopicName, declarations: &[Declaratio
 
 pub(super) fn grant_of(owner: &Declaration) -> TopicGrant {
     TopicGrant {
-        namespace: owner.object.namespace.clone(),
-        config_map: owner.object.name.clone(),
+        owner: owner.object.clone(),
         consumers: owner.manifest.consumers.clone(),
         producers: owner.manifest.producers.clone(),
     }

@@ -5,9 +5,9 @@ use tracing::debug;
 
 use super::{Outcome, StatusUpdate, TopicController, execute::Answers};
 use crate::{
-    ObjectKey, Reason, Told,
+    Reason, Told,
     kafka::{ClusterError, TopicDescription},
-    topic::{Refusal, Step, TopicPlan},
+    topic::{Refusal, Step, TopicObjectKey, TopicPlan},
 };
 
 impl TopicController {
@@ -18,11 +18,11 @@ impl TopicController {
         observed: Option<&TopicDescription>,
     ) {
         for (declaration, refusal) in &plan.refused {
-            let outcome = Outcome::of(refusal);
+            let outcome = Outcome::of(refusal, declaration.object.kind);
             self.report(&declaration.object, &outcome, None, None);
         }
         let Some(owner) = &plan.owner else { return };
-        // Paused means that the topic stays, not that its ConfigMap cannot go.
+        // Paused means that the topic stays, not that its owner cannot go.
         if owner.deleting && (answers.deleted || !has_delete(plan)) {
             self.release(&owner.object);
             return;
@@ -36,13 +36,13 @@ impl TopicController {
             )
         } else if !answers.in_use.is_empty() {
             let users = answers.in_use.clone();
-            Outcome::of(&Refusal::InUse { topic: plan.topic.clone(), users })
+            Outcome::of(&Refusal::InUse { topic: plan.topic.clone(), users }, owner.object.kind)
         } else if owner.manifest.paused {
-            Outcome::paused()
+            Outcome::paused(owner.object.kind)
         } else if plan.held_back {
             Outcome::invalid(&owner.problems)
         } else {
-            Outcome::refused(&plan.refusals).unwrap_or_else(Outcome::in_sync)
+            Outcome::refused(&plan.refusals, owner.object.kind).unwrap_or_else(Outcome::in_sync)
         };
         let grown = plan.steps.iter().find_map(|step| match step {
             Step::Grow(count) if answers.failures.is_empty() => Some(count.get()),
@@ -64,7 +64,7 @@ impl TopicController {
         self.report(&owner.object, &outcome, Some(found), Some(finalizer));
     }
 
-    /// The brokers did not answer: authors learn that it is not their ConfigMap that keeps a topic waiting. What was well
+    /// The brokers did not answer: authors learn that it is not what they wrote that keeps a topic waiting. What was well
     /// before stays so; it was, when it was last looked at.
     pub(super) fn report_outage(&self, topics: &[TopicName], error: &ClusterError) {
         let outcome =
@@ -81,7 +81,7 @@ impl TopicController {
         }
     }
 
-    pub(super) fn report_nameless(&self, key: &ObjectKey) {
+    pub(super) fn report_nameless(&self, key: &TopicObjectKey) {
         let Some(object) = self.index.object(key) else { return };
         if object.deleting {
             self.release(key);
@@ -93,7 +93,7 @@ impl TopicController {
     /// Writes the status and tells the author what is wrong. `finalizer`: `None` leaves it as it is.
     pub(super) fn report(
         &self,
-        key: &ObjectKey,
+        key: &TopicObjectKey,
         outcome: &Outcome,
         found: Option<Found>,
         finalizer: Option<bool>,
@@ -101,12 +101,12 @@ impl TopicController {
         let Some(object) = self.index.object(key) else { return };
         let found = found.unwrap_or_default();
         debug!(object = %key, reason = %outcome.reason, message = outcome.message, "status");
-        // A refused ConfigMap that goes has nothing to wait for.
+        // A refused object that goes has nothing to wait for.
         if object.deleting && outcome.state == State::Refused && finalizer.is_none() {
             self.release(key);
             return;
         }
-        let reference = key.reference("v1", "ConfigMap", &object.uid);
+        let reference = key.reference(&object.uid);
         match outcome.reason.told() {
             Told::Quietly => self.reporter.forget(&object.uid),
             Told::Normal | Told::Warning => self.reporter.say(reference, outcome.reason, &outcome.message),
@@ -131,7 +131,7 @@ impl TopicController {
         });
     }
 
-    fn release(&self, key: &ObjectKey) {
+    fn release(&self, key: &TopicObjectKey) {
         if let Some(object) = self.index.object(key) {
             let update = StatusUpdate { key: key.clone(), uid: object.uid, status: None, finalizer: false };
             self.statuses.update(update);

@@ -17,14 +17,14 @@ use topicops_contract::{Status, keys};
 use tracing::{debug, warn};
 
 use super::TopicIndex;
-use crate::ObjectKey;
+use crate::topic::TopicObjectKey;
 
-/// What is to be written to a topic ConfigMap.
+/// What is to be written to an object that declares a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusUpdate {
-    pub key: ObjectKey,
+    pub key: TopicObjectKey,
     pub uid: String,
-    /// `None` leaves the status out: the ConfigMap is about to go.
+    /// `None` leaves the status out: the object is about to go.
     pub status: Option<Status>,
     pub finalizer: bool,
 }
@@ -42,7 +42,7 @@ pub struct StatusWriter {
 struct Inner {
     client: Client,
     index: Arc<TopicIndex>,
-    waiting: Mutex<HashMap<ObjectKey, StatusUpdate>>,
+    waiting: Mutex<HashMap<TopicObjectKey, StatusUpdate>>,
     wake: Notify,
 }
 
@@ -86,7 +86,7 @@ impl StatusWriter {
         self.lock().clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectKey, StatusUpdate>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TopicObjectKey, StatusUpdate>> {
         self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

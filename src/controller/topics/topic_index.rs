@@ -1,51 +1,25 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
-use topicops_contract::{Problems, Status, TopicManifest, TopicName, TopicSource, keys};
+use topicops_contract::{Status, TopicName, TopicObjectKind};
+
+use super::{Gone, TopicObject};
 
 use crate::{
     ObjectKey,
     controller::Index,
-    topic::{Declaration, Refusal, TopicGrant, TopicGrants},
+    topic::{Declaration, Refusal, TopicGrant, TopicGrants, TopicObjectKey},
 };
 
-/// A topic ConfigMap, trimmed to what is needed of it.
-#[derive(Clone, Debug)]
-pub struct TopicObject {
-    pub key: ObjectKey,
-    pub uid: String,
-    pub created: i64,
-    pub deleting: bool,
-    /// Whether our finalizer is on it.
-    pub finalizer: bool,
-    /// Of its data and annotations, as in [`Status::hash`].
-    pub hash: String,
-    pub manifest: Option<Arc<TopicManifest>>,
-    pub problems: Problems,
-    /// What its status annotation says now.
-    pub status: Option<Status>,
-    /// The last two statuses that we wrote: what else stands there is somebody else's.
-    written: [Option<Status>; 2],
-}
-
-/// A ConfigMap that is not watched any more: it was deleted, or it lost its label.
-#[derive(Debug)]
-pub struct Gone {
-    pub key: ObjectKey,
-    pub uid: String,
-    pub finalizer: bool,
-}
-
-/// The topic ConfigMaps of the cluster, and which topics have to be looked at because one of them changed.
+/// The objects of the cluster that declare topics, and which topics have to be looked at because one of them changed.
 #[derive(Debug, Default)]
 pub struct TopicIndex {
     inner: Mutex<Inner>,
@@ -57,15 +31,15 @@ pub struct TopicIndex {
 
 #[derive(Debug, Default)]
 struct Inner {
-    objects: HashMap<ObjectKey, TopicObject>,
-    by_topic: BTreeMap<TopicName, BTreeSet<ObjectKey>>,
+    objects: HashMap<TopicObjectKey, TopicObject>,
+    by_topic: BTreeMap<TopicName, BTreeSet<TopicObjectKey>>,
     dirty: BTreeSet<TopicName>,
     gone: Vec<Gone>,
     /// Whether this replica leads: only then is there somebody to take what is noted.
     leading: bool,
     /// Objects that name no topic one could look at, and have to be told so.
-    nameless: BTreeSet<ObjectKey>,
-    /// Whom the ConfigMaps let in, as their statuses tell who owns a topic.
+    nameless: BTreeSet<TopicObjectKey>,
+    /// Whom the objects let in, as their statuses tell who owns a topic.
     grants: TopicGrants,
 }
 
@@ -74,14 +48,14 @@ impl TopicIndex {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whom the ConfigMaps let in, as every replica can tell from its caches: for what admission says. Who owns a topic is
+    /// Whom the objects let in, as every replica can tell from its caches: for what admission says. Who owns a topic is
     /// decided by the replica that leads, and read from the statuses here; access itself follows the decision.
     pub fn with_grants<T>(&self, look: impl FnOnce(&TopicGrants) -> T) -> T {
         look(&self.lock().grants)
     }
 
     /// What has to be looked at since the last call, at most `limit` topics of it.
-    pub fn take_dirty(&self, limit: usize) -> (Vec<TopicName>, Vec<ObjectKey>) {
+    pub fn take_dirty(&self, limit: usize) -> (Vec<TopicName>, Vec<TopicObjectKey>) {
         let mut inner = self.lock();
         let rest = match inner.dirty.iter().nth(limit).cloned() {
             Some(first_left) => inner.dirty.split_off(&first_left),
@@ -108,7 +82,7 @@ impl TopicIndex {
     }
 
     /// Notes that our finalizer was taken off.
-    pub fn note_released(&self, key: &ObjectKey, uid: &str) {
+    pub fn note_released(&self, key: &TopicObjectKey, uid: &str) {
         if let Some(object) = self.lock().objects.get_mut(key).filter(|object| object.uid == uid) {
             object.finalizer = false;
         }
@@ -170,19 +144,19 @@ impl TopicIndex {
         self.lock().by_topic.keys().cloned().collect()
     }
 
-    /// The ConfigMaps that declare a topic.
+    /// The objects that declare a topic.
     pub fn declarations(&self, topic: &TopicName) -> Vec<Declaration> {
         let inner = self.lock();
         let keys = inner.by_topic.get(topic).into_iter().flatten();
-        keys.filter_map(|key| inner.objects.get(key)).filter_map(declaration).collect()
+        keys.filter_map(|key| inner.objects.get(key)).filter_map(TopicObject::declaration).collect()
     }
 
-    pub fn object(&self, key: &ObjectKey) -> Option<TopicObject> {
+    pub fn object(&self, key: &TopicObjectKey) -> Option<TopicObject> {
         self.lock().objects.get(key).cloned()
     }
 
     /// Notes a status that was written, so that it is not written again before the watch tells of it.
-    pub fn note_status(&self, key: &ObjectKey, uid: &str, status: Status, finalizer: bool) {
+    pub fn note_status(&self, key: &TopicObjectKey, uid: &str, status: Status, finalizer: bool) {
         let mut inner = self.lock();
         let Some(object) = inner.objects.get_mut(key).filter(|object| object.uid == uid) else { return };
         object.written = [Some(status.clone()), object.written[0].take()];
@@ -193,7 +167,7 @@ impl TopicIndex {
         }
     }
 
-    /// How many ConfigMaps are in each state, by their status.
+    /// How many objects are in each state, by their status.
     pub fn states(&self) -> BTreeMap<&'static str, i64> {
         let mut states = BTreeMap::from([("ready", 0), ("pending", 0), ("refused", 0), ("paused", 0)]);
         for object in self.lock().objects.values() {
@@ -209,16 +183,15 @@ impl TopicIndex {
     }
 }
 
-impl Index<ConfigMap> for TopicIndex {
-    fn apply(&self, config_map: ConfigMap) {
-        let mut object = trim(&config_map);
+impl TopicIndex {
+    fn put(&self, mut object: TopicObject) {
         let changed = {
             let mut inner = self.lock();
             if let Some(before) = inner.objects.get_mut(&object.key).filter(|before| before.uid == object.uid)
             {
                 object.written = std::mem::take(&mut before.written);
             }
-            let changed = inner.objects.get(&object.key).is_none_or(|before| differs(before, &object));
+            let changed = inner.objects.get(&object.key).is_none_or(|before| before.differs(&object));
             if changed {
                 inner.forget(&object.key);
                 inner.mark(&object);
@@ -235,7 +208,7 @@ impl Index<ConfigMap> for TopicIndex {
         }
     }
 
-    fn remove(&self, key: &ObjectKey) {
+    fn take_away(&self, key: &TopicObjectKey) {
         let mut inner = self.lock();
         if let Some(object) = inner.objects.get(key).filter(|_| inner.leading) {
             let gone = Gone { key: key.clone(), uid: object.uid.clone(), finalizer: object.finalizer };
@@ -246,8 +219,23 @@ impl Index<ConfigMap> for TopicIndex {
         self.wake();
     }
 
+    fn keys_of(&self, kind: TopicObjectKind) -> Vec<ObjectKey> {
+        let inner = self.lock();
+        inner.objects.keys().filter(|key| key.kind == kind).map(TopicObjectKey::key).collect()
+    }
+}
+
+impl Index<ConfigMap> for TopicIndex {
+    fn apply(&self, config_map: ConfigMap) {
+        self.put(TopicObject::from(&config_map));
+    }
+
+    fn remove(&self, key: &ObjectKey) {
+        self.take_away(&TopicObjectKey::config_map(&key.namespace, &key.name));
+    }
+
     fn keys(&self) -> Vec<ObjectKey> {
-        self.lock().objects.keys().cloned().collect()
+        self.keys_of(TopicObjectKind::ConfigMap)
     }
 }
 
@@ -267,7 +255,7 @@ impl Inner {
         }
     }
 
-    fn forget(&mut self, key: &ObjectKey) {
+    fn forget(&mut self, key: &TopicObjectKey) {
         self.nameless.remove(key);
         let Some(topic) = self
             .objects
@@ -300,8 +288,7 @@ impl Inner {
         let grant = owner.and_then(|owner| {
             let manifest = owner.manifest.as_ref()?;
             Some(TopicGrant {
-                namespace: owner.key.namespace.clone(),
-                config_map: owner.key.name.clone(),
+                owner: owner.key.clone(),
                 consumers: manifest.consumers.clone(),
                 producers: manifest.producers.clone(),
             })
@@ -310,73 +297,10 @@ impl Inner {
     }
 }
 
-/// Whether a change matters to the topic; that of the status annotation does not.
-fn differs(before: &TopicObject, now: &TopicObject) -> bool {
-    (&before.uid, &before.hash, before.deleting) != (&now.uid, &now.hash, now.deleting)
-        // Somebody took our finalizer or our status away: they are put back.
-        || (before.finalizer && !now.finalizer)
-        || (before.status.is_some() && now.status.is_none())
-        // Or wrote another in its place.
-        || (now.written[0].is_some() && now.status != before.status && !now.written.contains(&now.status))
-}
-
-fn declaration(object: &TopicObject) -> Option<Declaration> {
-    object.manifest.as_ref().map(|manifest| Declaration {
-        object: object.key.clone(),
-        created: object.created,
-        manifest: Arc::clone(manifest),
-        problems: object.problems.clone(),
-        deleting: object.deleting,
-    })
-}
-
-fn trim(config_map: &ConfigMap) -> TopicObject {
-    let meta = &config_map.metadata;
-    let none = BTreeMap::new();
-    let annotations = meta.annotations.as_ref().unwrap_or(&none);
-    let data = config_map.data.as_ref().unwrap_or(&none);
-    let binary_keys: Vec<String> =
-        config_map.binary_data.as_ref().map(|data| data.keys().cloned().collect()).unwrap_or_default();
-    let source = TopicSource {
-        name: meta.name.as_deref().unwrap_or_default(),
-        annotations,
-        data,
-        binary_keys: &binary_keys,
-    };
-    let (manifest, problems) = TopicManifest::parse_what_is_right(source);
-    TopicObject {
-        key: ObjectKey::of(meta),
-        uid: meta.uid.clone().unwrap_or_default(),
-        created: meta.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
-        deleting: meta.deletion_timestamp.is_some(),
-        finalizer: meta.finalizers.iter().flatten().any(|finalizer| finalizer == keys::TOPIC_FINALIZER),
-        hash: hash(annotations, data, &binary_keys),
-        manifest: manifest.map(Arc::new),
-        problems,
-        // One that cannot be read is somebody's hand-written text: it is replaced.
-        status: annotations.get(keys::topic::STATUS).and_then(|text| serde_json::from_str(text).ok()),
-        written: [None, None],
-    }
-}
-
-fn hash(
-    annotations: &BTreeMap<String, String>,
-    data: &BTreeMap<String, String>,
-    binary_keys: &[String],
-) -> String {
-    let ours = annotations
-        .iter()
-        .filter(|(key, _)| key.starts_with(keys::ANNOTATION_PREFIX) && *key != keys::topic::STATUS);
-    let mut hash = Sha256::new();
-    for text in ours.chain(data).flat_map(|(key, value)| [key, value]).chain(binary_keys) {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text);
-    }
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use topicops_contract::keys;
+
     use super::*;
 
     fn config_map(name: &str, data: &[(&str, &str)], annotations: &[(&str, &str)]) -> ConfigMap {
@@ -429,7 +353,7 @@ mod tests {
         taken(&index);
         index.remove(&ObjectKey::new("shop", "orders"));
         assert_eq!(taken(&index), ["orders"]);
-        assert!(index.keys().is_empty());
+        assert!(index.keys_of(TopicObjectKind::ConfigMap).is_empty());
     }
 
     #[test]
@@ -443,7 +367,7 @@ mod tests {
         assert!(index.with_grants(TopicGrants::is_empty));
         index.apply(config_map("other", &[("name", "orders")], &[]));
         assert_eq!(
-            index.with_grants(|grants| grants.owner("orders").map(|owner| owner.config_map.clone())),
+            index.with_grants(|grants| grants.owner("orders").map(|owner| owner.owner.name.clone())),
             Some("other".to_owned())
         );
         index.remove(&ObjectKey::new("shop", "other"));
