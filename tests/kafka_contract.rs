@@ -1,5 +1,6 @@
 //! What every adapter of the port to Kafka does, asked of each of them: the same facts hold for the cluster in memory
-//! and for a real broker.
+//! and for real brokers.
+#![cfg(feature = "verify")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,14 +12,30 @@ mod kafka_broker;
 mod kafka_suite;
 mod kafka_support;
 
-/// One test per fact and adapter.
+/// One test per fact and adapter: three brokers, each in a rack of its own. What stands behind the semicolon wants
+/// records, too.
 macro_rules! facts {
-    ($($fact:ident),* $(,)?) => {
+    ($($fact:ident),* $(,)?; $($weighty:ident),* $(,)?) => {
         mod memory {
+            use topicops::kafka::MemoryCluster;
+
+            fn cluster() -> MemoryCluster {
+                let cluster = MemoryCluster::with_racks(&["rack-1", "rack-2", "rack-3"]);
+                cluster.set_broker_default("num.partitions", "1");
+                cluster
+            }
+
             $(
                 #[tokio::test]
                 async fn $fact() {
-                    crate::kafka_suite::$fact(&topicops::kafka::MemoryCluster::new(1), "fact").await;
+                    crate::kafka_suite::$fact(&cluster(), "fact").await;
+                }
+            )*
+            $(
+                #[tokio::test]
+                async fn $weighty() {
+                    let cluster = cluster();
+                    crate::kafka_suite::$weighty(&cluster, "fact", &cluster).await;
                 }
             )*
         }
@@ -27,8 +44,15 @@ macro_rules! facts {
             $(
                 #[tokio::test]
                 async fn $fact() {
-                    let broker = crate::kafka_broker::broker().await;
+                    let broker = crate::kafka_broker::three_brokers().await;
                     crate::kafka_suite::$fact(&broker.cluster(), &broker.prefix()).await;
+                }
+            )*
+            $(
+                #[tokio::test]
+                async fn $weighty() {
+                    let broker = crate::kafka_broker::three_brokers().await;
+                    crate::kafka_suite::$weighty(&broker.cluster(), &broker.prefix(), broker).await;
                 }
             )*
         }
@@ -37,6 +61,7 @@ macro_rules! facts {
 
 facts! {
     a_cluster_has_an_id_and_brokers,
+    all_topics_are_listed,
     an_absent_topic_is_none,
     a_created_topic_has_what_was_asked_for,
     only_the_settings_asked_for_are_described,
@@ -59,4 +84,12 @@ facts! {
     a_login_sees_what_its_rules_open,
     wrong_keys_and_unknown_users_do_not_log_in,
     empty_batches_have_empty_answers,
+    a_placement_is_taken_as_given,
+    placements_that_cannot_be_are_refused,
+    replicas_come_and_go,
+    moves_that_cannot_be_are_refused_in_their_place,
+    the_first_replica_is_elected,
+    a_brokers_own_settings_come_and_go;
+    a_throttled_move_shows_is_called_off_and_ends_without_its_throttle,
+    disks_tell_their_size_and_what_is_on_them,
 }

@@ -15,12 +15,14 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_broker::{broker, cluster};
 use kafka_protocol::{
     messages::{
-        ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-        DescribeAclsRequest, DescribeAclsResponse, MetadataRequest, MetadataResponse, ResponseHeader,
-        TopicName,
+        ApiKey, ApiVersionsRequest, ApiVersionsResponse, BrokerId, CreateTopicsRequest, CreateTopicsResponse,
+        DescribeAclsRequest, DescribeAclsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
+        MetadataRequest, MetadataResponse, ResponseHeader, TopicName,
         api_versions_response::ApiVersion,
         create_topics_response::CreatableTopicResult,
         describe_acls_response::{AclDescription, DescribeAclsResource},
+        describe_log_dirs_response::DescribeLogDirsResult,
+        metadata_response::MetadataResponseBroker,
     },
     protocol::{Decodable, Encodable, HeaderVersion, Message, Request, decode_request_header_from_buffer},
 };
@@ -201,6 +203,7 @@ fn versions() -> ApiVersionsResponse {
         api(MetadataRequest::KEY, MetadataRequest::VERSIONS.max),
         api(CreateTopicsRequest::KEY, 7),
         api(DescribeAclsRequest::KEY, 3),
+        api(DescribeLogDirsRequest::KEY, 4),
     ])
 }
 
@@ -327,6 +330,48 @@ async fn an_item_that_the_answer_does_not_mention_is_an_error() {
     let outcomes = answering::<CreateTopicsRequest>(answer).await.create_topics(&topics(3)).await.unwrap();
     assert!(outcomes[0].is_err() && outcomes[1].is_ok() && outcomes[2].is_err(), "{outcomes:?}");
     assert!(outcomes[0].as_ref().unwrap_err().message.contains("does not mention"));
+}
+
+#[tokio::test]
+async fn a_broker_that_is_away_hides_no_other_brokers_disks() {
+    let broker = |id: i32, port: u16| {
+        MetadataResponseBroker::default()
+            .with_node_id(BrokerId(id))
+            .with_host("127.0.0.1".into())
+            .with_port(port.into())
+    };
+    let (tell, told) = tokio::sync::watch::channel(0);
+    let port = server(move |mut stream| {
+        let port = *told.borrow();
+        async move {
+            while let Some((key, version, correlation, _)) = request(&mut stream).await {
+                let answer = match key {
+                    ApiVersionsRequest::KEY => framed(&versions(), version, correlation),
+                    MetadataRequest::KEY => {
+                        let both = vec![broker(1, port), broker(2, 1)];
+                        framed(&MetadataResponse::default().with_brokers(both), version, correlation)
+                    }
+                    _ => {
+                        let dir = DescribeLogDirsResult::default()
+                            .with_log_dir("/data".into())
+                            .with_total_bytes(70);
+                        let answer =
+                            DescribeLogDirsResponse::default().with_results(vec![dir.with_usable_bytes(-1)]);
+                        framed(&answer, version, correlation)
+                    }
+                };
+                stream.write_all(&answer).await.unwrap();
+            }
+        }
+    })
+    .await;
+    tell.send(port).unwrap();
+    let disks = plain(port).describe_log_dirs().await.unwrap();
+    let there = disks[&1].as_ref().unwrap();
+    assert_eq!((there.total_bytes(), there.usable_bytes()), (Some(70), None));
+    let away = disks[&2].as_ref().unwrap_err();
+    assert_eq!((away.code.as_str(), away.retriable), ("BROKER_NOT_AVAILABLE", true));
+    assert!(away.message.contains("broker 2") && away.message.contains("refused"), "{away}");
 }
 
 #[tokio::test]

@@ -64,9 +64,9 @@ pub trait Cluster: Send + Sync + 'static {
     /// Every partition of the cluster that is being moved now, whoever began it, in order.
     async fn list_reassignments(&self) -> Result<Vec<Reassignment>, ClusterError>;
 
-    /// Begins to move partitions to these replicas (preferred leader first), or, with `None`, calls a move off: then its
-    /// replicas are again what they were. To call off what is not under way is a success. A partition that stands
-    /// twice in a batch gets the outcome of one of them.
+    /// Begins to move partitions to these replicas (preferred leader first), or, with `None`, calls a move off: then the
+    /// same brokers hold it as before, in the order of the move, those that were to stay first. To call off what is
+    /// not under way is a success. A partition that stands twice in a batch gets the outcome of one of them.
     async fn alter_reassignments(
         &self,
         changes: &[(TopicPartition, Option<Vec<i32>>)],

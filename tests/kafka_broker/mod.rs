@@ -1,10 +1,10 @@
-//! The real broker that the tests of the port share, one per test binary.
+//! The real brokers that the tests of the port share: one bed per test binary.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::OnceCell;
-use topicops::kafka::{ClientProperties, WireCluster};
+use topicops::kafka::{ClientProperties, PemSource, WireCluster};
 use topicops_testbed::{Options, Testbed};
 
 /// Names a client properties file of an administrator whose broker is used instead of starting one: for a quick round
@@ -49,6 +49,38 @@ impl Broker {
         lines.join("\n")
     }
 
+    /// Writes so many bytes of records, at least, and waits until all replicas have them.
+    #[cfg(feature = "verify")]
+    pub(crate) async fn produce(&self, partition: &topicops::kafka::TopicPartition, bytes: u64) {
+        use rdkafka::{
+            ClientConfig,
+            producer::{FutureProducer, FutureRecord},
+        };
+
+        const RECORD: usize = 512 * 1024;
+        let properties = ClientProperties::parse("test", &self.properties).unwrap();
+        let sasl = properties.sasl.unwrap();
+        let Some(PemSource::File(ca)) = properties.tls.unwrap().trust else { panic!("no trust store file") };
+        let producer: FutureProducer = ClientConfig::new()
+            .set("bootstrap.servers", properties.bootstrap_servers[0].to_string())
+            .set("security.protocol", "sasl_ssl")
+            .set("sasl.mechanism", "SCRAM-SHA-512")
+            .set("sasl.username", sasl.username)
+            .set("sasl.password", sasl.password.reveal())
+            .set("ssl.ca.location", ca.to_str().unwrap())
+            .set("acks", "all")
+            .create()
+            .unwrap();
+        let payload = vec![7; RECORD];
+        for _ in 0..usize::try_from(bytes).unwrap().div_ceil(RECORD) {
+            let record = FutureRecord::<(), _>::to(partition.topic.as_str())
+                .partition(partition.partition)
+                .payload(&payload);
+            let limit = std::time::Duration::from_secs(30);
+            producer.send(record, limit).await.unwrap();
+        }
+    }
+
     /// A handle of its own: connections belong to the runtime of the test that opened them.
     pub(crate) fn cluster(&self) -> WireCluster {
         cluster(&self.properties)
@@ -66,18 +98,24 @@ pub(crate) fn cluster(properties: &str) -> WireCluster {
     WireCluster::new(ClientProperties::parse("test", properties).unwrap()).unwrap()
 }
 
+static BROKER: OnceCell<Broker> = OnceCell::const_new();
+
 pub(crate) async fn broker() -> &'static Broker {
-    static BROKER: OnceCell<Broker> = OnceCell::const_new();
-    BROKER.get_or_init(start).await
+    BROKER.get_or_init(|| start(1)).await
 }
 
-async fn start() -> Broker {
+/// Three of them, 1 to 3, in `rack-1` to `rack-3`.
+pub(crate) async fn three_brokers() -> &'static Broker {
+    BROKER.get_or_init(|| start(3)).await
+}
+
+async fn start(brokers: u8) -> Broker {
     if let Ok(path) = std::env::var(RUNNING_BROKER) {
         return Broker { properties: std::fs::read_to_string(path).unwrap(), _bed: None };
     }
-    let options = BROKER_SETTINGS.iter().fold(Options::default().without_node(), |options, (key, value)| {
-        options.broker_setting(*key, *value)
-    });
+    let options = Options::default().without_node().brokers(brokers);
+    let options =
+        BROKER_SETTINGS.iter().fold(options, |options, (key, value)| options.broker_setting(*key, *value));
     let bed = Testbed::start(options).await.unwrap();
     let properties = std::fs::read_to_string(bed.kafka().unwrap().admin_properties()).unwrap();
     Broker { properties, _bed: Some(bed) }

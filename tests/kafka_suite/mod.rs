@@ -1,9 +1,13 @@
 //! The facts, as functions over the port. Every name begins with the prefix, so that they can share a broker.
 
 mod access;
+mod moves;
+mod records;
 mod topics;
 
 pub(crate) use access::*;
+pub(crate) use moves::*;
+pub(crate) use records::Records;
 use topicops::kafka::{Cluster, Item};
 pub(crate) use topics::*;
 
@@ -15,7 +19,8 @@ pub(crate) fn numbers<T>(outcomes: &[Item<T>]) -> Vec<i16> {
 pub(crate) async fn a_cluster_has_an_id_and_brokers(cluster: &dyn Cluster, _: &str) {
     let description = cluster.describe_cluster().await.unwrap();
     assert!(!description.cluster_id.is_empty());
-    assert!(!description.brokers.is_empty());
+    let racks = (1..).zip(["rack-1", "rack-2", "rack-3"]).map(|(id, rack)| (id, Some(rack.to_owned())));
+    assert_eq!(description.brokers, racks.collect::<Vec<_>>());
     assert_eq!(cluster.describe_cluster().await.unwrap(), description);
 }
 
@@ -25,6 +30,12 @@ pub(crate) async fn empty_batches_have_empty_answers(cluster: &dyn Cluster, _: &
     assert!(cluster.create_partitions(&[]).await.unwrap().is_empty());
     assert!(cluster.alter_configs(&[]).await.unwrap().is_empty());
     assert!(cluster.delete_topics(&[]).await.unwrap().is_empty());
+    assert!(cluster.alter_reassignments(&[]).await.unwrap().is_empty());
+    assert!(cluster.elect_preferred_leaders(&[]).await.unwrap().is_empty());
+    assert!(
+        cluster.describe_broker_configs(&[], &topicops::kafka::ConfigKeys::All).await.unwrap().is_empty()
+    );
+    assert!(cluster.alter_broker_configs(&[]).await.unwrap().is_empty());
     assert!(cluster.create_acls(&[]).await.unwrap().is_empty());
     assert!(cluster.delete_acls(&[]).await.unwrap().is_empty());
     assert!(cluster.upsert_scram_users(&[]).await.unwrap().is_empty());

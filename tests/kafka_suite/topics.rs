@@ -33,7 +33,7 @@ async fn create(cluster: &dyn Cluster, topic: &NewTopic) {
 }
 
 /// The topic's description once it satisfies `accept`; brokers lag behind their own acknowledgements.
-async fn described(
+pub(super) async fn described(
     cluster: &dyn Cluster,
     name: &TopicName,
     accept: impl Fn(&TopicDescription) -> bool,
@@ -47,6 +47,20 @@ async fn described(
         }
     })
     .await
+}
+
+pub(crate) async fn all_topics_are_listed(cluster: &dyn Cluster, prefix: &str) {
+    let names = [name(prefix, "listed-1"), name(prefix, "listed-2")];
+    for name in &names {
+        create(cluster, &topic(name)).await;
+    }
+    let listed = eventually("the topics", || async {
+        let listed = cluster.list_topics().await.unwrap();
+        let all = names.iter().all(|name| listed.iter().any(|one| one == name.as_str()));
+        if all { Ok(listed) } else { Err(format!("{listed:?}")) }
+    })
+    .await;
+    assert!(listed.is_sorted(), "{listed:?}");
 }
 
 pub(crate) async fn an_absent_topic_is_none(cluster: &dyn Cluster, prefix: &str) {

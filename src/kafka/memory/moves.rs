@@ -41,8 +41,11 @@ impl State {
         let original = under_way.as_ref().map_or(current, |running| running.original.clone());
         let Some(target) = target else {
             return match under_way {
-                Some(_) => {
-                    self.settle(partition, original);
+                Some(running) => {
+                    // As brokers do: those that were to stay come first now.
+                    let kept = running.target.iter().copied().filter(|broker| original.contains(broker));
+                    let replicas = kept.chain(running.removing()).collect();
+                    self.settle(partition, replicas);
                     Ok(())
                 }
                 None => refused(ItemError::NO_REASSIGNMENT_IN_PROGRESS, "No partition reassignment found."),
