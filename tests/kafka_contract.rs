@@ -93,3 +93,89 @@ facts! {
     a_throttled_move_shows_is_called_off_and_ends_without_its_throttle,
     disks_tell_their_size_and_what_is_on_them,
 }
+
+mod rights {
+    use topicops::kafka::{
+        Acl, AclOperation, AclResource, Cluster, ConfigKeys, PatternType, ResourceType, ScramKeys,
+        ScramMechanism, TopicPartition,
+    };
+    use topicops_contract::Password;
+
+    use crate::{kafka_broker, kafka_suite::numbers, kafka_support::eventually};
+
+    /// The rules that "Installing it" in the README gives to topicops.
+    fn of_the_readme(username: &str) -> Vec<Acl> {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+        let joined = readme.replace("\\\n", " ");
+        let commands = joined.lines().filter(|line| line.starts_with("kafka-acls.sh"));
+        let rules = commands.flat_map(|command| {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            let (resource_type, name) = match () {
+                () if words.contains(&"--cluster") => (ResourceType::Cluster, "kafka-cluster"),
+                () if words.contains(&"--topic") => (ResourceType::Topic, "*"),
+                () if words.contains(&"--group") => (ResourceType::Group, "*"),
+                () => panic!("rules of another kind: {command}"),
+            };
+            let operations =
+                words.windows(2).filter(|pair| pair[0] == "--operation").map(|pair| match pair[1] {
+                    "Create" => AclOperation::Create,
+                    "Delete" => AclOperation::Delete,
+                    "Alter" => AclOperation::Alter,
+                    "AlterConfigs" => AclOperation::AlterConfigs,
+                    "Describe" => AclOperation::Describe,
+                    "DescribeConfigs" => AclOperation::DescribeConfigs,
+                    other => panic!("another operation: {other}"),
+                });
+            let rule = |operation| Acl {
+                username: username.to_owned(),
+                resource: AclResource { resource_type, name: name.to_owned(), pattern: PatternType::Literal },
+                operation,
+            };
+            operations.map(rule).collect::<Vec<_>>()
+        });
+        rules.collect()
+    }
+
+    #[tokio::test]
+    async fn what_the_readme_grants_is_enough() {
+        let broker = kafka_broker::three_brokers().await;
+        let admin = broker.cluster();
+        let user = format!("{}.readme", broker.prefix());
+        let rules = of_the_readme(&user);
+        assert_eq!(rules.len(), 11, "{rules:?}");
+        for outcome in admin.create_acls(&rules).await.unwrap() {
+            outcome.unwrap();
+        }
+        let keys = ScramKeys::derive(ScramMechanism::Sha512, 4096, &Password::new("hunter2")).unwrap();
+        admin.upsert_scram_users(&[(user.clone(), keys)]).await.unwrap().remove(0).unwrap();
+        let jaas = format!(
+            "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{user}\" password=\"hunter2\";"
+        );
+        let ours = kafka_broker::cluster(&broker.with("sasl.jaas.config", &jaas));
+        eventually("all rights on all brokers", || async {
+            let told = |error: &dyn std::fmt::Display| error.to_string();
+            ours.describe_acls("").await.map_err(|error| told(&error))?;
+            ours.consuming_groups().await.map_err(|error| told(&error))?;
+            ours.list_reassignments().await.map_err(|error| told(&error))?;
+            let disks = ours.describe_log_dirs().await.map_err(|error| told(&error))?;
+            let settings = ours.describe_broker_configs(&[1, 2, 3], &ConfigKeys::All).await;
+            let settings = settings.map_err(|error| told(&error))?;
+            let failures = disks.into_values().filter_map(Result::err);
+            let failures: Vec<_> = failures.chain(settings.into_iter().filter_map(Result::err)).collect();
+            if failures.is_empty() { Ok(()) } else { Err(format!("{failures:?}")) }
+        })
+        .await;
+        let unset = topicops::kafka::ConfigChange {
+            unset: vec!["follower.replication.throttled.rate".to_owned()],
+            ..Default::default()
+        };
+        assert_eq!(numbers(&ours.alter_broker_configs(&[(2, unset)]).await.unwrap()), [0]);
+        let absent = TopicPartition { topic: format!("{user}.absent").parse().unwrap(), partition: 0 };
+        // Nobody is told that something is absent who may not do it.
+        let moves = [(absent.clone(), Some(vec![1]))];
+        assert_eq!(numbers(&ours.alter_reassignments(&moves).await.unwrap()), [3]);
+        assert_eq!(numbers(&ours.elect_preferred_leaders(&[absent]).await.unwrap()), [3]);
+        admin.delete_acls(&rules).await.unwrap();
+        admin.delete_scram_users(&[user]).await.unwrap();
+    }
+}

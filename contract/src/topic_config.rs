@@ -68,6 +68,11 @@ impl TopicConfig {
         KEYS.iter().map(|(key, _)| *key)
     }
 
+    /// Whether topicops itself sets a key, while it moves replicas: no topic may declare it.
+    pub fn is_reserved(key: &str) -> bool {
+        KEYS.iter().any(|(known, kind)| *known == key && *kind == Kind::ThrottledReplicas)
+    }
+
     /// Refuses an unknown key (with the nearest known one) and a value of another type or out of bounds.
     pub fn check(key: &str, value: &str) -> Result<(), Problem> {
         let Some((_, kind)) = KEYS.iter().find(|(known, _)| *known == key) else {

@@ -186,12 +186,17 @@ fn properties(source: TopicSource<'_>, problems: &mut Problems) -> BTreeMap<Stri
                 if problems.is_full() {
                     break;
                 }
-                if let Err(problem) = TopicConfig::check(key, value) {
+                let right = match TopicConfig::is_reserved(key) {
+                    true => Err(Problem::new(key, value, RESERVED)),
+                    false => TopicConfig::check(key, value),
+                };
+                if let Err(problem) = right {
                     let key = format!("{}: {}", data::PROPERTIES, problem.key);
                     problems.push(problem.under(key));
                 }
             }
-            pairs.into_iter().map(|(key, value)| (key, value.trim().to_owned())).collect()
+            let declared = pairs.into_iter().filter(|(key, _)| !TopicConfig::is_reserved(key));
+            declared.map(|(key, value)| (key, value.trim().to_owned())).collect()
         }
         Err(found) => {
             problems.extend(found);
@@ -199,6 +204,9 @@ fn properties(source: TopicSource<'_>, problems: &mut Problems) -> BTreeMap<Stri
         }
     }
 }
+
+const RESERVED: &str =
+    "not in a manifest: replicas are throttled by topicops, while it moves them, and by nobody else";
 
 /// A topic has some thirty settings and a handful of grants; what is much longer is a mistake, and would only cost time.
 const LONGEST: usize = 64 * 1024;
@@ -302,6 +310,20 @@ mod tests {
             parse("t", &[("retention-disk-share", "5%"), ("properties", "retention.bytes=1")], &[])
                 .unwrap_err();
         assert!(problems.to_string().contains("keep one"), "{problems}");
+    }
+
+    #[test]
+    fn throttles_cannot_be_declared() {
+        for key in ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"] {
+            let properties = format!("retention.ms=1\n{key}=*");
+            let data = BTreeMap::from([("properties".to_owned(), properties)]);
+            let annotations = BTreeMap::new();
+            let source = TopicSource { name: "t", annotations: &annotations, data: &data, binary_keys: &[] };
+            let (manifest, problems) = TopicManifest::parse_what_is_right(source);
+            let told = problems.to_string();
+            assert!(told.contains(key) && told.contains("throttled by topicops"), "{told}");
+            assert_eq!(manifest.unwrap().configs.into_keys().collect::<Vec<_>>(), ["retention.ms"]);
+        }
     }
 
     #[test]

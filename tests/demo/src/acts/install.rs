@@ -45,7 +45,7 @@ async fn kafka_user(stage: &Stage, password: &str) -> Result<()> {
     kafka.tool("kafka-configs.sh", user).await?;
     let topics = ["Create", "Delete", "Alter", "AlterConfigs", "Describe", "DescribeConfigs"];
     for (resource, operations) in [
-        (vec!["--cluster"], &["Alter", "Describe"][..]),
+        (vec!["--cluster"], &["Alter", "Describe", "AlterConfigs", "DescribeConfigs"][..]),
         (vec!["--topic", "*"], &topics[..]),
         (vec!["--group", "*"], &["Describe"][..]),
     ] {
