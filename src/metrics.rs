@@ -30,6 +30,14 @@ pub struct TroubleLabel {
     pub trouble: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ItemErrorLabel {
+    /// The call to Kafka, e.g. `create_topics`.
+    pub operation: &'static str,
+    /// Kafka's own name of the error.
+    pub error: String,
+}
+
 /// All of them; cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -39,11 +47,20 @@ pub struct Metrics {
     pub clients: Family<StateLabel, Gauge>,
     pub passes: Family<PassLabel, Counter>,
     pub pass_seconds: Family<PassLabel, Histogram>,
+    /// Topics that a pass looked at.
+    pub pass_topics: Histogram,
     /// Items changed on the brokers.
     pub changes: Family<OperationLabel, Counter>,
     pub kafka_errors: Family<TroubleLabel, Counter>,
+    /// What the brokers refused, item by item.
+    pub kafka_item_errors: Family<ItemErrorLabel, Counter>,
+    pub kafka_seconds: Family<OperationLabel, Histogram>,
+    /// How many items the calls were about.
+    pub kafka_items: Family<OperationLabel, Histogram>,
     /// 1 when the last request to the brokers was answered.
     pub kafka_up: Gauge,
+    /// 1 when the API server answered last.
+    pub kubernetes_up: Gauge,
     pub leader: Gauge,
     /// Unix time of the last pass that ended well.
     pub last_success_seconds: Family<PassLabel, Gauge<f64, AtomicU64>>,
@@ -53,6 +70,12 @@ pub struct Metrics {
 /// 1 ms to about 30 s: a pass over nothing to one over ten thousand topics.
 const PASS_BUCKETS: [f64; 12] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 1.0, 3.0, 5.0, 10.0, 30.0];
 
+/// 1 ms to a minute: a request may be taken apart into several.
+const REQUEST_BUCKETS: [f64; 12] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 5.0, 10.0, 30.0, 60.0];
+
+/// One item to ten thousand.
+const ITEM_BUCKETS: [f64; 9] = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0];
+
 impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -60,9 +83,14 @@ impl Metrics {
             clients: Family::default(),
             passes: Family::default(),
             pass_seconds: Family::new_with_constructor(|| Histogram::new(PASS_BUCKETS)),
+            pass_topics: Histogram::new(ITEM_BUCKETS),
             changes: Family::default(),
             kafka_errors: Family::default(),
+            kafka_item_errors: Family::default(),
+            kafka_seconds: Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
+            kafka_items: Family::new_with_constructor(|| Histogram::new(ITEM_BUCKETS)),
             kafka_up: Gauge::default(),
+            kubernetes_up: Gauge::default(),
             leader: Gauge::default(),
             last_success_seconds: Family::default(),
             verifications: Family::default(),
@@ -77,9 +105,31 @@ impl Metrics {
             Unit::Seconds,
             metrics.pass_seconds.clone(),
         );
+        registry.register("pass_topics", "Topics that a pass looked at", metrics.pass_topics.clone());
         registry.register("kafka_changes", "Items changed on the brokers", metrics.changes.clone());
         registry.register("kafka_errors", "Requests that failed as a whole", metrics.kafka_errors.clone());
+        registry.register(
+            "kafka_item_errors",
+            "Items that the brokers refused, by operation and Kafka's error",
+            metrics.kafka_item_errors.clone(),
+        );
+        registry.register_with_unit(
+            "kafka_request_duration",
+            "How long requests to the brokers took",
+            Unit::Seconds,
+            metrics.kafka_seconds.clone(),
+        );
+        registry.register(
+            "kafka_request_items",
+            "How many items requests were about",
+            metrics.kafka_items.clone(),
+        );
         registry.register("kafka_up", "1 when the last request was answered", metrics.kafka_up.clone());
+        registry.register(
+            "kubernetes_up",
+            "1 when the API server answered last",
+            metrics.kubernetes_up.clone(),
+        );
         registry.register("leader", "1 on the replica that leads", metrics.leader.clone());
         registry.register_with_unit(
             "last_success_timestamp",

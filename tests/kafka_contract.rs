@@ -74,6 +74,7 @@ facts! {
     settings_change_one_by_one,
     bad_changes_of_settings_change_nothing,
     a_deleted_topic_is_gone_and_cannot_be_deleted_again,
+    a_topic_that_was_made_anew_is_not_deleted_in_the_place_of_the_old_one,
     several_hundred_topics_go_through_in_order,
     rules_come_and_go,
     other_users_rules_are_not_described,

@@ -189,7 +189,7 @@ impl World {
                         .unwrap()
                         .remove(0),
                     Step::Delete { .. } => {
-                        self.cluster.delete_topics(std::slice::from_ref(&plan.topic)).await.unwrap().remove(0)
+                        self.cluster.delete_topics(&[plan.topic.clone().into()]).await.unwrap().remove(0)
                     }
                 };
                 outcome.unwrap_or_else(|error| panic!("{step:?}: {error}"));

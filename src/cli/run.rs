@@ -32,7 +32,7 @@ use crate::{
         topics::{ConfigMapLedger, StatusWriter, TopicController, TopicIndex},
     },
     fail_point::fail_point,
-    kafka::{ClientProperties, Cluster, PemSource, WireCluster},
+    kafka::{ClientProperties, Cluster, MeasuredCluster, PemSource, WireCluster},
     metrics::{Metrics, StateLabel},
     topic::{OwnerRules, PlanContext, TopicGrants, TopicPolicy},
 };
@@ -44,8 +44,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     fail_point!("run/begun");
     let properties = kafka_properties(&settings.kafka_config)?;
     let endpoint = endpoint(&settings, &properties)?;
-    let cluster: Arc<dyn Cluster> =
-        Arc::new(WireCluster::new(properties).context("setting up the connection to Kafka")?);
+    let cluster = WireCluster::new(properties).context("setting up the connection to Kafka")?;
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
     let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let identity = settings.identity.clone().unwrap_or_else(host_name);
@@ -54,6 +53,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let webhook_metrics = topicops_webhook::Metrics::register(registry.sub_registry_with_prefix("topicops"));
+    let cluster: Arc<dyn Cluster> = Arc::new(MeasuredCluster::new(Arc::new(cluster), metrics.clone()));
     let health = Health::new(metrics.clone());
     let mut tasks = Tasks::default();
 

@@ -62,6 +62,12 @@ impl Health {
         }
     }
 
+    /// How the last request to the API server went.
+    pub fn set_kubernetes(&self, answer: Result<(), String>) {
+        self.metrics.kubernetes_up.set(i64::from(answer.is_ok()));
+        self.set("kubernetes", answer);
+    }
+
     pub fn set_ledger(&self, result: Result<(), String>) {
         self.set("ledger", result);
     }

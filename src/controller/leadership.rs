@@ -82,7 +82,7 @@ impl Leadership {
                 }
                 Err(_) => answer = Err(format!("no answer within {} s", REQUEST.as_secs())),
             }
-            health.set("kubernetes", answer);
+            health.set_kubernetes(answer);
             if *leading.borrow() && renewed.elapsed() > RENEW_DEADLINE {
                 warn!(lease = self.name, "the lease could not be renewed: no longer leading");
                 leading.send_replace(false);

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use topicops_contract::TopicName;
 
 use super::{
-    Acl, BrokerConfigs, BrokerDisks, ClusterError, ConfigChange, ConfigKeys, CreatedTopic, ItemError,
-    LoginCheck, LoginReport, NewPartitions, NewTopic, Reassignment, ScramKeys, ScramUser, TopicDescription,
-    TopicPartition,
+    Acl, BrokerConfigs, BrokerDisks, ClusterError, ConfigChange, ConfigKeys, CreatedTopic, DoomedTopic,
+    ItemError, LoginCheck, LoginReport, NewPartitions, NewTopic, Reassignment, ScramKeys, ScramUser,
+    TopicDescription, TopicPartition,
 };
 
 /// One item's outcome within a batch.
@@ -59,7 +59,7 @@ pub trait Cluster: Send + Sync + 'static {
         changes: &[(TopicName, ConfigChange)],
     ) -> Result<Vec<Item<()>>, ClusterError>;
 
-    async fn delete_topics(&self, names: &[TopicName]) -> Result<Vec<Item<()>>, ClusterError>;
+    async fn delete_topics(&self, topics: &[DoomedTopic]) -> Result<Vec<Item<()>>, ClusterError>;
 
     /// Every partition of the cluster that is being moved now, whoever began it, in order.
     async fn list_reassignments(&self) -> Result<Vec<Reassignment>, ClusterError>;

@@ -19,6 +19,7 @@ impl ItemError {
     pub const PREFERRED_LEADER_NOT_AVAILABLE: i16 = 80;
     pub const ELECTION_NOT_NEEDED: i16 = 84;
     pub const NO_REASSIGNMENT_IN_PROGRESS: i16 = 85;
+    pub const TOPIC_DELETION_DISABLED: i16 = 73;
     pub const DUPLICATE_RESOURCE: i16 = 92;
     pub const UNACCEPTABLE_CREDENTIAL: i16 = 93;
 
@@ -83,9 +84,11 @@ fn meaning(number: i16) -> &'static str {
         58 => "the broker refused the credentials",
         69 => "no such group",
         80 => "the preferred leader is away or not in sync",
+        73 => "the brokers run with delete.topic.enable=false",
         89 => "a quota of the brokers was exceeded",
         91 => "no such resource",
         93 => "the credential does not meet the brokers' criteria",
+        100 => "no topic with this id",
         _ => "the broker gave no reason",
     }
 }

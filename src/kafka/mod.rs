@@ -13,6 +13,7 @@ mod derive;
 mod disks;
 mod error;
 mod jaas;
+mod measured;
 mod memory;
 mod partition;
 mod property_key;
@@ -32,10 +33,13 @@ pub use cluster::{Cluster, ClusterDescription, ConsumingGroup, Item};
 pub use derive::RandomnessFailed;
 pub use disks::{BrokerDisks, LogDir, ReplicaSize};
 pub use error::{ClusterError, ItemError, Trouble};
+pub use measured::MeasuredCluster;
 pub use memory::{Call, MemoryCluster};
 pub use partition::{Reassignment, TopicPartition};
 pub use scram::{LoginCheck, LoginReport, ScramKeys, ScramMechanism, ScramUser};
-pub use topic::{ConfigChange, ConfigKeys, CreatedTopic, NewPartitions, NewTopic, TopicDescription};
+pub use topic::{
+    ConfigChange, ConfigKeys, CreatedTopic, DoomedTopic, NewPartitions, NewTopic, TopicDescription,
+};
 #[cfg(feature = "verify")]
 pub use verify::{VerifyError, VerifyRequest, VerifyStep, verify};
 pub use wire::WireCluster;

@@ -25,6 +25,21 @@ pub struct NewPartitions {
     pub placement: Option<Vec<Vec<i32>>>,
 }
 
+/// A topic that is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoomedTopic {
+    pub name: TopicName,
+    /// As in [`TopicDescription::id`]: then one of that name that was made since is left alone (`UNKNOWN_TOPIC_ID`). `None`:
+    /// whatever bears the name.
+    pub id: Option<String>,
+}
+
+impl From<TopicName> for DoomedTopic {
+    fn from(name: TopicName) -> Self {
+        Self { name, id: None }
+    }
+}
+
 /// A topic as the brokers made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedTopic {

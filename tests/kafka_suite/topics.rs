@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use topicops::kafka::{Cluster, ConfigChange, ConfigKeys, NewPartitions, NewTopic, TopicDescription};
+use topicops::kafka::{
+    Cluster, ConfigChange, ConfigKeys, DoomedTopic, NewPartitions, NewTopic, TopicDescription,
+};
 use topicops_contract::TopicName;
 
 use super::numbers;
@@ -204,8 +206,9 @@ pub(crate) async fn a_deleted_topic_is_gone_and_cannot_be_deleted_again(cluster:
     let (gone, stays) = (name(prefix, "gone"), name(prefix, "stays"));
     create(cluster, &topic(&gone)).await;
     create(cluster, &topic(&stays)).await;
-    assert_eq!(numbers(&cluster.delete_topics(std::slice::from_ref(&gone)).await.unwrap()), [0]);
-    assert_eq!(numbers(&cluster.delete_topics(std::slice::from_ref(&gone)).await.unwrap()), [3]);
+    let doomed = [DoomedTopic::from(gone.clone())];
+    assert_eq!(numbers(&cluster.delete_topics(&doomed).await.unwrap()), [0]);
+    assert_eq!(numbers(&cluster.delete_topics(&doomed).await.unwrap()), [3]);
     described(cluster, &stays, |_| true).await;
     eventually("the deleted topic", || async {
         match cluster.describe_topics(std::slice::from_ref(&gone), &ConfigKeys::All).await.unwrap().remove(0)
@@ -215,6 +218,22 @@ pub(crate) async fn a_deleted_topic_is_gone_and_cannot_be_deleted_again(cluster:
         }
     })
     .await;
+}
+
+pub(crate) async fn a_topic_that_was_made_anew_is_not_deleted_in_the_place_of_the_old_one(
+    cluster: &dyn Cluster,
+    prefix: &str,
+) {
+    let remade = name(prefix, "remade");
+    create(cluster, &topic(&remade)).await;
+    let old = described(cluster, &remade, |_| true).await.id;
+    assert_eq!(numbers(&cluster.delete_topics(&[remade.clone().into()]).await.unwrap()), [0]);
+    create(cluster, &topic(&remade)).await;
+    let new = described(cluster, &remade, |seen| seen.id != old).await.id;
+    let only = |id: &str| [DoomedTopic { name: remade.clone(), id: Some(id.to_owned()) }];
+    assert_eq!(numbers(&cluster.delete_topics(&only(&old)).await.unwrap()), [100]);
+    described(cluster, &remade, |seen| seen.id == new).await;
+    assert_eq!(numbers(&cluster.delete_topics(&only(&new)).await.unwrap()), [0]);
 }
 
 pub(crate) async fn several_hundred_topics_go_through_in_order(cluster: &dyn Cluster, prefix: &str) {
@@ -240,5 +259,6 @@ pub(crate) async fn several_hundred_topics_go_through_in_order(cluster: &dyn Clu
     for (n, (id, seen)) in ids.iter().zip(&seen).enumerate() {
         assert_eq!((&seen.id, &seen.configs["retention.ms"]), (id, &n.to_string()));
     }
-    assert_eq!(numbers(&cluster.delete_topics(&names).await.unwrap()), [0; 300]);
+    let doomed: Vec<_> = names.iter().cloned().map(DoomedTopic::from).collect();
+    assert_eq!(numbers(&cluster.delete_topics(&doomed).await.unwrap()), [0; 300]);
 }

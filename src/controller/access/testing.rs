@@ -19,8 +19,8 @@ use crate::{
     access::Client,
     kafka::{
         Acl, BrokerConfigs, BrokerDisks, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
-        ConsumingGroup, Item, LoginCheck, LoginReport, MemoryCluster, NewPartitions, NewTopic, Reassignment,
-        ScramKeys, ScramUser, TopicDescription, TopicPartition,
+        ConsumingGroup, DoomedTopic, Item, LoginCheck, LoginReport, MemoryCluster, NewPartitions, NewTopic,
+        Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
     },
 };
 
@@ -216,8 +216,8 @@ impl Cluster for MortalCluster {
         self.inner.alter_configs(changes).await
     }
 
-    async fn delete_topics(&self, names: &[TopicName]) -> Answer<()> {
-        self.inner.delete_topics(names).await
+    async fn delete_topics(&self, topics: &[DoomedTopic]) -> Answer<()> {
+        self.inner.delete_topics(topics).await
     }
 
     async fn list_topics(&self) -> Result<Vec<String>, ClusterError> {

@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{TopicController, pass::grant_of};
 use crate::{
-    kafka::{ClusterError, ConfigChange, CreatedTopic, ItemError, NewPartitions, NewTopic},
+    kafka::{ClusterError, ConfigChange, CreatedTopic, DoomedTopic, ItemError, NewPartitions, NewTopic},
     metrics::OperationLabel,
     topic::{Step, TopicPlan},
 };
@@ -57,7 +57,8 @@ impl TopicController {
         let (create_at, creates): (Vec<_>, Vec<_>) = creates.into_iter().unzip();
         let (grow_at, grows): (Vec<_>, Vec<_>) = grows.into_iter().unzip();
         let (change_at, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
-        let doomed: Vec<TopicName> = deletes.iter().map(|index| plans[*index].topic.clone()).collect();
+        let doomed: Vec<DoomedTopic> =
+            deletes.iter().map(|index| plans[*index].topic.clone().into()).collect();
         let (created, grown, changed, deleted) = tokio::try_join!(
             self.cluster.create_topics(&creates),
             self.cluster.create_partitions(&grows),

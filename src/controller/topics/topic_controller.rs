@@ -172,6 +172,7 @@ impl TopicController {
                 self.index.dealt_with();
                 continue;
             }
+            self.metrics.pass_topics.observe(f64::from(u32::try_from(topics.len()).unwrap_or(u32::MAX)));
             let started = Instant::now();
             let result = self.pass(tenure, &topics).await;
             self.count_pass(started, &result);

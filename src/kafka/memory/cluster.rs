@@ -10,8 +10,8 @@ use topicops_contract::TopicName;
 use super::{Call, state::State};
 use crate::kafka::{
     Acl, BrokerConfigs, BrokerDisks, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
-    ConsumingGroup, CreatedTopic, Item, ItemError, LoginCheck, LoginReport, NewPartitions, NewTopic,
-    Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
+    ConsumingGroup, CreatedTopic, DoomedTopic, Item, ItemError, LoginCheck, LoginReport, NewPartitions,
+    NewTopic, Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
 };
 
 /// A cluster in memory, for tests of planning and controllers. It passes the contract tests that the real adapter
@@ -215,8 +215,8 @@ impl Cluster for MemoryCluster {
         self.batch(Call::AlterConfigs, changes, name, |state, (name, change)| state.alter(name, change))
     }
 
-    async fn delete_topics(&self, names: &[TopicName]) -> Result<Vec<Item<()>>, ClusterError> {
-        self.batch(Call::DeleteTopics, names, ToString::to_string, State::delete)
+    async fn delete_topics(&self, topics: &[DoomedTopic]) -> Result<Vec<Item<()>>, ClusterError> {
+        self.batch(Call::DeleteTopics, topics, |topic| topic.name.to_string(), State::delete)
     }
 
     async fn list_reassignments(&self) -> Result<Vec<Reassignment>, ClusterError> {

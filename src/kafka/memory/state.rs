@@ -6,9 +6,9 @@ use topicops_contract::{PartitionCount, ReplicationFactor, TopicConfig, TopicNam
 
 use super::moves::Move;
 use crate::kafka::{
-    Acl, AclOperation, AclResource, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, Item, ItemError,
-    LoginCheck, LoginReport, NewPartitions, NewTopic, PatternType, ResourceType, ScramKeys, ScramMechanism,
-    ScramUser, TopicDescription, TopicPartition,
+    Acl, AclOperation, AclResource, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic,
+    Item, ItemError, LoginCheck, LoginReport, NewPartitions, NewTopic, PatternType, ResourceType, ScramKeys,
+    ScramMechanism, ScramUser, TopicDescription, TopicPartition,
 };
 
 /// What the brokers know. Every method refuses what a broker of Kafka 4.3 refuses, with its code and its words.
@@ -218,7 +218,12 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn delete(&mut self, name: &TopicName) -> Item<()> {
+    pub(super) fn delete(&mut self, topic: &DoomedTopic) -> Item<()> {
+        let name = &topic.name;
+        let there = self.topics.get(name.as_str());
+        if topic.id.as_ref().is_some_and(|id| there.is_none_or(|there| there.id != *id)) {
+            return refused(ItemError::UNKNOWN_TOPIC_ID, "This server does not host this topic ID.");
+        }
         match self.topics.remove(name.as_str()) {
             Some(_) => {
                 self.moves.retain(|partition, _| partition.topic != *name);

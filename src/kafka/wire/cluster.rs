@@ -13,8 +13,8 @@ use super::{
 };
 use crate::kafka::{
     Acl, BrokerConfigs, BrokerDisks, ClientProperties, Cluster, ClusterDescription, ClusterError,
-    ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, Item, LoginCheck, LoginReport, NewPartitions,
-    NewTopic, Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
+    ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic, Item, LoginCheck, LoginReport,
+    NewPartitions, NewTopic, Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
 };
 
 /// The cluster behind `--kafka-config`, spoken to in Kafka's own protocol.
@@ -86,9 +86,9 @@ impl Cluster for WireCluster {
         configs::alter(&self.pool, changes).await.map_err(|fault| fault.during(operation()))
     }
 
-    async fn delete_topics(&self, names: &[TopicName]) -> Result<Vec<Item<()>>, ClusterError> {
-        let operation = || format!("delete {}", counted(names.len(), "topic"));
-        topics::delete(&self.pool, names).await.map_err(|fault| fault.during(operation()))
+    async fn delete_topics(&self, topics: &[DoomedTopic]) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("delete {}", counted(topics.len(), "topic"));
+        topics::delete(&self.pool, topics).await.map_err(|fault| fault.during(operation()))
     }
 
     async fn list_reassignments(&self) -> Result<Vec<Reassignment>, ClusterError> {

@@ -8,13 +8,14 @@ use kafka_protocol::messages::{
     delete_topics_request::DeleteTopicState,
 };
 use topicops_contract::{PartitionCount, ReplicationFactor, TopicName};
+use uuid::Uuid;
 
 use super::{
     fault::Fault,
     pool::{Again, Pool, Target},
     text::{outcome, text},
 };
-use crate::kafka::{CreatedTopic, Item, ItemError, NewPartitions, NewTopic};
+use crate::kafka::{CreatedTopic, DoomedTopic, Item, ItemError, NewPartitions, NewTopic};
 
 /// Topics of one request, for deletions and growth.
 const CHUNK: usize = 1000;
@@ -169,26 +170,41 @@ pub(super) async fn grow(pool: &Arc<Pool>, topics: &[NewPartitions]) -> Result<V
     Ok(outcomes)
 }
 
-pub(super) async fn delete(pool: &Arc<Pool>, names: &[TopicName]) -> Result<Vec<Item<()>>, Fault> {
-    let mut outcomes = Vec::with_capacity(names.len());
-    for part in names.chunks(CHUNK) {
-        // Names stand in one field up to version 5 and in another from version 6 on.
-        let states = part.iter().map(|name| DeleteTopicState::default().with_name(Some(wire(name))));
+pub(super) async fn delete(pool: &Arc<Pool>, topics: &[DoomedTopic]) -> Result<Vec<Item<()>>, Fault> {
+    let mut outcomes = Vec::with_capacity(topics.len());
+    for part in topics.chunks(CHUNK) {
+        // Either a name or an id: a broker refuses both at once.
+        let states = part.iter().map(|topic| match topic.id.as_deref().and_then(uuid) {
+            Some(id) => DeleteTopicState::default().with_topic_id(id),
+            None => DeleteTopicState::default().with_name(Some(wire(&topic.name))),
+        });
         let request = DeleteTopicsRequest::default()
             .with_topics(states.collect())
             .with_timeout_ms(broker_timeout(pool.endpoint().request_timeout));
         let answer = pool.call(Target::Any, &request, Again::Unsafe).await?;
-        let mut deleted = answer
-            .responses
-            .into_iter()
-            .filter_map(|topic| {
-                let outcome = outcome(topic.error_code, topic.error_message.as_ref());
-                topic.name.map(|name| (name.to_string(), outcome))
-            })
-            .collect();
-        outcomes.extend(in_order(part.iter(), &mut deleted));
+        let (mut by_id, mut by_name) = (HashMap::new(), HashMap::new());
+        for topic in answer.responses {
+            let outcome = outcome(topic.error_code, topic.error_message.as_ref());
+            by_id.insert(topic.topic_id, outcome.clone());
+            if let Some(name) = topic.name {
+                by_name.insert(name.to_string(), outcome);
+            }
+        }
+        outcomes.extend(part.iter().map(|topic| {
+            let outcome = match topic.id.as_deref().and_then(uuid) {
+                Some(id) => by_id.get(&id),
+                None => by_name.get(topic.name.as_str()),
+            };
+            outcome.cloned().unwrap_or_else(|| Err(ItemError::unmentioned()))
+        }));
     }
     Ok(outcomes)
+}
+
+/// A topic's id, from the text that stands for it; `None` for one of a broker too old to have any.
+fn uuid(text: &str) -> Option<Uuid> {
+    let bytes: [u8; 16] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+    Some(Uuid::from_bytes(bytes)).filter(|id| !id.is_nil())
 }
 
 /// One outcome per name, in the order of the names. A name that stands twice gets its outcome twice.

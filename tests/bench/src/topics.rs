@@ -7,7 +7,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use topicops::kafka::{Cluster, ConfigChange, ConfigKeys, NewTopic};
+use topicops::kafka::{Cluster, ConfigChange, ConfigKeys, DoomedTopic, NewTopic};
 use topicops_contract::TopicName;
 use topicops_testbed::wait;
 
@@ -111,7 +111,8 @@ async fn kafka_floor(
     change.kafka.push(started.elapsed());
 
     let started = std::time::Instant::now();
-    ensure!(cluster.delete_topics(&names).await?.iter().all(Result::is_ok), "the raw deletion failed");
+    let doomed: Vec<_> = names.iter().cloned().map(DoomedTopic::from).collect();
+    ensure!(cluster.delete_topics(&doomed).await?.iter().all(Result::is_ok), "the raw deletion failed");
     until_shown(cluster, &names, None).await?;
     delete.kafka.push(started.elapsed());
     Ok(())
