@@ -55,7 +55,15 @@ reasons! {
     OwnedByNamespace: "topic", Warning;
     AdoptionNotAllowed: "topic", Warning;
     FewerPartitions: "topic", Warning;
+    TooFewPartitions: "topic", Warning;
     TooManyPartitions: "topic", Warning;
+    ReplicationFactorOutOfBounds: "topic", Warning;
+    RetentionOutOfBounds: "topic", Warning;
+    NameNotAllowed: "topic", Warning;
+    PropertyRequired: "topic", Warning;
+    PropertyForbidden: "topic", Warning;
+    PropertyOutOfBounds: "topic", Warning;
+    NamespaceQuotaExceeded: "topic", Warning;
     ReplicationFactorChange: "topic", Warning;
     RetentionDiskShareNotSupported: "topic", Warning;
     InUse: "topic", Warning;

@@ -217,7 +217,7 @@ proptest! {
             let mut world = World {
                 cluster: MemoryCluster::new(3),
                 ledger: BTreeMap::new(),
-                context: PlanContext { policy: TopicPolicy { owners: OwnerRules::new(rules), ..TopicPolicy::default() } },
+                context: PlanContext::new(TopicPolicy { owners: OwnerRules::new(rules), ..TopicPolicy::default() }),
             };
             let mut untouchable: BTreeSet<TopicName> = BTreeSet::new();
             for one in &existing {

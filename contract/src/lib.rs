@@ -32,6 +32,7 @@ pub use client_secret::{ClientEndpoint, ClientSecret, SECRET_KEYS};
 pub use disk_share::DiskShare;
 pub use grant::Grant;
 pub use name_pattern::NamePattern;
+pub use nearest::nearest;
 pub use operator_id::OperatorId;
 pub use partition_count::PartitionCount;
 pub use password::Password;

@@ -1,5 +1,5 @@
 /// The candidate that `text` was most likely meant to be, if one is near enough to be worth naming.
-pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = text.to_ascii_lowercase();
     candidates
         .into_iter()

@@ -17,6 +17,11 @@ const EXPECTED: &str =
 impl Retention {
     pub const UNLIMITED: Self = Self { ms: -1 };
 
+    /// From a value of Kafka's `retention.ms`; less than nothing is unlimited.
+    pub fn from_ms(ms: i64) -> Self {
+        Self { ms: ms.max(-1) }
+    }
+
     /// The value of Kafka's `retention.ms`, in milliseconds; -1 for unlimited.
     pub fn as_ms(self) -> i64 {
         self.ms

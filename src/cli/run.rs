@@ -93,6 +93,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         owners: OwnerRules::new(settings.topic_owners.clone()),
         protected: settings.protected_topics.clone(),
         max_partitions: Some(settings.max_partitions),
+        rules: Arc::default(),
     };
     let consented = Consented::new(Arc::clone(&clients), mode);
     let state = WebhookState::new(
@@ -156,7 +157,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         reporter: reporter.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
-        context: PlanContext { policy },
+        context: PlanContext::new(policy),
         grants,
         granted,
         resync: settings.resync,

@@ -2,6 +2,7 @@
 
 mod declaration;
 mod holding;
+pub mod limits;
 mod owner_rules;
 mod ownership;
 mod plan;

@@ -1,6 +1,11 @@
+use std::collections::BTreeSet;
+
 use topicops_contract::{DeletionPolicy, PartitionCount, TopicConfig, TopicName};
 
-use super::{Declaration, Holding, Ownership, PlanContext, Refusal, TopicPolicy};
+use super::{
+    Declaration, Holding, Ownership, PlanContext, Refusal,
+    limits::{Field, Judgement},
+};
 use crate::kafka::{ConfigChange, NewTopic, TopicDescription};
 
 /// One thing to do with one topic.
@@ -31,6 +36,8 @@ pub struct TopicPlan {
     pub steps: Vec<Step>,
     /// What the owner declares and is not done.
     pub refusals: Vec<Refusal>,
+    /// What limits changed, or would have otherwise, of what is done.
+    pub notices: Vec<String>,
     /// Objects that declare the topic and do not own it.
     pub refused: Vec<(Declaration, Refusal)>,
 }
@@ -55,6 +62,7 @@ impl TopicPlan {
             holding_after: holding.cloned(),
             steps: Vec::new(),
             refusals: Vec::new(),
+            notices: Vec::new(),
             refused: settled.refused.into_iter().map(|(one, refusal)| (one.clone(), refusal)).collect(),
         };
         let Some(owner) = settled.owner else { return plan };
@@ -71,11 +79,23 @@ impl TopicPlan {
             (true, DeletionPolicy::Delete, None) => plan.holding_after = None,
             // The topic stays; a mistaken policy is read as retain.
             (true, DeletionPolicy::Retain, _) => {}
-            (false, _, Some(observed)) => plan.converge(owner, observed, holding, context),
-            (false, _, None) => match too_many(owner, &context.policy) {
-                Some(refusal) => plan.refusals.push(refusal),
-                None => plan.create(owner),
-            },
+            (false, _, observed) => {
+                let over = context.over_quota.get(&owner.object).map_or(&[][..], Vec::as_slice);
+                let mut judged = context.policy.judge(&owner.object.namespace, manifest).with_quota(over);
+                if let Some(observed) = observed {
+                    let existing = observed.partitions();
+                    let has = |declared: PartitionCount| existing >= declared.get();
+                    // The flag bounds what is made and what grows, and says nothing of what is there.
+                    judged.refused.retain(|found| !found.by_flag || !manifest.partitions.is_some_and(has));
+                }
+                plan.refusals.extend(judged.refused.iter().cloned().map(Refusal::Limit));
+                plan.notices.extend(judged.notices(owner.object.kind));
+                match observed {
+                    Some(observed) => plan.converge(owner, &judged, observed, holding),
+                    None if judged.refused.is_empty() => plan.create(owner, &judged),
+                    None => {}
+                }
+            }
         }
         plan
     }
@@ -84,8 +104,8 @@ impl TopicPlan {
         self.steps.iter().any(|step| matches!(step, Step::Create(_)))
     }
 
-    fn create(&mut self, owner: &Declaration) {
-        let manifest = &owner.manifest;
+    fn create(&mut self, owner: &Declaration, judged: &Judgement) {
+        let manifest = &judged.manifest;
         let keys = manifest.configs.keys().cloned().collect();
         self.remember(Holding { namespace: owner.object.namespace.clone(), keys });
         self.refuse_disk_share(owner);
@@ -101,25 +121,24 @@ impl TopicPlan {
     fn converge(
         &mut self,
         owner: &Declaration,
+        judged: &Judgement,
         observed: &TopicDescription,
         holding: Option<&Holding>,
-        context: &PlanContext,
     ) {
-        let manifest = &owner.manifest;
+        let manifest = &judged.manifest;
         let existing = observed.partitions();
-        match manifest.partitions {
-            Some(declared) if declared.get() > existing => match too_many(owner, &context.policy) {
-                Some(refusal) => self.refusals.push(refusal),
-                None => self.steps.push(Step::Grow(declared)),
-            },
-            Some(declared) if declared.get() < existing => {
+        // Defaults of numbers are for new topics: a later change of them moves nothing.
+        if let (Some(declared), Some(wanted)) = (owner.manifest.partitions, manifest.partitions) {
+            if wanted.get() > existing && !judged.withholds(&Field::Partitions) {
+                self.steps.push(Step::Grow(wanted));
+            }
+            if declared.get() < existing && wanted.get() < existing {
                 self.refusals.push(Refusal::FewerPartitions { declared: declared.get(), existing });
             }
-            _ => {}
         }
         let existing = observed.replication_factor();
-        match manifest.replication_factor {
-            Some(declared) if declared.get() != existing => {
+        match owner.manifest.replication_factor.and(manifest.replication_factor) {
+            Some(declared) if declared.get() != existing && !judged.withholds(&Field::ReplicationFactor) => {
                 self.refusals.push(Refusal::ReplicationFactorChange { declared: declared.get(), existing });
             }
             _ => {}
@@ -134,14 +153,19 @@ impl TopicPlan {
                 .configs
                 .iter()
                 .filter(|(key, value)| {
-                    !observed.configs.get(*key).is_some_and(|now| TopicConfig::same(key, now, value))
+                    !judged.withholds_config(key)
+                        && !observed.configs.get(*key).is_some_and(|now| TopicConfig::same(key, now, value))
                 })
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect(),
             unset: declared_before.into_iter().flatten().filter(gone).cloned().collect(),
         };
         let namespace = owner.object.namespace.clone();
-        let declared: std::collections::BTreeSet<String> = manifest.configs.keys().cloned().collect();
+        // What is withheld stays as it is, and stays ours if it was.
+        let ours = |key: &&String| {
+            !judged.withholds_config(key) || declared_before.is_some_and(|before| before.contains(*key))
+        };
+        let declared: BTreeSet<String> = manifest.configs.keys().filter(ours).cloned().collect();
         let mut both = declared.clone();
         both.extend(change.unset.iter().cloned());
         self.holding = Some(Holding { namespace: namespace.clone(), keys: both });
@@ -161,12 +185,6 @@ impl TopicPlan {
             self.refusals.push(Refusal::RetentionDiskShare { share: share.to_string() });
         }
     }
-}
-
-fn too_many(owner: &Declaration, policy: &TopicPolicy) -> Option<Refusal> {
-    let declared = owner.manifest.partitions?.get();
-    let most = policy.max_partitions.filter(|most| declared > *most)?;
-    Some(Refusal::TooManyPartitions { declared, most })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use topicops_contract::{TopicManifest, TopicObjectKind, TopicSource};
 
 use super::*;
-use crate::topic::{OwnerRules, TopicObjectKey};
+use crate::topic::{TopicObjectKey, TopicPolicy, limits::TopicRules};
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -41,10 +41,9 @@ fn plan(
     observed: Option<&TopicDescription>,
     holding: Option<&Holding>,
 ) -> TopicPlan {
-    let policy =
-        TopicPolicy { owners: OwnerRules::default(), protected: Vec::new(), max_partitions: Some(100) };
+    let policy = TopicPolicy { max_partitions: Some(100), ..TopicPolicy::default() };
     let topic = "orders".parse().unwrap();
-    TopicPlan::of(&topic, std::slice::from_ref(declaration), observed, holding, &PlanContext { policy })
+    TopicPlan::of(&topic, std::slice::from_ref(declaration), observed, holding, &PlanContext::new(policy))
 }
 
 fn configure(plan: &TopicPlan) -> Option<ConfigChange> {
@@ -91,7 +90,10 @@ fn more_partitions_than_the_operator_allows_are_neither_created_nor_grown() {
     let (topic, holding) = (existing(3, 1, &[]), held(&[]));
     for (observed, holding) in [(None, None), (Some(&topic), Some(&holding))] {
         let plan = plan(&declaration, observed, holding);
-        assert_eq!(plan.refusals, [Refusal::TooManyPartitions { declared: 101, most: 100 }]);
+        let [refusal] = plan.refusals.as_slice() else { panic!("{:?}", plan.refusals) };
+        assert_eq!(refusal.reason(), "TooManyPartitions");
+        let message = refusal.message(TopicObjectKind::ConfigMap);
+        assert!(message.contains("\"101\"") && message.contains("100 at most"), "{message}");
         assert!(plan.steps.is_empty(), "{:?}", plan.steps);
     }
 }
@@ -162,4 +164,88 @@ fn an_existing_topic_of_nobody_is_left_alone() {
         assert!(plan.owner.is_none() && plan.steps.is_empty() && plan.holding.is_none());
         assert_eq!(plan.refused[0].1.reason(), "AdoptionNotAllowed");
     }
+}
+
+fn plan_under(
+    policy: &str,
+    declaration: &Declaration,
+    observed: Option<&TopicDescription>,
+    holding: Option<&Holding>,
+) -> TopicPlan {
+    let rules = Arc::new(TopicRules::parse(policy).unwrap());
+    let context = PlanContext::new(TopicPolicy { rules, ..TopicPolicy::default() });
+    let topic = "orders".parse().unwrap();
+    TopicPlan::of(&topic, std::slice::from_ref(declaration), observed, holding, &context)
+}
+
+fn reasons(plan: &TopicPlan) -> Vec<&'static str> {
+    plan.refusals.iter().map(|refusal| refusal.reason().as_str()).collect()
+}
+
+#[test]
+fn what_is_outside_a_limit_is_not_created_and_where_it_exists_the_rest_converges() {
+    let policy = "limits: { retention: { max: 7d }, partitions: { min: 3, max: 6 } }";
+    let declaration =
+        declared(&[("partitions", "9"), ("retention", "30d"), ("properties", "segment.ms=5")], &[]);
+    let new = plan_under(policy, &declaration, None, None);
+    assert!(new.steps.is_empty() && new.holding.is_none(), "{new:?}");
+    assert_eq!(reasons(&new), ["TooManyPartitions", "RetentionOutOfBounds"]);
+
+    let topic = existing(4, 1, &[("retention.ms", "1000")]);
+    let plan = plan_under(policy, &declaration, Some(&topic), Some(&held(&["retention.ms"])));
+    assert_eq!(reasons(&plan), ["TooManyPartitions", "RetentionOutOfBounds"]);
+    let [Step::Configure(change)] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
+    assert_eq!((&change.set, change.unset.len()), (&map(&[("segment.ms", "5")]), 0));
+    assert_eq!(plan.holding_after, Some(held(&["retention.ms", "segment.ms"])), "what was ours stays ours");
+    let foreign = plan_under(policy, &declaration, Some(&topic), Some(&held(&[])));
+    assert_eq!(foreign.holding_after, Some(held(&["segment.ms"])), "what was not does not become so");
+}
+
+#[test]
+fn an_existing_topic_outside_a_new_limit_is_not_touched_and_says_so() {
+    let declaration = declared(&[("partitions", "9"), ("replication-factor", "1")], &[]);
+    let topic = existing(9, 1, &[]);
+    let policy = "limits: { partitions: { max: 6 }, replication-factor: { min: 3 } }";
+    let plan = plan_under(policy, &declaration, Some(&topic), Some(&held(&[])));
+    assert_eq!(
+        (plan.steps.len(), reasons(&plan)),
+        (0, vec!["TooManyPartitions", "ReplicationFactorOutOfBounds"])
+    );
+    let adjusted = plan_under(
+        "limits: { partitions: { max: 6, action: adjust } }",
+        &declaration,
+        Some(&topic),
+        Some(&held(&[])),
+    );
+    assert!(
+        adjusted.steps.is_empty() && adjusted.refusals.is_empty(),
+        "partitions are never taken away: {adjusted:?}"
+    );
+    assert_eq!(adjusted.notices.len(), 1);
+}
+
+#[test]
+fn the_flag_lets_a_topic_be_that_has_more_already() {
+    let declaration = declared(&[("partitions", "150"), ("retention", "1h")], &[]);
+    let topic = existing(150, 1, &[]);
+    let plan = plan(&declaration, Some(&topic), Some(&held(&[])));
+    assert!(plan.refusals.is_empty() && configure(&plan).is_some(), "{plan:?}");
+}
+
+#[test]
+fn defaults_of_numbers_are_for_new_topics_and_those_of_settings_are_kept() {
+    let before = "defaults: { partitions: 6, replication-factor: 3, properties: { segment.ms: 5 } }";
+    let new = plan_under(before, &declared(&[], &[]), None, None);
+    let [Step::Create(created)] = new.steps.as_slice() else { panic!("{:?}", new.steps) };
+    assert_eq!(created.partitions.map(PartitionCount::get), Some(6));
+    assert_eq!(created.configs, map(&[("segment.ms", "5")]));
+    let topic = existing(6, 3, &[("segment.ms", "5")]);
+    for now in ["defaults: { partitions: 9, replication-factor: 2 }", "defaults: { partitions: 3 }"] {
+        let plan = plan_under(now, &declared(&[], &[]), Some(&topic), new.holding_after.as_ref());
+        assert!(plan.refusals.is_empty(), "{plan:?}");
+        let [Step::Configure(change)] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
+        assert_eq!((change.set.len(), change.unset.as_slice()), (0, &["segment.ms".to_owned()][..]));
+    }
+    let same = plan_under(before, &declared(&[], &[]), Some(&topic), new.holding_after.as_ref());
+    assert!(same.steps.is_empty(), "{same:?}");
 }

@@ -1,6 +1,11 @@
-use topicops_contract::{NamePattern, TopicName};
+use std::sync::Arc;
 
-use super::OwnerRules;
+use topicops_contract::{NamePattern, TopicManifest, TopicName};
+
+use super::{
+    OwnerRules,
+    limits::{Judgement, TopicRules},
+};
 
 /// What the operator's configuration says about topics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -8,8 +13,10 @@ pub struct TopicPolicy {
     pub owners: OwnerRules,
     /// Topics that are never touched, beside those that begin with `__`.
     pub protected: Vec<NamePattern>,
-    /// Partitions that a topic may be declared with; `None`: as many as Kafka takes.
+    /// Partitions that a topic may be declared with where `rules` say nothing of it; `None`: as many as Kafka takes.
     pub max_partitions: Option<i32>,
+    /// Limits and defaults, from the policy file.
+    pub rules: Arc<TopicRules>,
 }
 
 impl TopicPolicy {
@@ -19,5 +26,10 @@ impl TopicPolicy {
             return Some("__*".to_owned());
         }
         self.protected.iter().find(|pattern| pattern.matches(topic.as_str())).map(ToString::to_string)
+    }
+
+    /// What limits and defaults make of a manifest in a namespace; the namespace's totals are not in it.
+    pub fn judge(&self, namespace: &str, manifest: &Arc<TopicManifest>) -> Judgement {
+        self.rules.of(namespace).judge(manifest, self.max_partitions)
     }
 }

@@ -1,6 +1,6 @@
 use topicops_contract::{State, TopicName, TopicObjectKind, keys};
 
-use super::TopicObjectKey;
+use super::{TopicObjectKey, limits::Violation};
 use crate::Reason;
 
 /// Why something that is declared is not done. Each has a word for machines and a sentence for people.
@@ -31,10 +31,8 @@ pub enum Refusal {
         declared: i32,
         existing: i32,
     },
-    TooManyPartitions {
-        declared: i32,
-        most: i32,
-    },
+    /// It is outside a limit of the operator's configuration.
+    Limit(Violation),
     ReplicationFactorChange {
         declared: i16,
         existing: i16,
@@ -64,7 +62,7 @@ impl Refusal {
             Self::OwnedByNamespace { .. } => Reason::OwnedByNamespace,
             Self::AdoptionNotAllowed { .. } => Reason::AdoptionNotAllowed,
             Self::FewerPartitions { .. } => Reason::FewerPartitions,
-            Self::TooManyPartitions { .. } => Reason::TooManyPartitions,
+            Self::Limit(violation) => violation.reason,
             Self::ReplicationFactorChange { .. } => Reason::ReplicationFactorChange,
             Self::RetentionDiskShare { .. } => Reason::RetentionDiskShareNotSupported,
             Self::InUse { .. } => Reason::InUse,
@@ -101,11 +99,7 @@ impl Refusal {
                  or more",
                 field(keys::data::PARTITIONS)
             ),
-            Self::TooManyPartitions { declared, most } => format!(
-                "{}: \"{declared}\": the operator allows {most} at most (--max-partitions); declare fewer, or ask an \
-                 administrator",
-                field(keys::data::PARTITIONS)
-            ),
+            Self::Limit(violation) => violation.problem(kind).to_string(),
             Self::ReplicationFactorChange { declared, existing } => format!(
                 "{}: \"{declared}\": the topic has a replication factor of {existing}, and this version does not move \
                  replicas; declare {existing}, or reassign its partitions with Kafka's own tools",
