@@ -35,6 +35,17 @@ pub mod data {
     ];
 }
 
+/// The custom resource.
+pub mod kafka_topic {
+    pub const GROUP: &str = "topic.kafka.nb";
+    /// Beta: what is written for it goes on working, and its API server validates it in full. It becomes v1 when nothing in
+    /// the schema had to change for a while.
+    pub const VERSION: &str = "v1beta1";
+    pub const API_VERSION: &str = "topic.kafka.nb/v1beta1";
+    pub const KIND: &str = "KafkaTopic";
+    pub const PLURAL: &str = "kafkatopics";
+}
+
 /// Annotations on topic ConfigMaps.
 pub mod topic {
     pub const DELETION_POLICY: &str = "topic.kafka.nb/deletion-policy";
@@ -79,7 +90,7 @@ pub mod secret {
     pub const FINGERPRINT: &str = "topic.kafka.nb/fingerprint";
 }
 
-/// The finalizer on topic ConfigMaps whose deletion policy is `delete`.
+/// The finalizer on topic ConfigMaps and KafkaTopics whose deletion policy is `delete`.
 pub const TOPIC_FINALIZER: &str = "topic.kafka.nb/topic";
 
 /// What the webhook adds to a pod template.

@@ -2,12 +2,11 @@ use std::collections::BTreeMap;
 
 use crate::{
     DiskShare, Grant, PartitionCount, Problem, Problems, PropertiesText, ReplicationFactor, Retention,
-    TopicConfig, TopicName,
-    keys::{self, data, topic},
-    nearest::suggestion,
+    TopicConfig, TopicName, TopicObjectKind, TopicText,
+    keys::{data, topic},
 };
 
-/// What happens to the topic when its ConfigMap is deleted.
+/// What happens to the topic when the object that declares it is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletionPolicy {
     #[default]
@@ -15,7 +14,7 @@ pub enum DeletionPolicy {
     Delete,
 }
 
-/// A topic ConfigMap, parsed: what its author declares.
+/// A topic ConfigMap or a KafkaTopic, parsed: what its author declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicManifest {
     pub topic: TopicName,
@@ -45,37 +44,24 @@ pub struct TopicSource<'a> {
 }
 
 impl TopicManifest {
-    /// Reads a topic ConfigMap.
+    /// Reads what declares a topic: a ConfigMap or a KafkaTopic.
     ///
     /// # Errors
     /// All mistakes at once, each with key, value and what would be right.
-    pub fn parse(source: TopicSource<'_>) -> Result<Self, Problems> {
+    pub fn parse<'a>(source: impl Into<TopicText<'a>>) -> Result<Self, Problems> {
         match Self::parse_what_is_right(source) {
             (Some(manifest), problems) => problems.into_result(manifest),
             (None, problems) => Err(problems),
         }
     }
 
-    /// Reads a topic ConfigMap that may hold mistakes: what is right is kept, so that a mistake made in one place takes no
+    /// Reads one that may hold mistakes: what is right is kept, so that a mistake made in one place takes no
     /// access away in another. `None` when not even the topic's name can be read. A manifest that comes with problems
     /// must not be applied to a topic.
-    pub fn parse_what_is_right(source: TopicSource<'_>) -> (Option<Self>, Problems) {
-        let mut problems = Problems::new();
-        for key in source.data.keys().filter(|key| !data::ALL.contains(&key.as_str())) {
-            if problems.is_full() {
-                break;
-            }
-            problems.push(Problem::missing(key, suggestion("no key of a topic", key, &data::ALL)));
-        }
-        for key in source.binary_keys {
-            problems.push(Problem::missing(key, "binaryData is not read; put the key under data, as text"));
-        }
-        for key in source.annotations.keys().filter(|key| key.starts_with(keys::ANNOTATION_PREFIX)) {
-            if !topic::ALL.contains(&key.as_str()) {
-                problems
-                    .push(Problem::missing(key, suggestion("no annotation of a topic", key, &topic::ALL)));
-            }
-        }
+    pub fn parse_what_is_right<'a>(source: impl Into<TopicText<'a>>) -> (Option<Self>, Problems) {
+        let mut source: TopicText<'a> = source.into();
+        let mut problems = std::mem::take(&mut source.problems);
+        let source = &source;
         let topic = problems.note(topic_name(source));
         let partitions = field(source, data::PARTITIONS, &mut problems);
         let replication_factor = field(source, data::REPLICATION_FACTOR, &mut problems);
@@ -85,11 +71,11 @@ impl TopicManifest {
         if let Some(retention) = retention {
             let ms = retention.as_ms().to_string();
             if let Some(before) = configs.insert("retention.ms".to_owned(), ms) {
-                problems.push(both(data::RETENTION, "retention.ms", &before));
+                problems.push(both(source.kind, data::RETENTION, "retention.ms", &before));
             }
         }
         if let (Some(_), Some(bytes)) = (retention_disk_share, configs.get("retention.bytes")) {
-            problems.push(both(data::RETENTION_DISK_SHARE, "retention.bytes", bytes));
+            problems.push(both(source.kind, data::RETENTION_DISK_SHARE, "retention.bytes", bytes));
         }
         let consumers = grants(source, data::CONSUMERS, &mut problems);
         let producers = grants(source, data::PRODUCERS, &mut problems);
@@ -97,7 +83,8 @@ impl TopicManifest {
             None | Some("retain") => DeletionPolicy::Retain,
             Some("delete") => DeletionPolicy::Delete,
             Some(other) => {
-                problems.push(Problem::new(topic::DELETION_POLICY, other, "retain or delete"));
+                let key = source.kind.field(topic::DELETION_POLICY);
+                problems.push(Problem::new(key, other, "retain or delete"));
                 DeletionPolicy::Retain
             }
         };
@@ -149,12 +136,12 @@ impl TopicManifest {
     }
 }
 
-fn topic_name(source: TopicSource<'_>) -> Result<TopicName, Problem> {
+fn topic_name(source: &TopicText<'_>) -> Result<TopicName, Problem> {
     let (key, text) = match source.data.get(data::NAME) {
-        Some(name) => (data::NAME, name.trim()),
-        None => ("metadata.name", source.name),
+        Some(name) => (source.kind.field(data::NAME), name.trim()),
+        None => ("metadata.name".into(), source.name),
     };
-    let name: TopicName = text.parse().map_err(|problem: Problem| problem.under(key))?;
+    let name: TopicName = text.parse().map_err(|problem: Problem| problem.under(key.clone()))?;
     if name.is_internal() {
         return Err(Problem::new(
             key,
@@ -166,17 +153,17 @@ fn topic_name(source: TopicSource<'_>) -> Result<TopicName, Problem> {
 }
 
 fn field<T: std::str::FromStr<Err = Problem>>(
-    source: TopicSource<'_>,
+    source: &TopicText<'_>,
     key: &str,
     problems: &mut Problems,
 ) -> Option<T> {
     let text = source.data.get(key)?;
-    problems.note(text.parse::<T>().map_err(|problem| problem.under(key)))
+    problems.note(text.parse::<T>().map_err(|problem| problem.under(source.kind.field(key))))
 }
 
-fn properties(source: TopicSource<'_>, problems: &mut Problems) -> BTreeMap<String, String> {
+fn properties(source: &TopicText<'_>, problems: &mut Problems) -> BTreeMap<String, String> {
     let Some(text) = source.data.get(data::PROPERTIES) else { return BTreeMap::new() };
-    if let Some(problem) = too_long(data::PROPERTIES, text) {
+    if let Some(problem) = too_long(source.kind.field(data::PROPERTIES), text) {
         problems.push(problem);
         return BTreeMap::new();
     }
@@ -191,8 +178,7 @@ fn properties(source: TopicSource<'_>, problems: &mut Problems) -> BTreeMap<Stri
                     false => TopicConfig::check(key, value),
                 };
                 if let Err(problem) = right {
-                    let key = format!("{}: {}", data::PROPERTIES, problem.key);
-                    problems.push(problem.under(key));
+                    problems.push(problem.under(source.kind.property(key)));
                 }
             }
             let declared = pairs.into_iter().filter(|(key, _)| !TopicConfig::is_reserved(key));
@@ -211,24 +197,28 @@ const RESERVED: &str =
 /// A topic has some thirty settings and a handful of grants; what is much longer is a mistake, and would only cost time.
 const LONGEST: usize = 64 * 1024;
 
-fn too_long(key: &str, text: &str) -> Option<Problem> {
+fn too_long(key: impl Into<String>, text: &str) -> Option<Problem> {
     let expected = format!("is {} bytes long; at most {LONGEST} are read", text.len());
     (text.len() > LONGEST).then(|| Problem::missing(key, expected))
 }
 
-fn both(key: &str, property: &str, value: &str) -> Problem {
-    Problem::new(key, value, format!("given as {key} and as {property} in {}; keep one", data::PROPERTIES))
+fn both(kind: TopicObjectKind, key: &str, property: &str, value: &str) -> Problem {
+    let (key, properties) = (kind.field(key), kind.field(data::PROPERTIES));
+    let expected = format!("given as {key} and as {property} in {properties}; keep one");
+    Problem::new(key, value, expected)
 }
 
-fn grants(source: TopicSource<'_>, key: &str, problems: &mut Problems) -> Vec<Grant> {
+fn grants(source: &TopicText<'_>, key: &str, problems: &mut Problems) -> Vec<Grant> {
     let text = source.data.get(key).map_or("", String::as_str);
-    if let Some(problem) = too_long(key, text) {
+    if let Some(problem) = too_long(source.kind.field(key), text) {
         problems.push(problem);
         return Vec::new();
     }
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
-        .filter_map(|line| problems.note(line.parse::<Grant>().map_err(|problem| problem.under(key))))
+        .filter_map(|line| {
+            problems.note(line.parse::<Grant>().map_err(|problem| problem.under(source.kind.field(key))))
+        })
         .collect()
 }
 
@@ -236,12 +226,16 @@ fn lines(grants: &[Grant]) -> Option<String> {
     (!grants.is_empty()).then(|| grants.iter().map(|grant| format!("{grant}\n")).collect())
 }
 
-fn flag(source: TopicSource<'_>, key: &str, problems: &mut Problems) -> bool {
+fn flag(source: &TopicText<'_>, key: &str, problems: &mut Problems) -> bool {
     match source.annotations.get(key).map(String::as_str) {
         None | Some("false") => false,
         Some("true") => true,
         Some(other) => {
-            problems.push(Problem::new(key, other, "\"true\" or \"false\", in quotes"));
+            let expected = match source.kind {
+                TopicObjectKind::ConfigMap => "\"true\" or \"false\", in quotes",
+                TopicObjectKind::KafkaTopic => "true or false",
+            };
+            problems.push(Problem::new(source.kind.field(key), other, expected));
             false
         }
     }
@@ -252,6 +246,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::KafkaTopicSource;
 
     fn parse(
         name: &str,
@@ -370,6 +365,9 @@ mod tests {
             };
             let (data, annotations) = (manifest.data(), manifest.annotations());
             let source = TopicSource { name: "x", annotations: &annotations, data: &data, binary_keys: &[] };
+            prop_assert_eq!(&TopicManifest::parse(source).unwrap(), &manifest);
+            let (none, spec) = (BTreeMap::new(), manifest.spec());
+            let source = KafkaTopicSource { name: "x", annotations: &none, spec: &spec };
             prop_assert_eq!(TopicManifest::parse(source).unwrap(), manifest);
         }
 

@@ -18,14 +18,14 @@ impl TopicObjectKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ConfigMap => "ConfigMap",
-            Self::KafkaTopic => "KafkaTopic",
+            Self::KafkaTopic => keys::kafka_topic::KIND,
         }
     }
 
     pub fn api_version(self) -> &'static str {
         match self {
             Self::ConfigMap => "v1",
-            Self::KafkaTopic => "topic.kafka.nb/v1beta1",
+            Self::KafkaTopic => keys::kafka_topic::API_VERSION,
         }
     }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use topicops_contract::{ClientRequest, Problem, TopicManifest, keys};
+use topicops_contract::{ClientRequest, Problem, TopicManifest, TopicObjectKind, keys};
 use topicops_webhook::{Consent, Finding, TopicPolicy as Limits};
 
 use super::{access::Consented, topics::TopicIndex};
@@ -51,6 +51,7 @@ impl AdmissionPolicy {
 impl Limits for AdmissionPolicy {
     fn review(
         &self,
+        kind: TopicObjectKind,
         namespace: &str,
         name: &str,
         manifest: &TopicManifest,
@@ -60,20 +61,24 @@ impl Limits for AdmissionPolicy {
         if let Some(pattern) = self.policy.protects(topic) {
             let expected =
                 format!("topics {pattern} are never touched, as the operator's protected topics say");
-            return vec![Finding::Denial(Problem::new(keys::data::NAME, topic.as_str(), expected))];
+            return vec![Finding::Denial(Problem::new(
+                kind.field(keys::data::NAME),
+                topic.as_str(),
+                expected,
+            ))];
         }
         if let (Some(declared), Some(most)) = (manifest.partitions, self.policy.max_partitions)
             && declared.get() > most
         {
             let expected = format!("the operator allows {most} partitions at most (--max-partitions)");
             return vec![Finding::Denial(Problem::new(
-                keys::data::PARTITIONS,
+                kind.field(keys::data::PARTITIONS),
                 declared.to_string(),
                 expected,
             ))];
         }
         match self.topics.with_grants(|grants| grants.owner(topic.as_str()).cloned()) {
-            Some(grant) if grant.owner != TopicObjectKey::config_map(namespace, name) => {
+            Some(grant) if grant.owner != TopicObjectKey::new(kind, namespace, name) => {
                 vec![Finding::Warning(format!(
                     "topic {topic} is declared already, by {}: this one will be refused while that one owns it",
                     grant.owner

@@ -1,4 +1,4 @@
-use topicops_contract::{ClientRequest, Problem, TopicManifest};
+use topicops_contract::{ClientRequest, Problem, TopicManifest, TopicObjectKind};
 
 /// What a look at the other side brought up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +19,11 @@ pub trait Consent: Send + Sync {
 /// The administrator's limits for topics (partitions, replication, retention, names, who may own them). Like [`Consent`] it
 /// answers from memory.
 pub trait TopicPolicy: Send + Sync {
-    /// What the limits say to the topic that the ConfigMap `namespace/name` declares. `before` is what it declared until now,
-    /// where that could be read.
+    /// What the limits say to the topic that the object `namespace/name` of this kind declares. `before` is what it declared
+    /// until now, where that could be read.
     fn review(
         &self,
+        kind: TopicObjectKind,
         namespace: &str,
         name: &str,
         manifest: &TopicManifest,
@@ -41,7 +42,14 @@ impl Consent for Unquestioned {
 }
 
 impl TopicPolicy for Unquestioned {
-    fn review(&self, _: &str, _: &str, _: &TopicManifest, _: Option<&TopicManifest>) -> Vec<Finding> {
+    fn review(
+        &self,
+        _: TopicObjectKind,
+        _: &str,
+        _: &str,
+        _: &TopicManifest,
+        _: Option<&TopicManifest>,
+    ) -> Vec<Finding> {
         Vec::new()
     }
 }

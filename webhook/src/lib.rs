@@ -7,7 +7,7 @@
 //! |---|---|
 //! | a review, read without copying | [`Review`] |
 //! | workloads: credentials put in and taken out | [`mutate`] |
-//! | topic ConfigMaps: checked | [`validate`] |
+//! | topic ConfigMaps and KafkaTopics: checked | [`validate`] |
 //! | both as HTTP routes, without a socket | [`router`] |
 //! | the TLS listener, its bounds and its end | [`serve`], [`Limits`], [`Shutdown`] |
 #![forbid(unsafe_code)]
@@ -25,6 +25,7 @@ mod review;
 mod router;
 mod server;
 mod text;
+mod topic_object;
 mod validate;
 mod variables;
 mod warnings;

@@ -25,7 +25,7 @@ use crate::{Answer, Consent, Metrics, Review, TopicPolicy, metrics::Outcome, mut
 
 /// Where workloads are sent.
 pub const MUTATE_PATH: &str = "/mutate";
-/// Where topic ConfigMaps are sent.
+/// Where topic ConfigMaps and KafkaTopics are sent.
 pub const VALIDATE_PATH: &str = "/validate";
 
 /// What the API server may send: an object of up to 3 MiB, the same again as the old one, and the review around them.

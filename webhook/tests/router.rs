@@ -9,7 +9,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use serde_json::{Value, json};
-use topicops_contract::{ClientRequest, Problem, TopicManifest};
+use topicops_contract::{ClientRequest, Problem, TopicManifest, TopicObjectKind};
 use topicops_webhook::{
     BODY_LIMIT, Consent, Finding, MUTATE_PATH, Metrics, TopicPolicy, Unquestioned, VALIDATE_PATH,
     WebhookState, router,
@@ -77,7 +77,14 @@ impl Consent for Always {
 }
 
 impl TopicPolicy for Always {
-    fn review(&self, _: &str, _: &str, _: &TopicManifest, _: Option<&TopicManifest>) -> Vec<Finding> {
+    fn review(
+        &self,
+        _: TopicObjectKind,
+        _: &str,
+        _: &str,
+        _: &TopicManifest,
+        _: Option<&TopicManifest>,
+    ) -> Vec<Finding> {
         self.0.clone()
     }
 }
@@ -241,4 +248,36 @@ async fn config_maps_that_are_no_topics_are_none_of_our_business() {
     )
     .await;
     assert_eq!(answer["allowed"], true);
+}
+
+fn kafka_topic(spec: &Value, status: &Value) -> Value {
+    json!({
+        "apiVersion": "topic.kafka.nb/v1beta1", "kind": "KafkaTopic",
+        "metadata": { "name": "orders", "namespace": "shop" }, "spec": spec, "status": status,
+    })
+}
+
+#[tokio::test]
+async fn a_kafka_topic_is_checked_like_a_config_map_and_told_by_its_fields() {
+    let of = |object: &Value, old: &Value| review("KafkaTopic", "topic.kafka.nb", object, old);
+    let app = app(Unquestioned, Unquestioned);
+    let wrong =
+        kafka_topic(&json!({"partitions": 0, "config": {"retention.sm": "1"}, "replicas": 3}), &Value::Null);
+    let answer = admit(app.clone(), VALIDATE_PATH, &of(&wrong, &Value::Null)).await;
+    let message = answer["status"]["message"].as_str().unwrap();
+    assert!(message.starts_with("3 mistakes:\n"), "{message}");
+    for part in ["spec.partitions: \"0\"", "spec.config[retention.sm]: \"1\"", "spec.replicas: "] {
+        assert!(message.contains(part), "{message}");
+    }
+
+    let status = json!({"conditions": [], "partitions": 6});
+    let old = kafka_topic(&json!({"partitions": 12}), &status);
+    for (partitions, allowed) in [(6, true), (5, false)] {
+        let now = kafka_topic(&json!({"partitions": partitions}), &status);
+        let answer = admit(app.clone(), VALIDATE_PATH, &of(&now, &old)).await;
+        assert_eq!(answer["allowed"], allowed, "{partitions}: {answer}");
+    }
+
+    let foreign = review("KafkaTopic", "kafka.strimzi.io", &wrong, &Value::Null);
+    assert_eq!(admit(app, VALIDATE_PATH, &foreign).await["allowed"], true, "another group's KafkaTopic");
 }
