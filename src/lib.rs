@@ -8,6 +8,7 @@ pub mod fail_point;
 pub mod kafka;
 pub mod metrics;
 mod object_key;
+pub mod placement;
 mod reason;
 pub mod topic;
 
