@@ -5,6 +5,7 @@ pub mod access;
 pub mod cli;
 pub mod controller;
 pub mod fail_point;
+pub mod import;
 pub mod kafka;
 pub mod metrics;
 mod object_key;

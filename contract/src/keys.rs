@@ -53,7 +53,7 @@ pub mod topic {
     pub const FORCE_DELETE: &str = "topic.kafka.nb/force-delete";
     /// Written by topicops.
     pub const STATUS: &str = "topic.kafka.nb/status";
-    /// Written by topicops on ConfigMaps that an import made.
+    /// Written by `topicops import`: which version wrote the manifest, and from which Kafka cluster.
     pub const GENERATED: &str = "topic.kafka.nb/generated";
 
     pub const ALL: [&str; 5] = [DELETION_POLICY, PAUSED, FORCE_DELETE, STATUS, GENERATED];

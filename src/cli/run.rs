@@ -16,7 +16,7 @@ use topicops_contract::{ClientEndpoint, keys};
 use topicops_webhook::{Limits, MinimumTls, Shutdown, WebhookState};
 use tracing::{error, info};
 
-use super::{Admission, Grants, Settings, TlsMin, probes};
+use super::{Admission, Grants, Settings, TlsMin, kafka_config, probes};
 use crate::{
     access::GrantsMode,
     controller::{
@@ -42,7 +42,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     #[cfg(feature = "fail-points")]
     crate::fail_point::begin();
     fail_point!("run/begun");
-    let properties = kafka_properties(&settings.kafka_config)?;
+    let properties = kafka_config::properties(&settings.kafka_config)?;
     let endpoint = endpoint(&settings, &properties)?;
     let cluster = WireCluster::new(properties).context("setting up the connection to Kafka")?;
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
@@ -318,12 +318,6 @@ async fn stop_signal() -> Result<&'static str> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     })
-}
-
-fn kafka_properties(file: &Path) -> Result<ClientProperties> {
-    let shown = file.display().to_string();
-    let text = fs::read_to_string(file).with_context(|| format!("--kafka-config {shown}: cannot be read"))?;
-    ClientProperties::parse(&shown, &text).map_err(|problems| anyhow!("--kafka-config {shown}: {problems}"))
 }
 
 /// How clients reach the brokers: as topicops does, but for what the flags say.

@@ -139,7 +139,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 #[allow(clippy::unnecessary_wraps)]
-fn pattern(text: &str) -> Result<NamePattern, String> {
+pub(super) fn pattern(text: &str) -> Result<NamePattern, String> {
     let pattern = NamePattern::read(text.trim());
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if pattern.text().chars().all(legal) && !text.trim().is_empty() {

@@ -137,7 +137,9 @@ impl World {
         let program = Program::binary(binary, "/usr/local/bin/topicops")
             .cmd(["run"])
             .mount(self.fail_points(), "/fail-points")
-            .env("TOPICOPS_FAIL_POINT_FILE", "/fail-points/armed");
+            .env("TOPICOPS_FAIL_POINT_FILE", "/fail-points/armed")
+            // Tests that let topics be adopted have a namespace of that name.
+            .env("TOPICOPS_TOPIC_OWNERS", "adopter-*=*");
         self.bed.map_image(IMAGE, program).await?;
         self.bed.apply_path(repository().join("deploy/install")).await?;
         let kafka = self.bed.kafka()?;
