@@ -38,6 +38,14 @@ pub struct ItemErrorLabel {
     pub error: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DriftLabel {
+    /// `corrected` or `reported`.
+    pub action: &'static str,
+    /// What had changed: `config`, `partitions`, `replication-factor` or `missing`.
+    pub what: &'static str,
+}
+
 /// All of them; cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -51,6 +59,8 @@ pub struct Metrics {
     pub pass_topics: Histogram,
     /// Items changed on the brokers.
     pub changes: Family<OperationLabel, Counter>,
+    /// What somebody changed on the brokers, each find once.
+    pub drift: Family<DriftLabel, Counter>,
     pub kafka_errors: Family<TroubleLabel, Counter>,
     /// What the brokers refused, item by item.
     pub kafka_item_errors: Family<ItemErrorLabel, Counter>,
@@ -85,6 +95,7 @@ impl Metrics {
             pass_seconds: Family::new_with_constructor(|| Histogram::new(PASS_BUCKETS)),
             pass_topics: Histogram::new(ITEM_BUCKETS),
             changes: Family::default(),
+            drift: Family::default(),
             kafka_errors: Family::default(),
             kafka_item_errors: Family::default(),
             kafka_seconds: Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
@@ -107,6 +118,7 @@ impl Metrics {
         );
         registry.register("pass_topics", "Topics that a pass looked at", metrics.pass_topics.clone());
         registry.register("kafka_changes", "Items changed on the brokers", metrics.changes.clone());
+        registry.register("drift", "Changes found that somebody made on the brokers", metrics.drift.clone());
         registry.register("kafka_errors", "Requests that failed as a whole", metrics.kafka_errors.clone());
         registry.register(
             "kafka_item_errors",

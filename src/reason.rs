@@ -64,6 +64,9 @@ reasons! {
     PropertyForbidden: "topic", Warning;
     PropertyOutOfBounds: "topic", Warning;
     NamespaceQuotaExceeded: "topic", Warning;
+    Drifted: "topic", Warning;
+    DriftCorrected: "topic", Warning;
+    TopicRemade: "topic", Warning;
     ReplicationFactorChange: "topic", Warning;
     RetentionDiskShareNotSupported: "topic", Warning;
     InUse: "topic", Warning;

@@ -163,15 +163,18 @@ impl World {
 
     async fn apply(&mut self, plans: &[TopicPlan]) {
         for plan in plans {
+            let mut after = plan.holding_after.clone();
             for step in &plan.steps {
                 let outcome = match step {
-                    Step::Create(topic) => self
-                        .cluster
-                        .create_topics(std::slice::from_ref(topic))
-                        .await
-                        .unwrap()
-                        .remove(0)
-                        .map(drop),
+                    Step::Create(topic) => {
+                        let made =
+                            self.cluster.create_topics(std::slice::from_ref(topic)).await.unwrap().remove(0);
+                        made.map(|made| {
+                            if let Some(after) = &mut after {
+                                after.applied.topic_id = Some(made.id);
+                            }
+                        })
+                    }
                     Step::Grow(count) => self
                         .cluster
                         .create_partitions(&[NewPartitions {
@@ -194,8 +197,8 @@ impl World {
                 };
                 outcome.unwrap_or_else(|error| panic!("{step:?}: {error}"));
             }
-            match &plan.holding_after {
-                Some(holding) => self.ledger.insert(plan.topic.clone(), holding.clone()),
+            match after {
+                Some(holding) => self.ledger.insert(plan.topic.clone(), holding),
                 None => self.ledger.remove(&plan.topic),
             };
         }
@@ -235,7 +238,7 @@ proptest! {
                 match one.holder {
                     Some(holder) => {
                         let keys = one.held_keys.iter().map(|key| (*key).to_owned()).collect();
-                        world.ledger.insert(name, Holding { namespace: holder.to_owned(), keys });
+                        world.ledger.insert(name, Holding { namespace: holder.to_owned(), keys, ..Holding::default() });
                     }
                     None if !open => {
                         untouchable.insert(name);

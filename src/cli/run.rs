@@ -157,7 +157,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         reporter: reporter.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
-        context: PlanContext::new(policy),
+        context: PlanContext { drift: settings.drift.into(), ..PlanContext::new(policy) },
         grants,
         granted,
         resync: settings.resync,

@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use topicops_contract::{NamePattern, OperatorId};
+use topicops_contract::{DriftPolicy, NamePattern, OperatorId};
 
 use crate::topic::OwnerRule;
 
@@ -39,6 +39,10 @@ pub struct Settings {
     /// Topics that are never touched, beside those that begin with __: names or prefix*, comma-separated.
     #[arg(long, env = "TOPICOPS_PROTECTED_TOPICS", value_delimiter = ',', value_name = "PATTERN", value_parser = pattern)]
     pub protected_topics: Vec<NamePattern>,
+
+    /// What is done about topics that somebody changed on the brokers.
+    #[arg(long, env = "TOPICOPS_DRIFT", value_enum, default_value = "correct")]
+    pub drift: Drift,
 
     /// Partitions that a topic may be declared with at most.
     #[arg(long, env = "TOPICOPS_MAX_PARTITIONS", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=10000))]
@@ -116,6 +120,21 @@ pub enum Grants {
 pub enum Admission {
     Warn,
     Deny,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Drift {
+    Correct,
+    Report,
+}
+
+impl From<Drift> for DriftPolicy {
+    fn from(drift: Drift) -> Self {
+        match drift {
+            Drift::Correct => Self::Correct,
+            Drift::Report => Self::Report,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,9 @@
 //! Topics: what is declared, who owns it, and what has to be done. Pure planning: no client, clock or logger.
 
+mod applied;
+mod config_merge;
 mod declaration;
+mod drift;
 mod holding;
 pub mod limits;
 mod owner_rules;
@@ -12,7 +15,9 @@ mod refusal;
 mod topic_grants;
 mod topic_object_key;
 
+pub use applied::Applied;
 pub use declaration::Declaration;
+pub use drift::Drift;
 pub use holding::Holding;
 pub use owner_rules::{OwnerRule, OwnerRules};
 pub use ownership::Ownership;

@@ -3,9 +3,11 @@
 //! Changes of ConfigMaps mark their topics dirty; after a few tens of milliseconds one pass takes all of them through one
 //! describe, one write of the ledger and one request per kind of change. Nothing queues up beyond a set of names.
 
+mod drift_report;
 mod execute;
 mod gone;
 mod ledger;
+mod ledger_line;
 mod outcome;
 mod pass;
 mod report;

@@ -42,7 +42,11 @@ impl TopicController {
         } else if plan.held_back {
             Outcome::invalid(&owner.problems)
         } else {
-            Outcome::refused(&plan.refusals, owner.object.kind).unwrap_or_else(Outcome::in_sync)
+            let drifted = Outcome::drifted(&plan.drifted);
+            match Outcome::refused(&plan.refusals, owner.object.kind) {
+                Some(refused) => refused.with(drifted),
+                None => drifted.unwrap_or_else(Outcome::in_sync),
+            }
         };
         let grown = plan.steps.iter().find_map(|step| match step {
             Step::Grow(count) if answers.failures.is_empty() => Some(count.get()),

@@ -16,7 +16,7 @@ use crate::{
     controller::{Reporter, health::Health},
     kafka::{Cluster, ClusterError},
     metrics::{Metrics, PassLabel},
-    topic::{PlanContext, TopicGrant, TopicGrants},
+    topic::{Drift, PlanContext, TopicGrant, TopicGrants},
 };
 
 /// Who among the annotated workloads uses a topic.
@@ -55,6 +55,9 @@ const GATHERINGS: u32 = 10;
 const BATCH: usize = 2_000;
 /// Brokers may show a deleted topic, or not show a new one, for as long as their metadata lags.
 pub(super) const LAG: Duration = Duration::from_secs(60);
+/// How long after a change of ours a difference is not yet taken for somebody's hand. Brokers lag by far less; one that
+/// lags by more costs a needless correction to what is declared, or a report that the next look takes back.
+pub(super) const SETTLING: Duration = Duration::from_secs(5);
 
 /// What one leadership knows.
 pub(super) struct Tenure {
@@ -63,6 +66,10 @@ pub(super) struct Tenure {
     /// Topics that were declared when this leadership began and were not looked at yet.
     pub(super) unseen: BTreeSet<TopicName>,
     pub(super) retries: Retries<TopicName>,
+    /// Topics that were changed here lately: what differs from it may be a broker whose metadata lags.
+    pub(super) changed: BTreeMap<TopicName, Instant>,
+    /// What was last told to be left as somebody changed it.
+    pub(super) drifted: BTreeMap<TopicName, Vec<Drift>>,
     /// Topics whose creation or deletion the brokers acknowledged, and when.
     pub(super) recent: BTreeMap<TopicName, (Recent, Instant)>,
 }
@@ -126,6 +133,8 @@ impl TopicController {
                 grants: TopicGrants::default(),
                 unseen: self.index.topics(),
                 retries: Retries::default(),
+                changed: BTreeMap::new(),
+                drifted: BTreeMap::new(),
                 recent: BTreeMap::new(),
             };
             self.index.mark_all();

@@ -169,11 +169,13 @@ impl TopicIndex {
 
     /// How many objects are in each state, by their status.
     pub fn states(&self) -> BTreeMap<&'static str, i64> {
-        let mut states = BTreeMap::from([("ready", 0), ("pending", 0), ("refused", 0), ("paused", 0)]);
+        let mut states =
+            BTreeMap::from(["ready", "pending", "refused", "drifted", "paused"].map(|state| (state, 0)));
         for object in self.lock().objects.values() {
             let state = match object.status.as_ref().map(|status| status.state) {
                 Some(topicops_contract::State::Ready) => "ready",
                 Some(topicops_contract::State::Refused) => "refused",
+                Some(topicops_contract::State::Drifted) => "drifted",
                 Some(topicops_contract::State::Paused) => "paused",
                 Some(topicops_contract::State::Pending) | None => "pending",
             };
