@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use topicops::cli::{self, LogFormat, ReleaseSettings, Settings};
+use topicops::cli::{self, ImportSettings, LogFormat, PlanSettings, ReleaseSettings, Settings, Verdict};
 use tracing_subscriber::EnvFilter;
 
 /// Topics as code, and credentials by annotation, for Apache Kafka on Kubernetes.
@@ -19,16 +19,22 @@ enum Command {
     /// Runs controller and webhook together.
     Run(Box<Settings>),
 
+    /// Writes a manifest for every topic that is on the brokers, which declares it as it is.
+    Import(Box<ImportSettings>),
+
+    /// Tells what topicops would do if these manifests were applied, and changes nothing: 0 nothing, 3 something.
+    Plan(Box<PlanSettings>),
+
     /// Takes topicops' finalizer and status from every object: before, or after, it is uninstalled.
     Release(ReleaseSettings),
 }
 
-/// Exit codes: 0 done, 1 error, 2 usage.
+/// Exit codes: 0 done, 1 error, 2 usage; of `plan` also 3, something to do.
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let logging = match &command {
         Command::Run(settings) => log_to_stderr(settings),
-        Command::Release(_) => Ok(()),
+        Command::Import(_) | Command::Plan(_) | Command::Release(_) => Ok(()),
     };
     if let Err(message) = logging {
         report(&message);
@@ -42,13 +48,21 @@ fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(async {
+        let (mut out, mut remarks) = (std::io::stdout(), std::io::stderr());
+        let done = |()| ExitCode::SUCCESS;
         match command {
-            Command::Run(settings) => cli::run(*settings).await,
-            Command::Release(settings) => cli::release(&settings, &mut std::io::stdout()).await,
+            Command::Run(settings) => cli::run(*settings).await.map(done),
+            Command::Import(settings) => cli::import(&settings, &mut out, &mut remarks).await.map(done),
+            Command::Plan(settings) => cli::plan(&settings, &mut out).await.map(|verdict| match verdict {
+                Verdict::InSync => ExitCode::SUCCESS,
+                Verdict::Refused => ExitCode::FAILURE,
+                Verdict::Pending => ExitCode::from(3),
+            }),
+            Command::Release(settings) => cli::release(&settings, &mut out).await.map(done),
         }
     });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             report(&format!("{error:#}"));
             ExitCode::FAILURE

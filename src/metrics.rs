@@ -38,6 +38,14 @@ pub struct ItemErrorLabel {
     pub error: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DriftLabel {
+    /// `corrected` or `reported`.
+    pub action: &'static str,
+    /// What had changed: `config`, `partitions`, `replication-factor` or `missing`.
+    pub what: &'static str,
+}
+
 /// All of them; cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -51,6 +59,8 @@ pub struct Metrics {
     pub pass_topics: Histogram,
     /// Items changed on the brokers.
     pub changes: Family<OperationLabel, Counter>,
+    /// What somebody changed on the brokers, each find once.
+    pub drift: Family<DriftLabel, Counter>,
     pub kafka_errors: Family<TroubleLabel, Counter>,
     /// What the brokers refused, item by item.
     pub kafka_item_errors: Family<ItemErrorLabel, Counter>,
@@ -65,15 +75,6 @@ pub struct Metrics {
     /// Unix time of the last pass that ended well.
     pub last_success_seconds: Family<PassLabel, Gauge<f64, AtomicU64>>,
     pub verifications: Family<StateLabel, Counter>,
-    /// Partitions that are to be moved, by state.
-    pub moving_partitions: Family<StateLabel, Gauge>,
-    /// Partitions whose moves ended, by how.
-    pub moved_partitions: Family<StateLabel, Counter>,
-    pub move_bytes_left: Gauge,
-    /// 0 when there is nothing to copy, or the time is not known.
-    pub move_seconds_left: Gauge,
-    /// Throttle settings of ours on brokers and topics.
-    pub move_throttles: Gauge,
 }
 
 /// 1 ms to about 30 s: a pass over nothing to one over ten thousand topics.
@@ -94,6 +95,7 @@ impl Metrics {
             pass_seconds: Family::new_with_constructor(|| Histogram::new(PASS_BUCKETS)),
             pass_topics: Histogram::new(ITEM_BUCKETS),
             changes: Family::default(),
+            drift: Family::default(),
             kafka_errors: Family::default(),
             kafka_item_errors: Family::default(),
             kafka_seconds: Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
@@ -103,11 +105,6 @@ impl Metrics {
             leader: Gauge::default(),
             last_success_seconds: Family::default(),
             verifications: Family::default(),
-            moving_partitions: Family::default(),
-            moved_partitions: Family::default(),
-            move_bytes_left: Gauge::default(),
-            move_seconds_left: Gauge::default(),
-            move_throttles: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("topicops");
         registry.register("topics", "Declared topics by state", metrics.topics.clone());
@@ -121,6 +118,7 @@ impl Metrics {
         );
         registry.register("pass_topics", "Topics that a pass looked at", metrics.pass_topics.clone());
         registry.register("kafka_changes", "Items changed on the brokers", metrics.changes.clone());
+        registry.register("drift", "Changes found that somebody made on the brokers", metrics.drift.clone());
         registry.register("kafka_errors", "Requests that failed as a whole", metrics.kafka_errors.clone());
         registry.register(
             "kafka_item_errors",
@@ -156,25 +154,6 @@ impl Metrics {
             "Credentials tried with librdkafka, by outcome",
             metrics.verifications.clone(),
         );
-        registry.register(
-            "moving_partitions",
-            "Partitions to be moved, by state",
-            metrics.moving_partitions.clone(),
-        );
-        registry.register("moved_partitions", "Moves that ended, by how", metrics.moved_partitions.clone());
-        registry.register_with_unit(
-            "move_left",
-            "What is left to copy",
-            Unit::Bytes,
-            metrics.move_bytes_left.clone(),
-        );
-        registry.register_with_unit(
-            "move_left",
-            "How long that will take",
-            Unit::Seconds,
-            metrics.move_seconds_left.clone(),
-        );
-        registry.register("move_throttles", "Throttle settings of ours", metrics.move_throttles.clone());
         metrics
     }
 

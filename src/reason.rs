@@ -64,13 +64,10 @@ reasons! {
     PropertyForbidden: "topic", Warning;
     PropertyOutOfBounds: "topic", Warning;
     NamespaceQuotaExceeded: "topic", Warning;
-    TooFewBrokers: "topic", Warning;
-    BelowMinInsyncReplicas: "topic", Warning;
-    Moving: "topic", Quietly;
-    MoveStuck: "topic", Warning;
-    WaitingForAnotherMove: "topic", Warning;
-    Moved: "topic", Normal;
-    MoveCancelled: "topic", Normal;
+    Drifted: "topic", Warning;
+    DriftCorrected: "topic", Warning;
+    TopicRemade: "topic", Warning;
+    ReplicationFactorChange: "topic", Warning;
     RetentionDiskShareNotSupported: "topic", Warning;
     InUse: "topic", Warning;
     DeletionInProgress: "topic", Warning;

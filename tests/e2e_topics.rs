@@ -1,5 +1,7 @@
 //! Topics, end to end: ConfigMaps in, a real broker out.
 
+#[path = "topics/import.rs"]
+mod import;
 mod support;
 
 use std::process::Stdio;

@@ -10,7 +10,7 @@ use std::{
 
 use proptest::prelude::*;
 use topicops::{
-    kafka::{Cluster, ConfigKeys, MemoryCluster, NewTopic, TopicPartition},
+    kafka::{Cluster, ConfigKeys, MemoryCluster, NewPartitions, NewTopic},
     topic::{Declaration, Holding, OwnerRules, PlanContext, Step, TopicObjectKey, TopicPlan, TopicPolicy},
 };
 use topicops_contract::{TopicManifest, TopicName, TopicSource};
@@ -161,43 +161,30 @@ impl World {
             .collect()
     }
 
-    /// As the mover would, in no time.
-    async fn move_to(&self, topic: &TopicName, factor: i16) {
-        let (factor, names) = (usize::try_from(factor).unwrap(), std::slice::from_ref(topic));
-        let described = self.cluster.describe_topics(names, &ConfigKeys::All).await.unwrap().remove(0);
-        let brokers = self.cluster.describe_cluster().await.unwrap().brokers;
-        let changes: Vec<_> = (0..)
-            .zip(described.unwrap().unwrap().replicas)
-            .map(|(partition, mut replicas): (i32, Vec<i32>)| {
-                let others: Vec<i32> =
-                    brokers.iter().map(|(id, _)| *id).filter(|id| !replicas.contains(id)).collect();
-                replicas.extend(others);
-                replicas.truncate(factor);
-                (TopicPartition { topic: topic.clone(), partition }, Some(replicas))
-            })
-            .collect();
-        self.cluster.alter_reassignments(&changes).await.unwrap();
-        self.cluster.finish_moves();
-    }
-
     async fn apply(&mut self, plans: &[TopicPlan]) {
         for plan in plans {
+            let mut after = plan.holding_after.clone();
             for step in &plan.steps {
                 let outcome = match step {
-                    Step::Create(topic) => self
+                    Step::Create(topic) => {
+                        let made =
+                            self.cluster.create_topics(std::slice::from_ref(topic)).await.unwrap().remove(0);
+                        made.map(|made| {
+                            if let Some(after) = &mut after {
+                                after.applied.topic_id = Some(made.id);
+                            }
+                        })
+                    }
+                    Step::Grow(count) => self
                         .cluster
-                        .create_topics(std::slice::from_ref(topic))
+                        .create_partitions(&[NewPartitions {
+                            topic: plan.topic.clone(),
+                            total: *count,
+                            placement: None,
+                        }])
                         .await
                         .unwrap()
-                        .remove(0)
-                        .map(drop),
-                    Step::Grow(more) => {
-                        self.cluster.create_partitions(std::slice::from_ref(more)).await.unwrap().remove(0)
-                    }
-                    Step::ChangeFactor(factor) => {
-                        self.move_to(&plan.topic, factor.get()).await;
-                        Ok(())
-                    }
+                        .remove(0),
                     Step::Configure(change) => self
                         .cluster
                         .alter_configs(&[(plan.topic.clone(), change.clone())])
@@ -210,8 +197,8 @@ impl World {
                 };
                 outcome.unwrap_or_else(|error| panic!("{step:?}: {error}"));
             }
-            match &plan.holding_after {
-                Some(holding) => self.ledger.insert(plan.topic.clone(), holding.clone()),
+            match after {
+                Some(holding) => self.ledger.insert(plan.topic.clone(), holding),
                 None => self.ledger.remove(&plan.topic),
             };
         }
@@ -251,7 +238,7 @@ proptest! {
                 match one.holder {
                     Some(holder) => {
                         let keys = one.held_keys.iter().map(|key| (*key).to_owned()).collect();
-                        world.ledger.insert(name, Holding { namespace: holder.to_owned(), keys });
+                        world.ledger.insert(name, Holding { namespace: holder.to_owned(), keys, ..Holding::default() });
                     }
                     None if !open => {
                         untouchable.insert(name);

@@ -10,7 +10,10 @@ use std::{
 
 use clap::{Args, Command};
 use prometheus_client::registry::Registry;
-use topicops::{Reason, Told, cli::Settings};
+use topicops::{
+    Reason, Told,
+    cli::{ImportSettings, PlanSettings, Settings},
+};
 use topicops_contract::{SECRET_KEYS, keys};
 
 /// The rows of the table below `heading` whose first column is called `column`, cell by cell.
@@ -74,25 +77,39 @@ fn what_is_injected_is_named_as_in_the_contract() {
 
 #[test]
 fn settings_are_those_of_the_command_line() {
-    let command = Settings::augment_args(Command::new("run"));
-    let flags: Vec<[String; 3]> = command
-        .get_arguments()
-        .map(|argument| {
-            let defaults = argument.get_default_values().iter();
-            let defaults: Vec<_> = defaults.map(|value| value.to_string_lossy().into_owned()).collect();
-            let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
-            let flag = format!("--{}", argument.get_long().expect("every setting is a flag"));
-            [flag, variable.expect("every setting is an environment variable"), defaults.join(",")]
-        })
-        .collect();
-    let documented: Vec<[String; 3]> = table("### Settings", "flag")
-        .iter()
-        .map(|row| {
-            let default = if row[2].is_empty() { "" } else { code(&row[2]) };
-            [code(&row[0]).to_owned(), code(&row[1]).to_owned(), default.to_owned()]
-        })
-        .collect();
-    assert_eq!(documented, flags);
+    let flags = flags(&Settings::augment_args(Command::new("run")));
+    assert!(
+        flags.iter().all(|[_, variable, _]| !variable.is_empty()),
+        "every setting is an environment variable"
+    );
+    assert_eq!(documented_flags("### Settings", "flag"), flags);
+}
+
+#[test]
+fn the_other_commands_flags_are_those_of_the_command_line() {
+    let of = |command: &str| {
+        documented_flags("### Topics that exist already", &format!("flag of `topicops {command}`"))
+    };
+    assert_eq!(of("import"), flags(&ImportSettings::augment_args(Command::new("import"))));
+    assert_eq!(of("plan"), flags(&PlanSettings::augment_args(Command::new("plan"))));
+}
+
+/// Flag, variable and default of every option of a command.
+fn flags(command: &Command) -> Vec<[String; 3]> {
+    let options = command.get_arguments().filter(|argument| !argument.is_positional());
+    let flags = options.map(|argument| {
+        let defaults = argument.get_default_values().iter();
+        let defaults: Vec<_> = defaults.map(|value| value.to_string_lossy().into_owned()).collect();
+        let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+        let flag = format!("--{}", argument.get_long().expect("every option has a long name"));
+        [flag, variable.unwrap_or_default(), defaults.join(",")]
+    });
+    flags.collect()
+}
+
+fn documented_flags(heading: &str, column: &str) -> Vec<[String; 3]> {
+    let code = |cell: &str| if cell.is_empty() { String::new() } else { code(cell).to_owned() };
+    table(heading, column).iter().map(|row| [code(&row[0]), code(&row[1]), code(&row[2])]).collect()
 }
 
 #[test]

@@ -31,7 +31,7 @@ enum Form {
 }
 
 /// The fields by what they are in a ConfigMap; [`TopicObjectKind::field`] says how they are called here.
-const FIELDS: [(&str, Form); 11] = [
+const FIELDS: [(&str, Form); 12] = [
     (data::NAME, Form::Text),
     (data::PARTITIONS, Form::Number),
     (data::REPLICATION_FACTOR, Form::Number),
@@ -43,6 +43,7 @@ const FIELDS: [(&str, Form); 11] = [
     (topic::DELETION_POLICY, Form::Text),
     (topic::PAUSED, Form::Flag),
     (topic::FORCE_DELETE, Form::Flag),
+    (topic::DRIFT, Form::Text),
 ];
 
 const KIND: TopicObjectKind = TopicObjectKind::KafkaTopic;

@@ -41,6 +41,7 @@ pub struct Condition {
 const READY: &str = "Ready";
 /// The one reason by which a topic that nobody may touch is told from one of which nothing is known.
 const PAUSED: &str = "Paused";
+const DRIFTED: &str = "Drifted";
 
 impl KafkaTopicStatus {
     /// What [`Status`] says, in the words of a custom resource. The hash in it is the object's generation.
@@ -68,6 +69,7 @@ impl KafkaTopicStatus {
         let ready = self.conditions.iter().find(|condition| condition.r#type == READY)?;
         let state = match ready.status.as_str() {
             "True" => State::Ready,
+            "False" if ready.reason == DRIFTED => State::Drifted,
             "False" => State::Refused,
             _ if ready.reason == PAUSED => State::Paused,
             _ => State::Pending,
@@ -86,12 +88,12 @@ impl KafkaTopicStatus {
 }
 
 impl State {
-    /// The status of the condition `Ready`: `True` is as declared, `False` asks something of the author, and `Unknown` is on
+    /// The status of the condition `Ready`: `True` is as declared, `False` asks something of the author or is not as declared, and `Unknown` is on
     /// its way, or left alone as the author asked.
     pub fn ready(self) -> &'static str {
         match self {
             Self::Ready => "True",
-            Self::Refused => "False",
+            Self::Refused | Self::Drifted => "False",
             Self::Pending | Self::Paused => "Unknown",
         }
     }
@@ -107,6 +109,7 @@ mod tests {
             (State::Ready, "InSync"),
             (State::Pending, "KafkaBusy"),
             (State::Refused, "Invalid"),
+            (State::Drifted, "Drifted"),
             (State::Paused, "Paused"),
         ] {
             let status = Status {

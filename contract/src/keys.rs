@@ -51,12 +51,13 @@ pub mod topic {
     pub const DELETION_POLICY: &str = "topic.kafka.nb/deletion-policy";
     pub const PAUSED: &str = "topic.kafka.nb/paused";
     pub const FORCE_DELETE: &str = "topic.kafka.nb/force-delete";
+    pub const DRIFT: &str = "topic.kafka.nb/drift";
     /// Written by topicops.
     pub const STATUS: &str = "topic.kafka.nb/status";
-    /// Written by topicops on ConfigMaps that an import made.
+    /// Written by `topicops import`: which version wrote the manifest, and from which Kafka cluster.
     pub const GENERATED: &str = "topic.kafka.nb/generated";
 
-    pub const ALL: [&str; 5] = [DELETION_POLICY, PAUSED, FORCE_DELETE, STATUS, GENERATED];
+    pub const ALL: [&str; 6] = [DELETION_POLICY, PAUSED, FORCE_DELETE, DRIFT, STATUS, GENERATED];
 }
 
 /// Annotations on workloads.

@@ -8,6 +8,7 @@
 mod client_request;
 mod client_secret;
 mod disk_share;
+mod drift_policy;
 mod grant;
 mod kafka_topic_source;
 mod kafka_topic_status;
@@ -33,6 +34,7 @@ mod workload_kind;
 pub use client_request::{ClientRequest, Inject};
 pub use client_secret::{ClientEndpoint, ClientSecret, SECRET_KEYS};
 pub use disk_share::DiskShare;
+pub use drift_policy::DriftPolicy;
 pub use grant::Grant;
 pub use kafka_topic_source::KafkaTopicSource;
 pub use kafka_topic_status::{Condition, KafkaTopicStatus};

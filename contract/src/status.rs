@@ -9,6 +9,8 @@ pub enum State {
     Pending,
     /// What is declared is not done, wholly or in part, until its author or an administrator changes something.
     Refused,
+    /// Somebody changed the topic on the brokers, and it is left as it was found.
+    Drifted,
     /// Nothing is touched, as the author asked.
     Paused,
 }
@@ -49,7 +51,7 @@ mod tests {
 
     #[test]
     fn parse_of_render_is_identity_for_every_state() {
-        for state in [State::Ready, State::Pending, State::Refused, State::Paused] {
+        for state in [State::Ready, State::Pending, State::Refused, State::Drifted, State::Paused] {
             let status = Status {
                 state,
                 reason: "InSync".to_owned(),

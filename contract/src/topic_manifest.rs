@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    DiskShare, Grant, PartitionCount, Problem, Problems, PropertiesText, ReplicationFactor, Retention,
-    TopicConfig, TopicName, TopicObjectKind, TopicText,
+    DiskShare, DriftPolicy, Grant, PartitionCount, Problem, Problems, PropertiesText, ReplicationFactor,
+    Retention, TopicConfig, TopicName, TopicObjectKind, TopicText,
     keys::{data, topic},
 };
 
@@ -30,6 +30,8 @@ pub struct TopicManifest {
     pub deletion_policy: DeletionPolicy,
     pub paused: bool,
     pub force_delete: bool,
+    /// `None`: the operator's own. It cannot make a topic corrected where the operator only wants reports.
+    pub drift: Option<DriftPolicy>,
 }
 
 /// The parts of a ConfigMap that declare a topic.
@@ -90,6 +92,10 @@ impl TopicManifest {
         };
         let paused = flag(source, topic::PAUSED, &mut problems);
         let force_delete = flag(source, topic::FORCE_DELETE, &mut problems);
+        let drift = source.annotations.get(topic::DRIFT).and_then(|text| {
+            let drift: Result<DriftPolicy, Problem> = text.parse();
+            problems.note(drift.map_err(|problem| problem.under(source.kind.field(topic::DRIFT))))
+        });
         let manifest = topic.map(|topic| Self {
             topic,
             partitions,
@@ -101,6 +107,7 @@ impl TopicManifest {
             deletion_policy,
             paused,
             force_delete,
+            drift,
         });
         (manifest, problems)
     }
@@ -132,6 +139,7 @@ impl TopicManifest {
                 annotations.insert(key.to_owned(), "true".to_owned());
             }
         }
+        annotations.extend(self.drift.map(|drift| (topic::DRIFT.to_owned(), drift.to_string())));
         annotations
     }
 }
@@ -347,6 +355,7 @@ mod tests {
             consumers in proptest::collection::vec("[a-z*]{1,5}/[a-z.*]{1,5}", 0..4),
             delete in any::<bool>(),
             paused in any::<bool>(),
+            drift in proptest::option::of(any::<bool>()),
         ) {
             let mut configs = BTreeMap::new();
             configs.extend(retention.map(|ms| ("retention.ms".to_owned(), ms.to_string())));
@@ -362,6 +371,7 @@ mod tests {
                 deletion_policy: if delete { DeletionPolicy::Delete } else { DeletionPolicy::Retain },
                 paused,
                 force_delete: false,
+                drift: drift.map(|report| if report { DriftPolicy::Report } else { DriftPolicy::Correct }),
             };
             let (data, annotations) = (manifest.data(), manifest.annotations());
             let source = TopicSource { name: "x", annotations: &annotations, data: &data, binary_keys: &[] };

@@ -1,11 +1,17 @@
 //! The command line: settings, and what each command does with them.
 
-mod byte_rate;
+mod import;
+mod kafka_config;
+mod manifest_files;
+mod plan;
+mod plan_report;
 mod probes;
 mod release;
 mod run;
 mod settings;
 
+pub use import::{ImportSettings, Kind, import};
+pub use plan::{Output, PlanSettings, Verdict, plan};
 pub use release::{ReleaseSettings, release};
 pub use run::run;
 pub use settings::{Admission, Grants, LogFormat, Settings, TlsMin};

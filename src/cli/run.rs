@@ -16,7 +16,7 @@ use topicops_contract::{ClientEndpoint, keys};
 use topicops_webhook::{Limits, MinimumTls, Shutdown, WebhookState};
 use tracing::{error, info};
 
-use super::{Admission, Grants, Settings, TlsMin, probes};
+use super::{Admission, Grants, Settings, TlsMin, kafka_config, probes};
 use crate::{
     access::GrantsMode,
     controller::{
@@ -29,13 +29,11 @@ use crate::{
         certificates::{CertificateSettings, Certificates},
         health::Health,
         keep_watching,
-        moves::{ConfigMapMoveStore, MoveDesk, MoveSettings, Mover, watch_requests},
         topics::{ConfigMapLedger, StatusWriter, TopicController, TopicIndex},
     },
     fail_point::fail_point,
     kafka::{ClientProperties, Cluster, MeasuredCluster, PemSource, WireCluster},
     metrics::{Metrics, StateLabel},
-    moves::BatchLimits,
     topic::{OwnerRules, PlanContext, TopicGrants, TopicPolicy},
 };
 
@@ -44,7 +42,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     #[cfg(feature = "fail-points")]
     crate::fail_point::begin();
     fail_point!("run/begun");
-    let properties = kafka_properties(&settings.kafka_config)?;
+    let properties = kafka_config::properties(&settings.kafka_config)?;
     let endpoint = endpoint(&settings, &properties)?;
     let cluster = WireCluster::new(properties).context("setting up the connection to Kafka")?;
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
@@ -149,10 +147,6 @@ pub async fn run(settings: Settings) -> Result<()> {
 
     let (grants, granted_topics) = watch::channel(Arc::new(TopicGrants::default()));
     let (granted, whole) = watch::channel(false);
-    let desk = Arc::new(MoveDesk::default());
-    let requests =
-        watch_requests(client.clone(), namespace.clone(), settings.operator_id.clone(), Arc::clone(&desk));
-    tasks.spawn("watch of rebalances", requests);
     let topic_controller = TopicController {
         cluster: Arc::clone(&cluster),
         store: Arc::new(ConfigMapLedger::new(client.clone(), &namespace, settings.operator_id.clone())),
@@ -163,24 +157,12 @@ pub async fn run(settings: Settings) -> Result<()> {
         reporter: reporter.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
-        context: PlanContext::new(policy.clone()),
-        desk: Arc::clone(&desk),
+        context: PlanContext { drift: settings.drift.into(), ..PlanContext::new(policy) },
         grants,
         granted,
         resync: settings.resync,
     };
     tasks.spawn("topics", topic_controller.run(leading.clone()));
-    let mover = Mover {
-        cluster: Arc::clone(&cluster),
-        store: Arc::new(ConfigMapMoveStore::new(client.clone(), &namespace, settings.operator_id.clone())),
-        desk,
-        index: Arc::clone(&topics),
-        settings: MoveSettings { limits: move_limits(&settings), policy },
-        reporter: reporter.clone(),
-        health: health.clone(),
-        metrics: metrics.clone(),
-    };
-    tasks.spawn("moves", mover.run(leading.clone()));
 
     let events: Arc<dyn ClientEvents> = Arc::new(ReporterEvents::new(reporter));
     let store: Arc<dyn SecretStore> = Arc::new(KubeSecretStore::new(client));
@@ -226,17 +208,6 @@ pub async fn run(settings: Settings) -> Result<()> {
     // Bounded by its own request time-out.
     let _ = tokio::time::timeout(Duration::from_secs(5), leader).await;
     ended
-}
-
-/// Replicas that one broker copies at the same time: more would only share what its throttle lets through.
-const COPIES_PER_BROKER: usize = 5;
-
-fn move_limits(settings: &Settings) -> BatchLimits {
-    BatchLimits {
-        partitions: usize::try_from(settings.move_batch).unwrap_or(usize::MAX),
-        per_broker: COPIES_PER_BROKER,
-        throttle: settings.move_throttle,
-    }
 }
 
 /// The parts that run for as long as the process does, by name.
@@ -347,12 +318,6 @@ async fn stop_signal() -> Result<&'static str> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     })
-}
-
-fn kafka_properties(file: &Path) -> Result<ClientProperties> {
-    let shown = file.display().to_string();
-    let text = fs::read_to_string(file).with_context(|| format!("--kafka-config {shown}: cannot be read"))?;
-    ClientProperties::parse(&shown, &text).map_err(|problems| anyhow!("--kafka-config {shown}: {problems}"))
 }
 
 /// How clients reach the brokers: as topicops does, but for what the flags say.

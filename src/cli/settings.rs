@@ -1,9 +1,8 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use topicops_contract::{NamePattern, OperatorId};
+use topicops_contract::{DriftPolicy, NamePattern, OperatorId};
 
-use super::byte_rate::byte_rate;
 use crate::topic::OwnerRule;
 
 /// The settings of `topicops run`: each a flag and an environment variable.
@@ -41,17 +40,13 @@ pub struct Settings {
     #[arg(long, env = "TOPICOPS_PROTECTED_TOPICS", value_delimiter = ',', value_name = "PATTERN", value_parser = pattern)]
     pub protected_topics: Vec<NamePattern>,
 
+    /// What is done about topics that somebody changed on the brokers.
+    #[arg(long, env = "TOPICOPS_DRIFT", value_enum, default_value = "correct")]
+    pub drift: Drift,
+
     /// Partitions that a topic may be declared with at most.
     #[arg(long, env = "TOPICOPS_MAX_PARTITIONS", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=10000))]
     pub max_partitions: i32,
-
-    /// Bytes per second that a broker copies, or is copied from, at most while replicas are moved: 50MB/s, 64MiB/s; 0 is as fast as it can.
-    #[arg(long, env = "TOPICOPS_MOVE_THROTTLE", default_value = "50MB/s", value_parser = byte_rate, value_name = "RATE")]
-    pub move_throttle: u64,
-
-    /// Partitions that are moved at the same time at most.
-    #[arg(long, env = "TOPICOPS_MOVE_BATCH", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub move_batch: u32,
 
     /// Bootstrap servers for the Secrets, when clients reach the brokers differently from topicops.
     #[arg(long, env = "TOPICOPS_CLIENT_BOOTSTRAP_SERVERS", value_name = "HOST:PORT,…")]
@@ -128,6 +123,21 @@ pub enum Admission {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Drift {
+    Correct,
+    Report,
+}
+
+impl From<Drift> for DriftPolicy {
+    fn from(drift: Drift) -> Self {
+        match drift {
+            Drift::Correct => Self::Correct,
+            Drift::Report => Self::Report,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TlsMin {
     #[value(name = "1.2")]
     V1_2,
@@ -148,7 +158,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 #[allow(clippy::unnecessary_wraps)]
-fn pattern(text: &str) -> Result<NamePattern, String> {
+pub(super) fn pattern(text: &str) -> Result<NamePattern, String> {
     let pattern = NamePattern::read(text.trim());
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if pattern.text().chars().all(legal) && !text.trim().is_empty() {
@@ -177,8 +187,6 @@ mod tests {
             ("--topic-owners", "shop"),
             ("--protected-topics", "a b"),
             ("--resync", "soon"),
-            ("--move-throttle", "fast"),
-            ("--move-batch", "0"),
             ("--scram-iterations", "100"),
             ("--webhook-listen", "nowhere"),
             ("--grants", "all"),

@@ -1,23 +1,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use topicops_contract::{DeletionPolicy, PartitionCount, ReplicationFactor, TopicConfig, TopicName};
+use topicops_contract::{DeletionPolicy, DriftPolicy, PartitionCount, ReplicationFactor, TopicName};
 
 use super::{
-    Declaration, Holding, Ownership, PlanContext, Refusal,
+    Applied, Declaration, Drift, Holding, Ownership, PlanContext, Refusal,
+    config_merge::ConfigMerge,
     limits::{Field, Judgement},
 };
-use crate::kafka::{ConfigChange, NewPartitions, NewTopic, TopicDescription};
-
-/// With fewer replicas than this says, nobody could write with `acks=all`.
-pub const MIN_IN_SYNC: &str = "min.insync.replicas";
+use crate::kafka::{ConfigChange, NewTopic, TopicDescription};
 
 /// One thing to do with one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     Create(NewTopic),
-    Grow(NewPartitions),
-    /// Its replicas are to be moved so that each partition has so many; that takes its time.
-    ChangeFactor(ReplicationFactor),
+    /// To a total of so many partitions.
+    Grow(PartitionCount),
     Configure(ConfigChange),
     /// When nobody uses it, or its author said to force it.
     Delete {
@@ -42,6 +39,12 @@ pub struct TopicPlan {
     pub refusals: Vec<Refusal>,
     /// What limits changed, or would have otherwise, of what is done.
     pub notices: Vec<String>,
+    /// What somebody changed on the brokers and the steps put back.
+    pub corrected: Vec<Drift>,
+    /// What somebody changed on the brokers and is left so.
+    pub drifted: Vec<Drift>,
+    /// Somebody deleted the topic and made it anew.
+    pub remade: bool,
     /// Objects that declare the topic and do not own it.
     pub refused: Vec<(Declaration, Refusal)>,
 }
@@ -67,9 +70,18 @@ impl TopicPlan {
             steps: Vec::new(),
             refusals: Vec::new(),
             notices: Vec::new(),
+            corrected: Vec::new(),
+            drifted: Vec::new(),
+            remade: false,
             refused: settled.refused.into_iter().map(|(one, refusal)| (one.clone(), refusal)).collect(),
         };
-        let Some(owner) = settled.owner else { return plan };
+        let Some(owner) = settled.owner else {
+            // Nobody declares it: whoever does so next means what he says, whatever was declared before.
+            if let Some(holding) = plan.holding_after.as_mut().filter(|_| declarations.is_empty()) {
+                holding.applied = Applied::default();
+            }
+            return plan;
+        };
         let manifest = &owner.manifest;
         if manifest.paused || (!owner.problems.is_empty() && !owner.deleting) {
             plan.held_back = true;
@@ -94,9 +106,10 @@ impl TopicPlan {
                 }
                 plan.refusals.extend(judged.refused.iter().cloned().map(Refusal::Limit));
                 plan.notices.extend(judged.notices(owner.object.kind));
+                let drift = context.drift.and(manifest.drift.unwrap_or_default());
                 match observed {
-                    Some(observed) => plan.converge(owner, &judged, observed, holding, context),
-                    None if judged.refused.is_empty() => plan.create(owner, &judged),
+                    Some(observed) => plan.converge(owner, &judged, observed, holding, drift),
+                    None if judged.refused.is_empty() => plan.create(owner, &judged, holding, drift),
                     None => {}
                 }
             }
@@ -108,18 +121,34 @@ impl TopicPlan {
         self.steps.iter().any(|step| matches!(step, Step::Create(_)))
     }
 
-    /// The replication factor that the topic's replicas are to be moved to.
-    pub fn changes_factor(&self) -> Option<ReplicationFactor> {
-        self.steps.iter().find_map(|step| match step {
-            Step::ChangeFactor(factor) => Some(*factor),
-            _ => None,
-        })
-    }
-
-    fn create(&mut self, owner: &Declaration, judged: &Judgement) {
+    fn create(
+        &mut self,
+        owner: &Declaration,
+        judged: &Judgement,
+        holding: Option<&Holding>,
+        drift: DriftPolicy,
+    ) {
         let manifest = &judged.manifest;
-        let keys = manifest.configs.keys().cloned().collect();
-        self.remember(Holding { namespace: owner.object.namespace.clone(), keys });
+        let lost = applied_by(owner, holding).topic_id;
+        if lost.is_some() {
+            if drift == DriftPolicy::Report {
+                self.drifted.push(Drift::Missing);
+                return;
+            }
+            self.corrected.push(Drift::Missing);
+        }
+        let namespace = owner.object.namespace.clone();
+        let keys: BTreeSet<String> = manifest.configs.keys().cloned().collect();
+        // Until the topic is made, nothing was applied to it but its loss.
+        let before = Applied { topic_id: lost, ..Applied::default() };
+        self.holding = Some(Holding { namespace: namespace.clone(), keys: keys.clone(), applied: before });
+        let mut applied = Applied {
+            partitions: partitions(owner, judged).map(PartitionCount::get),
+            replication_factor: replication_factor(owner, judged).map(ReplicationFactor::get),
+            ..Applied::default()
+        };
+        manifest.configs.iter().for_each(|(key, value)| applied.set(key, value));
+        self.holding_after = Some(Holding { namespace, keys, applied });
         self.refuse_disk_share(owner);
         self.steps.push(Step::Create(NewTopic {
             name: self.topic.clone(),
@@ -136,91 +165,100 @@ impl TopicPlan {
         judged: &Judgement,
         observed: &TopicDescription,
         holding: Option<&Holding>,
-        context: &PlanContext,
+        drift: DriftPolicy,
     ) {
         let manifest = &judged.manifest;
-        let existing = observed.partitions();
-        // Defaults of numbers are for new topics: a later change of them moves nothing.
-        if let (Some(declared), Some(wanted)) = (owner.manifest.partitions, manifest.partitions) {
-            if wanted.get() > existing && !judged.withholds(&Field::Partitions) {
-                let topic = self.topic.clone();
-                self.steps.push(Step::Grow(NewPartitions { topic, total: wanted, placement: None }));
-            }
-            if declared.get() < existing && wanted.get() < existing {
-                self.refusals.push(Refusal::FewerPartitions { declared: declared.get(), existing });
-            }
-        }
-        self.change_factor(owner, judged, observed, context);
+        let before = applied_by(owner, holding);
+        let mut applied = before.clone();
+        self.remade = before.topic_id.as_ref().is_some_and(|id| *id != observed.id);
+        applied.topic_id = Some(observed.id.clone());
+        self.count_partitions(owner, judged, observed, drift, &mut applied);
+        self.count_replicas(owner, judged, observed, &mut applied);
         self.refuse_disk_share(owner);
 
-        let declared_before = holding.map(|holding| &holding.keys);
-        let gone =
-            |key: &&String| !manifest.configs.contains_key(*key) && observed.configs.contains_key(*key);
-        let change = ConfigChange {
-            set: manifest
-                .configs
-                .iter()
-                .filter(|(key, value)| {
-                    !judged.withholds_config(key)
-                        && !observed.configs.get(*key).is_some_and(|now| TopicConfig::same(key, now, value))
-                })
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect(),
-            unset: declared_before.into_iter().flatten().filter(gone).cloned().collect(),
-        };
-        let namespace = owner.object.namespace.clone();
+        let held = holding.map(|holding| &holding.keys);
         // What is withheld stays as it is, and stays ours if it was.
-        let ours = |key: &&String| {
-            !judged.withholds_config(key) || declared_before.is_some_and(|before| before.contains(*key))
-        };
-        let declared: BTreeSet<String> = manifest.configs.keys().filter(ours).cloned().collect();
+        let declared: BTreeMap<String, String> = manifest
+            .configs
+            .iter()
+            .filter(|(key, _)| !judged.withholds_config(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let kept: BTreeSet<String> = held
+            .into_iter()
+            .flatten()
+            .filter(|key| manifest.configs.contains_key(*key) && judged.withholds_config(key))
+            .cloned()
+            .collect();
+        let gone = held.into_iter().flatten().filter(|key| !manifest.configs.contains_key(*key));
+        let merge = ConfigMerge::of(&declared, gone, &observed.configs, drift, &mut applied);
+        self.corrected.extend(merge.corrected);
+        self.drifted.extend(merge.drifted);
+        let namespace = owner.object.namespace.clone();
+        let declared: BTreeSet<String> = declared.into_keys().chain(kept).collect();
         let mut both = declared.clone();
-        both.extend(change.unset.iter().cloned());
-        self.holding = Some(Holding { namespace: namespace.clone(), keys: both });
-        self.holding_after = Some(Holding { namespace, keys: declared });
-        if !change.is_empty() {
-            self.steps.push(Step::Configure(change));
+        both.extend(merge.change.unset.iter().cloned());
+        self.holding = Some(Holding { namespace: namespace.clone(), keys: both, applied: before });
+        self.holding_after = Some(Holding { namespace, keys: declared, applied });
+        if !merge.change.is_empty() {
+            self.steps.push(Step::Configure(merge.change));
         }
     }
 
-    fn change_factor(
+    fn count_partitions(
         &mut self,
         owner: &Declaration,
         judged: &Judgement,
         observed: &TopicDescription,
-        context: &PlanContext,
+        drift: DriftPolicy,
+        applied: &mut Applied,
     ) {
-        let manifest = &judged.manifest;
-        // Defaults of numbers are for new topics.
-        let wanted = owner.manifest.replication_factor.and(manifest.replication_factor);
-        let Some(declared) = wanted.filter(|_| !judged.withholds(&Field::ReplicationFactor)) else { return };
-        let factor = usize::try_from(declared.get()).unwrap_or(0);
-        let reached = match context.moving.get(&self.topic) {
-            // Meanwhile the brokers show those to come and those to go.
-            Some(goal) => *goal == declared.get(),
-            None => observed.replicas.iter().all(|replicas| replicas.len() == factor),
-        };
-        if reached {
+        let found = observed.partitions();
+        let wanted = partitions(owner, judged);
+        let Some(count) = wanted.filter(|count| count.get() != found) else {
+            applied.partitions = wanted.map(PartitionCount::get);
             return;
-        }
-        let own = |configs: &BTreeMap<String, String>| configs.get(MIN_IN_SYNC)?.parse::<usize>().ok();
-        let of_brokers = context.brokers.map(|brokers| brokers.min_in_sync);
-        let least = own(&manifest.configs).or_else(|| own(&observed.configs)).or(of_brokers);
-        match (context.brokers, least) {
-            (Some(brokers), _) if factor > brokers.count => {
-                let brokers = brokers.count;
-                self.refusals.push(Refusal::TooFewBrokers { declared: declared.get(), brokers });
+        };
+        let declared = count.get();
+        let changed = Drift::Partitions { declared, found };
+        match (applied.partitions == Some(declared), declared > found) {
+            // Kafka cannot take them away again, whatever the policy.
+            (true, false) => self.drifted.push(changed),
+            (true, true) if drift == DriftPolicy::Report => self.drifted.push(changed),
+            (false, false) => {
+                let asked = owner.manifest.partitions.map_or(declared, PartitionCount::get);
+                if asked < found {
+                    self.refusals.push(Refusal::FewerPartitions { declared: asked, existing: found });
+                }
             }
-            (_, Some(least)) if factor < least => {
-                self.refusals.push(Refusal::BelowMinInsyncReplicas { declared: declared.get(), least });
+            (_, true) if judged.withholds(&Field::Partitions) => {}
+            (by_hand, true) => {
+                self.corrected.extend(by_hand.then_some(changed));
+                self.steps.push(Step::Grow(count));
+                applied.partitions = Some(declared);
             }
-            _ => self.steps.push(Step::ChangeFactor(declared)),
         }
     }
 
-    fn remember(&mut self, holding: Holding) {
-        self.holding = Some(holding.clone());
-        self.holding_after = Some(holding);
+    fn count_replicas(
+        &mut self,
+        owner: &Declaration,
+        judged: &Judgement,
+        observed: &TopicDescription,
+        applied: &mut Applied,
+    ) {
+        let found = observed.replication_factor();
+        let wanted = replication_factor(owner, judged);
+        let Some(factor) = wanted.filter(|factor| factor.get() != found) else {
+            applied.replication_factor = wanted.map(ReplicationFactor::get);
+            return;
+        };
+        let declared = factor.get();
+        if applied.replication_factor == Some(declared) {
+            self.drifted.push(Drift::ReplicationFactor { declared, found });
+        } else if !judged.withholds(&Field::ReplicationFactor) {
+            self.refusals.push(Refusal::ReplicationFactorChange { declared, existing: found });
+        }
     }
 
     fn refuse_disk_share(&mut self, owner: &Declaration) {
@@ -228,6 +266,22 @@ impl TopicPlan {
             self.refusals.push(Refusal::RetentionDiskShare { share: share.to_string() });
         }
     }
+}
+
+/// What was applied for the namespace that owns the topic: what was for another is nothing that this one declared.
+fn applied_by(owner: &Declaration, holding: Option<&Holding>) -> Applied {
+    let own = holding.filter(|holding| holding.namespace == owner.object.namespace);
+    own.map(|holding| holding.applied.clone()).unwrap_or_default()
+}
+
+/// How many partitions the author asks for, as far as limits let him. Defaults of numbers are for new topics: a later
+/// change of them moves nothing.
+fn partitions(owner: &Declaration, judged: &Judgement) -> Option<PartitionCount> {
+    owner.manifest.partitions.and(judged.manifest.partitions)
+}
+
+fn replication_factor(owner: &Declaration, judged: &Judgement) -> Option<ReplicationFactor> {
+    owner.manifest.replication_factor.and(judged.manifest.replication_factor)
 }
 
 #[cfg(test)]

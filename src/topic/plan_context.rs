@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use topicops_contract::TopicName;
+use topicops_contract::DriftPolicy;
 
 use super::{TopicObjectKey, TopicPolicy, limits::OverQuota};
 
@@ -8,25 +8,14 @@ use super::{TopicObjectKey, TopicPolicy, limits::OverQuota};
 #[derive(Clone, Debug, Default)]
 pub struct PlanContext {
     pub policy: TopicPolicy,
+    /// What is done about topics that somebody changed on the brokers; a manifest may be stricter.
+    pub drift: DriftPolicy,
     /// The declarations that do not fit into their namespaces' totals: [`super::limits::Usage::over`].
     pub over_quota: Arc<BTreeMap<TopicObjectKey, Vec<OverQuota>>>,
-    /// Topics whose replicas are being moved, and the replication factor they have when that is over.
-    pub moving: BTreeMap<TopicName, i16>,
-    /// `None`: not known, or of no matter to any topic of this pass.
-    pub brokers: Option<BrokerFacts>,
 }
 
 impl PlanContext {
     pub fn new(policy: TopicPolicy) -> Self {
         Self { policy, ..Self::default() }
     }
-}
-
-/// What decides whether a replication factor can be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BrokerFacts {
-    /// Brokers that are alive.
-    pub count: usize,
-    /// `min.insync.replicas` of topics that have none of their own.
-    pub min_in_sync: usize,
 }

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use topicops_contract::{TopicManifest, TopicObjectKind, TopicSource};
 
 use super::*;
-use crate::topic::{BrokerFacts, TopicObjectKey, TopicPolicy, limits::TopicRules};
+use crate::topic::{TopicObjectKey, TopicPolicy, limits::TopicRules};
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -33,7 +33,15 @@ fn existing(partitions: usize, factor: usize, configs: &[(&str, &str)]) -> Topic
 }
 
 fn held(keys: &[&str]) -> Holding {
-    Holding { namespace: "shop".to_owned(), keys: keys.iter().map(|key| (*key).to_owned()).collect() }
+    let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+    Holding { namespace: "shop".to_owned(), keys, ..Holding::default() }
+}
+
+/// What is remembered of a topic that was made as declared.
+fn settled(declaration: &Declaration, topic: &TopicDescription) -> Holding {
+    let mut topic = topic.clone();
+    topic.configs.extend(declaration.manifest.configs.clone());
+    plan(declaration, Some(&topic), Some(&held(&[]))).holding_after.unwrap()
 }
 
 fn plan(
@@ -41,9 +49,19 @@ fn plan(
     observed: Option<&TopicDescription>,
     holding: Option<&Holding>,
 ) -> TopicPlan {
+    plan_in(declaration, observed, holding, DriftPolicy::Correct)
+}
+
+fn plan_in(
+    declaration: &Declaration,
+    observed: Option<&TopicDescription>,
+    holding: Option<&Holding>,
+    drift: DriftPolicy,
+) -> TopicPlan {
     let policy = TopicPolicy { max_partitions: Some(100), ..TopicPolicy::default() };
     let topic = "orders".parse().unwrap();
-    TopicPlan::of(&topic, std::slice::from_ref(declaration), observed, holding, &PlanContext::new(policy))
+    let context = PlanContext { drift, ..PlanContext::new(policy) };
+    TopicPlan::of(&topic, std::slice::from_ref(declaration), observed, holding, &context)
 }
 
 fn configure(plan: &TopicPlan) -> Option<ConfigChange> {
@@ -59,14 +77,17 @@ fn what_is_missing_is_created_with_everything_declared() {
     let [Step::Create(topic)] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
     assert_eq!(topic.partitions.map(PartitionCount::get), Some(3));
     assert_eq!(topic.configs, map(&[("retention.ms", "3600000")]));
-    assert_eq!(plan.holding, Some(held(&["retention.ms"])));
+    assert_eq!(plan.holding, Some(held(&["retention.ms"])), "nothing is applied before it is made");
+    let after = plan.holding_after.unwrap();
+    assert!(after.applied.has("retention.ms", "3600000") && after.applied.partitions == Some(3));
 }
 
 #[test]
 fn what_is_as_declared_needs_nothing() {
     let topic = existing(3, 1, &[("retention.ms", "3600000")]);
     let declaration = declared(&[("partitions", "3"), ("retention", "1h"), ("replication-factor", "1")], &[]);
-    let plan = plan(&declaration, Some(&topic), Some(&held(&["retention.ms"])));
+    let holding = settled(&declaration, &topic);
+    let plan = plan(&declaration, Some(&topic), Some(&holding));
     assert_eq!((plan.steps.len(), plan.refusals.len()), (0, 0));
     assert_eq!(plan.holding, plan.holding_after);
 }
@@ -75,8 +96,7 @@ fn what_is_as_declared_needs_nothing() {
 fn partitions_grow_and_never_shrink() {
     let topic = existing(3, 1, &[]);
     let more = plan(&declared(&[("partitions", "6")], &[]), Some(&topic), Some(&held(&[])));
-    let grown = NewPartitions { topic: more.topic.clone(), total: 6.try_into().unwrap(), placement: None };
-    assert_eq!(more.steps, [Step::Grow(grown)]);
+    assert_eq!(more.steps, [Step::Grow(6.try_into().unwrap())]);
     let fewer =
         plan(&declared(&[("partitions", "2"), ("retention", "1h")], &[]), Some(&topic), Some(&held(&[])));
     assert_eq!(fewer.refusals, [Refusal::FewerPartitions { declared: 2, existing: 3 }]);
@@ -99,64 +119,11 @@ fn more_partitions_than_the_operator_allows_are_neither_created_nor_grown() {
     }
 }
 
-/// A plan for another replication factor, on so many brokers that ask for so many replicas in sync.
-fn factor_plan(
-    data: &[(&str, &str)],
-    observed: &TopicDescription,
-    brokers: usize,
-    min_in_sync: usize,
-) -> TopicPlan {
-    let brokers = Some(BrokerFacts { count: brokers, min_in_sync });
-    let context = PlanContext { brokers, ..PlanContext::default() };
-    let topic = "orders".parse().unwrap();
-    TopicPlan::of(&topic, &[declared(data, &[])], Some(observed), Some(&held(&[])), &context)
-}
-
 #[test]
-fn another_replication_factor_is_a_step_both_ways() {
-    let topic = existing(3, 2, &[]);
-    for factor in ["1", "3"] {
-        let plan = factor_plan(&[("replication-factor", factor)], &topic, 3, 1);
-        assert_eq!(plan.steps, [Step::ChangeFactor(factor.parse::<i16>().unwrap().try_into().unwrap())]);
-    }
-    let mut uneven = existing(3, 2, &[]);
-    uneven.replicas[2].push(9);
-    assert!(factor_plan(&[("replication-factor", "2")], &uneven, 3, 1).changes_factor().is_some());
-    assert!(factor_plan(&[("replication-factor", "2")], &topic, 3, 1).steps.is_empty());
-}
-
-#[test]
-fn a_replication_factor_that_cannot_be_had_or_would_stop_writers_is_refused_with_both_numbers() {
-    let topic = existing(3, 2, &[]);
-    let plan = factor_plan(&[("replication-factor", "4")], &topic, 3, 1);
-    assert_eq!(plan.refusals, [Refusal::TooFewBrokers { declared: 4, brokers: 3 }]);
-    let below = Refusal::BelowMinInsyncReplicas { declared: 1, least: 2 };
-    assert_eq!(
-        factor_plan(&[("replication-factor", "1")], &topic, 3, 2).refusals,
-        std::slice::from_ref(&below)
-    );
-    let own = existing(3, 2, &[("min.insync.replicas", "2")]);
-    assert_eq!(factor_plan(&[("replication-factor", "1")], &own, 3, 1).refusals, [below]);
-    let lowered = [("replication-factor", "1"), ("properties", "min.insync.replicas=1")];
-    assert!(factor_plan(&lowered, &own, 3, 2).refusals.is_empty(), "the topic's own, as declared, counts");
-}
-
-#[test]
-fn a_topic_on_its_way_is_planned_by_where_it_goes() {
-    // Meanwhile the brokers show those to come and those to go.
-    let topic = existing(3, 4, &[]);
-    let moving = |goal| PlanContext {
-        moving: BTreeMap::from([("orders".parse().unwrap(), goal)]),
-        ..PlanContext::default()
-    };
-    let of = |declared_factor: &str, goal| {
-        let declaration = declared(&[("replication-factor", declared_factor)], &[]);
-        let topic_name = "orders".parse().unwrap();
-        TopicPlan::of(&topic_name, &[declaration], Some(&topic), Some(&held(&[])), &moving(goal))
-            .changes_factor()
-    };
-    assert_eq!(of("3", 3), None);
-    assert_eq!(of("1", 3).map(ReplicationFactor::get), Some(1), "it was set back");
+fn a_changed_replication_factor_is_refused_with_both_numbers() {
+    let topic = existing(3, 1, &[]);
+    let plan = plan(&declared(&[("replication-factor", "3")], &[]), Some(&topic), Some(&held(&[])));
+    assert_eq!(plan.refusals, [Refusal::ReplicationFactorChange { declared: 3, existing: 1 }]);
 }
 
 #[test]
@@ -168,7 +135,9 @@ fn settings_are_merged_three_ways() {
     assert_eq!(change.set, map(&[("retention.ms", "2")]));
     assert_eq!(change.unset, ["segment.ms"], "what others set (max.message.bytes) is left alone");
     assert_eq!(plan.holding, Some(held(&["retention.ms", "segment.ms"])));
-    assert_eq!(plan.holding_after, Some(held(&["retention.ms"])));
+    let after = plan.holding_after.unwrap();
+    assert_eq!(after.keys, held(&["retention.ms"]).keys);
+    assert!(after.applied.has("retention.ms", "2") && after.applied.config("segment.ms").is_none());
 }
 
 #[test]
@@ -250,9 +219,10 @@ fn what_is_outside_a_limit_is_not_created_and_where_it_exists_the_rest_converges
     assert_eq!(reasons(&plan), ["TooManyPartitions", "RetentionOutOfBounds"]);
     let [Step::Configure(change)] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
     assert_eq!((&change.set, change.unset.len()), (&map(&[("segment.ms", "5")]), 0));
-    assert_eq!(plan.holding_after, Some(held(&["retention.ms", "segment.ms"])), "what was ours stays ours");
+    let keys = |plan: TopicPlan| plan.holding_after.unwrap().keys;
+    assert_eq!(keys(plan), held(&["retention.ms", "segment.ms"]).keys, "what was ours stays ours");
     let foreign = plan_under(policy, &declaration, Some(&topic), Some(&held(&[])));
-    assert_eq!(foreign.holding_after, Some(held(&["segment.ms"])), "what was not does not become so");
+    assert_eq!(keys(foreign), held(&["segment.ms"]).keys, "what was not does not become so");
 }
 
 #[test]
@@ -302,4 +272,129 @@ fn defaults_of_numbers_are_for_new_topics_and_those_of_settings_are_kept() {
     }
     let same = plan_under(before, &declared(&[], &[]), Some(&topic), new.holding_after.as_ref());
     assert!(same.steps.is_empty(), "{same:?}");
+}
+
+const HOUR: (&str, &str) = ("retention.ms", "3600000");
+
+#[test]
+fn a_setting_changed_by_hand_is_put_back_or_reported_and_somebody_elses_is_neither() {
+    let declaration = declared(&[("retention", "1h"), ("properties", "segment.ms=5")], &[]);
+    let holding = settled(&declaration, &existing(1, 1, &[]));
+    let by_hand = existing(1, 1, &[("retention.ms", "60000"), ("max.message.bytes", "7")]);
+    let corrected = plan(&declaration, Some(&by_hand), Some(&holding));
+    let change = configure(&corrected).unwrap();
+    assert_eq!(change.set, map(&[HOUR, ("segment.ms", "5")]));
+    assert!(change.unset.is_empty() && corrected.drifted.is_empty());
+    let told: Vec<String> = corrected.corrected.iter().map(Drift::corrected).collect();
+    assert_eq!(told, ["retention.ms: 60000 -> 3600000", "segment.ms: nothing set -> 5"]);
+
+    let reported = plan_in(&declaration, Some(&by_hand), Some(&holding), DriftPolicy::Report);
+    assert!(reported.steps.is_empty() && reported.corrected.is_empty());
+    let told: Vec<String> = reported.drifted.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["retention.ms: declared 3600000, found 60000", "segment.ms: declared 5, found nothing set"]
+    );
+    assert_eq!(
+        reported.holding_after,
+        Some(holding),
+        "what was applied is remembered as long as it is declared"
+    );
+}
+
+#[test]
+fn an_authors_change_is_applied_where_drift_is_only_reported_and_corrects_nothing_else() {
+    let before = declared(&[("retention", "1h"), ("properties", "segment.ms=5")], &[]);
+    let holding = settled(&before, &existing(1, 1, &[]));
+    let by_hand = existing(1, 1, &[("retention.ms", "60000"), ("segment.ms", "9")]);
+    let edited = declared(&[("partitions", "2"), ("retention", "1h"), ("properties", "segment.ms=6")], &[]);
+    let plan = plan_in(&edited, Some(&by_hand), Some(&holding), DriftPolicy::Report);
+    assert_eq!(configure(&plan).unwrap().set, map(&[("segment.ms", "6")]));
+    assert!(plan.steps.contains(&Step::Grow(2.try_into().unwrap())));
+    assert_eq!(plan.drifted.len(), 1, "{:?}", plan.drifted);
+}
+
+#[test]
+fn after_a_crash_between_change_and_memory_the_change_is_made_again() {
+    let before = declared(&[("retention", "1h")], &[]);
+    let holding = settled(&before, &existing(1, 1, &[]));
+    let edited = declared(&[("retention", "2h")], &[]);
+    // What is remembered when the brokers are asked is what was, so that nothing is lost with the answer.
+    let first = plan_in(&edited, Some(&existing(1, 1, &[HOUR])), Some(&holding), DriftPolicy::Report);
+    assert!(first.holding.as_ref().unwrap().applied.has("retention.ms", "3600000"));
+    let again = plan_in(&edited, Some(&existing(1, 1, &[HOUR])), first.holding.as_ref(), DriftPolicy::Report);
+    assert_eq!(again.steps, first.steps);
+    let made = existing(1, 1, &[("retention.ms", "7200000")]);
+    let told = plan_in(&edited, Some(&made), first.holding.as_ref(), DriftPolicy::Report);
+    assert!(told.steps.is_empty() && told.drifted.is_empty());
+}
+
+#[test]
+fn a_setting_that_others_changed_and_the_manifest_gave_up_is_unset_where_drift_is_only_reported_too() {
+    let holding = settled(&declared(&[("retention", "1h")], &[]), &existing(1, 1, &[]));
+    let by_hand = existing(1, 1, &[("retention.ms", "60000"), ("segment.ms", "5")]);
+    let plan = plan_in(&declared(&[], &[]), Some(&by_hand), Some(&holding), DriftPolicy::Report);
+    assert_eq!(configure(&plan).unwrap().unset, ["retention.ms"]);
+    assert!(plan.drifted.is_empty() && plan.holding_after.unwrap().keys.is_empty());
+}
+
+#[test]
+fn a_manifest_may_ask_for_reports_and_not_for_corrections() {
+    let by_hand = existing(1, 1, &[("retention.ms", "60000")]);
+    for (operator, manifest, written) in [
+        (DriftPolicy::Correct, "correct", true),
+        (DriftPolicy::Correct, "report", false),
+        (DriftPolicy::Report, "correct", false),
+        (DriftPolicy::Report, "report", false),
+    ] {
+        let declaration = declared(&[("retention", "1h")], &[("topic.kafka.nb/drift", manifest)]);
+        let holding = settled(&declaration, &existing(1, 1, &[]));
+        let plan = plan_in(&declaration, Some(&by_hand), Some(&holding), operator);
+        assert_eq!(!plan.steps.is_empty(), written, "{operator} and {manifest}");
+    }
+}
+
+#[test]
+fn partitions_added_by_hand_are_reported_whatever_the_policy() {
+    let declaration = declared(&[("partitions", "3")], &[]);
+    let holding = settled(&declaration, &existing(3, 1, &[]));
+    for drift in [DriftPolicy::Correct, DriftPolicy::Report] {
+        let plan = plan_in(&declaration, Some(&existing(5, 1, &[])), Some(&holding), drift);
+        assert_eq!(plan.drifted, [Drift::Partitions { declared: 3, found: 5 }]);
+        assert!(plan.steps.is_empty() && plan.refusals.is_empty());
+    }
+    let fewer = declared(&[("partitions", "2")], &[]);
+    let plan = plan(&fewer, Some(&existing(3, 1, &[])), Some(&holding));
+    assert_eq!(plan.refusals, [Refusal::FewerPartitions { declared: 2, existing: 3 }]);
+}
+
+#[test]
+fn a_topic_deleted_by_hand_is_made_anew_or_reported() {
+    let declaration = declared(&[("retention", "1h")], &[]);
+    let holding = settled(&declaration, &existing(1, 1, &[]));
+    let remade = plan(&declaration, None, Some(&holding));
+    assert!(remade.creates() && remade.corrected == [Drift::Missing]);
+    assert!(remade.corrected[0].corrected().contains("gone"));
+    let reported = plan_in(&declaration, None, Some(&holding), DriftPolicy::Report);
+    assert!(reported.steps.is_empty() && reported.drifted == [Drift::Missing]);
+    assert_eq!(reported.holding_after, Some(holding.clone()));
+    // Claimed and not made yet: nobody deleted it.
+    let new = plan_in(&declaration, None, Some(&held(&["retention.ms"])), DriftPolicy::Report);
+    assert!(new.creates() && new.corrected.is_empty());
+    // Nobody declared it for a while: whoever declares it again wants it.
+    let topic = "orders".parse().unwrap();
+    let left =
+        TopicPlan::of(&topic, &[], Some(&existing(1, 1, &[])), Some(&holding), &PlanContext::default());
+    let again = plan_in(&declaration, None, left.holding_after.as_ref(), DriftPolicy::Report);
+    assert!(again.creates() && again.drifted.is_empty());
+}
+
+#[test]
+fn a_topic_made_anew_by_hand_is_told_once() {
+    let declaration = declared(&[("retention", "1h")], &[]);
+    let holding = settled(&declaration, &existing(1, 1, &[]));
+    let other = TopicDescription { id: "another".to_owned(), ..existing(1, 1, &[]) };
+    let plan = plan(&declaration, Some(&other), Some(&holding));
+    assert!(plan.remade && configure(&plan).is_some());
+    assert_eq!(plan.holding_after.unwrap().applied.topic_id.as_deref(), Some("another"));
 }

@@ -33,14 +33,9 @@ pub enum Refusal {
     },
     /// It is outside a limit of the operator's configuration.
     Limit(Violation),
-    TooFewBrokers {
+    ReplicationFactorChange {
         declared: i16,
-        brokers: usize,
-    },
-    /// Nobody could write any more with `acks=all`.
-    BelowMinInsyncReplicas {
-        declared: i16,
-        least: usize,
+        existing: i16,
     },
     RetentionDiskShare {
         share: String,
@@ -68,8 +63,7 @@ impl Refusal {
             Self::AdoptionNotAllowed { .. } => Reason::AdoptionNotAllowed,
             Self::FewerPartitions { .. } => Reason::FewerPartitions,
             Self::Limit(violation) => violation.reason,
-            Self::TooFewBrokers { .. } => Reason::TooFewBrokers,
-            Self::BelowMinInsyncReplicas { .. } => Reason::BelowMinInsyncReplicas,
+            Self::ReplicationFactorChange { .. } => Reason::ReplicationFactorChange,
             Self::RetentionDiskShare { .. } => Reason::RetentionDiskShareNotSupported,
             Self::InUse { .. } => Reason::InUse,
         }
@@ -106,14 +100,9 @@ impl Refusal {
                 field(keys::data::PARTITIONS)
             ),
             Self::Limit(violation) => violation.problem(kind).to_string(),
-            Self::TooFewBrokers { declared, brokers } => format!(
-                "{}: \"{declared}\": each replica takes a broker of its own, and {brokers} are alive; \
-                 declare {brokers} or fewer, or add brokers",
-                field(keys::data::REPLICATION_FACTOR)
-            ),
-            Self::BelowMinInsyncReplicas { declared, least } => format!(
-                "{}: \"{declared}\": the topic's min.insync.replicas is {least}, so with fewer replicas \
-                 nobody could write with acks=all; declare {least} or more, or lower min.insync.replicas first",
+            Self::ReplicationFactorChange { declared, existing } => format!(
+                "{}: \"{declared}\": the topic has a replication factor of {existing}, and this version does not move \
+                 replicas; declare {existing}, or reassign its partitions with Kafka's own tools",
                 field(keys::data::REPLICATION_FACTOR)
             ),
             Self::RetentionDiskShare { share } => format!(

@@ -9,6 +9,7 @@ use kube::{
 use thiserror::Error;
 use topicops_contract::{OperatorId, TopicName};
 
+use super::ledger_line;
 use crate::topic::Holding;
 
 /// Where a [`Ledger`] is kept.
@@ -34,7 +35,7 @@ pub enum LedgerError {
     #[error("the ledger of topics (ConfigMaps {name}) could not be {doing}")]
     Kubernetes { name: String, doing: &'static str, source: Box<kube::Error> },
     #[error(
-        "the ledger of topics (ConfigMap {name}, line {line}) cannot be read: \"{text}\" is not \"topic namespace keys\""
+        "the ledger of topics (ConfigMap {name}, line {line}) cannot be read: \"{text}\" is not \"topic namespace keys applied\""
     )]
     Unreadable { name: String, line: usize, text: String },
 }
@@ -66,7 +67,7 @@ impl Ledger {
         for page in store.load().await? {
             let index = ledger.pages.len();
             for (number, line) in page.text.lines().enumerate() {
-                let (topic, holding) = parse(line).ok_or_else(|| LedgerError::Unreadable {
+                let (topic, holding) = ledger_line::read(line).ok_or_else(|| LedgerError::Unreadable {
                     name: page.name.clone(),
                     line: number + 1,
                     text: line.chars().take(80).collect(),
@@ -111,7 +112,7 @@ impl Ledger {
             };
             match holding {
                 Some(holding) => {
-                    self.pages[page].bytes += line(&topic, &holding).len();
+                    self.pages[page].bytes += ledger_line::write(&topic, &holding).len();
                     self.topics.insert(topic, (page, holding));
                 }
                 None => {
@@ -124,7 +125,7 @@ impl Ledger {
         }
         for index in touched {
             let held = self.topics.iter().filter(|(_, (page, _))| *page == index);
-            let text: String = held.map(|(topic, (_, holding))| line(topic, holding)).collect();
+            let text: String = held.map(|(topic, (_, holding))| ledger_line::write(topic, holding)).collect();
             let page = &mut self.pages[index];
             page.bytes = text.len();
             page.version = Some(store.write(&page.name, page.version.as_deref(), text).await?);
@@ -145,19 +146,6 @@ impl Ledger {
         self.pages.push(LoadedPage { name, version: None, bytes: 0 });
         index
     }
-}
-
-fn line(topic: &TopicName, holding: &Holding) -> String {
-    let keys = holding.keys.iter().map(String::as_str).collect::<Vec<_>>().join(",");
-    format!("{topic} {} {keys}\n", holding.namespace)
-}
-
-fn parse(line: &str) -> Option<(TopicName, Holding)> {
-    let mut parts = line.splitn(3, ' ');
-    let topic = parts.next()?.parse().ok()?;
-    let namespace = parts.next().filter(|namespace| !namespace.is_empty())?.to_owned();
-    let keys = parts.next()?.split(',').filter(|key| !key.is_empty()).map(str::to_owned).collect();
-    Some((topic, Holding { namespace, keys }))
 }
 
 /// Keeps the pages as ConfigMaps in the operator's own namespace.
@@ -271,7 +259,11 @@ mod tests {
     }
 
     fn holding(namespace: &str, keys: &[String]) -> Holding {
-        Holding { namespace: namespace.to_owned(), keys: keys.iter().cloned().collect() }
+        Holding {
+            namespace: namespace.to_owned(),
+            keys: keys.iter().cloned().collect(),
+            ..Holding::default()
+        }
     }
 
     proptest! {

@@ -3,12 +3,13 @@
 //! Changes of ConfigMaps mark their topics dirty; after a few tens of milliseconds one pass takes all of them through one
 //! describe, one write of the ledger and one request per kind of change. Nothing queues up beyond a set of names.
 
+mod drift_report;
 mod execute;
 mod gone;
 mod ledger;
+mod ledger_line;
 mod outcome;
 mod pass;
-mod placing;
 mod report;
 mod retries;
 mod status_writer;
@@ -19,7 +20,6 @@ mod topic_object;
 pub use gone::Gone;
 pub use ledger::{ConfigMapLedger, Ledger, LedgerError, LedgerStore, Page};
 pub use outcome::Outcome;
-use placing::Placing;
 pub use retries::Retries;
 pub use status_writer::{FIELD_MANAGER, StatusUpdate, StatusWriter};
 pub use topic_controller::{TopicController, TopicUsers};

@@ -1,6 +1,10 @@
 use topicops_contract::{Problems, State, TopicObjectKind, keys};
 
-use crate::{Reason, kafka::ItemError, topic::Refusal};
+use crate::{
+    Reason,
+    kafka::ItemError,
+    topic::{Drift, Refusal},
+};
 
 /// How a topic object stands after a pass: what its status and its Events say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,22 @@ impl Outcome {
         let messages: Vec<String> = refusals.iter().map(|refusal| refusal.message(kind)).collect();
         let first = refusals.first()?;
         Some(Self { state: first.state(), reason: first.reason(), message: messages.join("; ") })
+    }
+
+    /// What somebody changed on the brokers and is left so; `None` when there is nothing.
+    pub fn drifted(drifted: &[Drift]) -> Option<Self> {
+        let messages: Vec<String> = drifted.iter().map(ToString::to_string).collect();
+        let message = format!("changed on the brokers: {}", messages.join("; "));
+        (!drifted.is_empty()).then_some(Self { state: State::Drifted, reason: Reason::Drifted, message })
+    }
+
+    /// This one, with what another says behind it.
+    #[must_use]
+    pub fn with(mut self, other: Option<Self>) -> Self {
+        if let Some(other) = other {
+            self.message = format!("{}; {}", self.message, other.message);
+        }
+        self
     }
 
     pub fn of(refusal: &Refusal, kind: TopicObjectKind) -> Self {

@@ -6,17 +6,17 @@ use std::{
 };
 
 use tokio::time::Instant;
-use topicops_contract::TopicName;
+use topicops_contract::{DriftPolicy, TopicName};
 
 use super::{
     Outcome, TopicController,
-    topic_controller::{LAG, PassError, Recent, Tenure},
+    topic_controller::{LAG, PassError, Recent, SETTLING, Tenure},
 };
 use crate::{
     Reason,
     fail_point::fail_point,
     kafka::{ConfigKeys, Item},
-    topic::{Declaration, Holding, TopicGrant, TopicPlan},
+    topic::{Declaration, Holding, PlanContext, TopicGrant, TopicPlan},
 };
 
 impl TopicController {
@@ -24,6 +24,7 @@ impl TopicController {
     pub(super) async fn pass(&self, tenure: &mut Tenure, topics: &[TopicName]) -> Result<(), PassError> {
         let now = Instant::now();
         tenure.recent.retain(|_, (_, at)| now.duration_since(*at) < LAG);
+        tenure.changed.retain(|_, at| now.duration_since(*at) < SETTLING);
         let declared: Vec<_> = topics.iter().map(|topic| (topic, self.index.declarations(topic))).collect();
         let asked: Vec<TopicName> = declared
             .iter()
@@ -40,7 +41,9 @@ impl TopicController {
         let described = self.cluster.describe_topics(&asked, &ConfigKeys::Only(keys)).await?;
         let mut observed: BTreeMap<&TopicName, Item<_>> = asked.iter().zip(described).collect();
 
-        let mut looked_at = Vec::new();
+        let mut plans = Vec::new();
+        let mut unsettled = BTreeSet::new();
+        let mut descriptions = BTreeMap::new();
         for (topic, declarations) in declared {
             let description = match observed.remove(topic) {
                 None => None,
@@ -72,17 +75,18 @@ impl TopicController {
                 }
                 description => description,
             };
-            looked_at.push((topic.clone(), declarations, description));
+            let held = tenure.ledger.get(topic);
+            let mut plan = TopicPlan::of(topic, &declarations, description.as_ref(), held, &self.context);
+            let by_hand = !plan.corrected.is_empty() || !plan.drifted.is_empty() || plan.remade;
+            if by_hand && tenure.changed.contains_key(topic) {
+                // Our own change may be what this broker does not know yet: nothing is concluded from that.
+                let careful = PlanContext { drift: DriftPolicy::Report, ..self.context.clone() };
+                plan = TopicPlan::of(topic, &declarations, description.as_ref(), held, &careful);
+                unsettled.insert(topic.clone());
+            }
+            descriptions.insert(topic.clone(), description);
+            plans.push(plan);
         }
-        let context = self.plan_context(&mut looked_at).await?;
-        let mut plans: Vec<TopicPlan> = Vec::new();
-        let mut descriptions = BTreeMap::new();
-        for (topic, declarations, description) in looked_at {
-            let holding = tenure.ledger.get(&topic);
-            plans.push(TopicPlan::of(&topic, &declarations, description.as_ref(), holding, &context));
-            descriptions.insert(topic, description);
-        }
-        self.place(tenure, &mut plans, &descriptions).await;
 
         fail_point!("topics/planned");
         let held: Vec<Option<Holding>> =
@@ -94,16 +98,27 @@ impl TopicController {
         fail_point!("topics/executed");
 
         let mut after = Vec::new();
-        for ((plan, answers), held) in plans.iter().zip(answers).zip(held) {
+        for ((plan, mut answers), held) in plans.iter().zip(answers).zip(held) {
+            answers.lagging |= unsettled.contains(&plan.topic);
             let description = descriptions.remove(&plan.topic).flatten();
             let in_order = answers.failures.is_empty() && answers.in_use.is_empty() && !answers.lagging;
+            if !plan.steps.is_empty() {
+                tenure.changed.insert(plan.topic.clone(), Instant::now());
+            }
+            if !answers.lagging {
+                self.tell_drift(tenure, plan, in_order);
+            }
             if in_order {
                 tenure.retries.succeeded(&plan.topic);
                 // A topic that is gone and that nobody declares is forgotten: its name is free.
                 let new = answers.created.is_some() || tenure.recent.contains_key(&plan.topic);
                 let unwanted = plan.owner.is_none() && plan.refused.is_empty();
                 let forget = description.is_none() && unwanted && !new;
-                after.push((plan.topic.clone(), plan.holding_after.clone().filter(|_| !forget)));
+                let mut holding = plan.holding_after.clone().filter(|_| !forget);
+                if let (Some(holding), Some(created)) = (&mut holding, &answers.created) {
+                    holding.applied.topic_id = Some(created.id.clone());
+                }
+                after.push((plan.topic.clone(), holding));
             } else {
                 if answers.is_final() {
                     // The same request would get the same answer: it waits for an edit, or for the next look at everything.
@@ -127,10 +142,6 @@ impl TopicController {
                 let owner = plan.owner.as_ref().filter(|owner| exists && !owner.deleting);
                 tenure.grants.set(&plan.topic, owner.map(grant_of));
             }
-            if answers.misplaced {
-                tenure.placing.forget();
-            }
-            self.note_at_desk(plan, exists);
             self.report_plan(plan, &answers, description.as_ref());
         }
         tenure.ledger.record(self.store.as_ref(), after).await?;
@@ -150,7 +161,6 @@ impl TopicController {
             self.grants.send_replace(Arc::new(tenure.grants.clone()));
         }
         self.granted.send_if_modified(|granted| !std::mem::replace(granted, true));
-        self.desk.note_whole();
     }
 }
 

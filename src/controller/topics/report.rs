@@ -42,12 +42,14 @@ impl TopicController {
         } else if plan.held_back {
             Outcome::invalid(&owner.problems)
         } else {
-            Outcome::refused(&plan.refusals, owner.object.kind)
-                .or_else(|| self.moving(plan))
-                .unwrap_or_else(Outcome::in_sync)
+            let drifted = Outcome::drifted(&plan.drifted);
+            match Outcome::refused(&plan.refusals, owner.object.kind) {
+                Some(refused) => refused.with(drifted),
+                None => drifted.unwrap_or_else(Outcome::in_sync),
+            }
         };
         let grown = plan.steps.iter().find_map(|step| match step {
-            Step::Grow(more) if answers.failures.is_empty() => Some(more.total.get()),
+            Step::Grow(count) if answers.failures.is_empty() => Some(count.get()),
             _ => None,
         });
         let created = answers.created.as_ref();
@@ -64,20 +66,6 @@ impl TopicController {
         };
         let finalizer = owner.manifest.deletion_policy == DeletionPolicy::Delete;
         self.report(&owner.object, &outcome, Some(found), Some(finalizer));
-    }
-
-    /// How far the topic's replicas are on their way, if they are.
-    fn moving(&self, plan: &TopicPlan) -> Option<Outcome> {
-        let said = self.desk.moving().get(&plan.topic).and_then(|moving| moving.said.clone());
-        let about_to = || {
-            let factor = plan.changes_factor()?;
-            Some((
-                Reason::Moving,
-                format!("its replicas are about to be moved to replication factor {factor}"),
-            ))
-        };
-        let (reason, message) = said.or_else(about_to)?;
-        Some(Outcome::pending(reason, message))
     }
 
     /// The brokers did not answer: authors learn that it is not what they wrote that keeps a topic waiting. What was well

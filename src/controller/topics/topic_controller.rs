@@ -11,12 +11,12 @@ use tokio::{
 use topicops_contract::TopicName;
 use tracing::{info, warn};
 
-use super::{Ledger, LedgerError, LedgerStore, Placing, Retries, StatusUpdate, StatusWriter, TopicIndex};
+use super::{Ledger, LedgerError, LedgerStore, Retries, StatusUpdate, StatusWriter, TopicIndex};
 use crate::{
-    controller::{Reporter, health::Health, moves::MoveDesk},
+    controller::{Reporter, health::Health},
     kafka::{Cluster, ClusterError},
     metrics::{Metrics, PassLabel},
-    topic::{PlanContext, TopicGrant, TopicGrants},
+    topic::{Drift, PlanContext, TopicGrant, TopicGrants},
 };
 
 /// Who among the annotated workloads uses a topic.
@@ -39,8 +39,6 @@ pub struct TopicController {
     pub health: Health,
     pub metrics: Metrics,
     pub context: PlanContext,
-    /// Where moves of replicas are asked for.
-    pub desk: Arc<MoveDesk>,
     /// Published only when whole: a topic that is missing for a moment would cost its users their access for that moment.
     pub grants: watch::Sender<Arc<TopicGrants>>,
     /// Whether [`TopicController::grants`] are those of this leadership, and whole.
@@ -57,6 +55,9 @@ const GATHERINGS: u32 = 10;
 const BATCH: usize = 2_000;
 /// Brokers may show a deleted topic, or not show a new one, for as long as their metadata lags.
 pub(super) const LAG: Duration = Duration::from_secs(60);
+/// How long after a change of ours a difference is not yet taken for somebody's hand. Brokers lag by far less; one that
+/// lags by more costs a needless correction to what is declared, or a report that the next look takes back.
+pub(super) const SETTLING: Duration = Duration::from_secs(5);
 
 /// What one leadership knows.
 pub(super) struct Tenure {
@@ -65,9 +66,12 @@ pub(super) struct Tenure {
     /// Topics that were declared when this leadership began and were not looked at yet.
     pub(super) unseen: BTreeSet<TopicName>,
     pub(super) retries: Retries<TopicName>,
+    /// Topics that were changed here lately: what differs from it may be a broker whose metadata lags.
+    pub(super) changed: BTreeMap<TopicName, Instant>,
+    /// What was last told to be left as somebody changed it.
+    pub(super) drifted: BTreeMap<TopicName, Vec<Drift>>,
     /// Topics whose creation or deletion the brokers acknowledged, and when.
     pub(super) recent: BTreeMap<TopicName, (Recent, Instant)>,
-    pub(super) placing: Placing,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,7 +106,6 @@ impl TopicController {
             }
             // What was granted here is another replica's to say from now on, until this one has looked at everything again.
             self.granted.send_replace(false);
-            self.desk.forget();
             self.statuses.clear();
             self.index.lead(false);
         }
@@ -130,8 +133,9 @@ impl TopicController {
                 grants: TopicGrants::default(),
                 unseen: self.index.topics(),
                 retries: Retries::default(),
+                changed: BTreeMap::new(),
+                drifted: BTreeMap::new(),
                 recent: BTreeMap::new(),
-                placing: Placing::default(),
             };
             self.index.mark_all();
             self.publish(&mut tenure, &[]);

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
+use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -151,13 +151,6 @@ impl TopicIndex {
         keys.filter_map(|key| inner.objects.get(key)).filter_map(TopicObject::declaration).collect()
     }
 
-    /// The object that has a topic, for Events.
-    pub fn owner_reference(&self, topic: &TopicName) -> Option<ObjectReference> {
-        let inner = self.lock();
-        let key = &inner.grants.owner(topic.as_str())?.owner;
-        Some(key.reference(&inner.objects.get(key)?.uid))
-    }
-
     pub fn object(&self, key: &TopicObjectKey) -> Option<TopicObject> {
         self.lock().objects.get(key).cloned()
     }
@@ -176,11 +169,13 @@ impl TopicIndex {
 
     /// How many objects are in each state, by their status.
     pub fn states(&self) -> BTreeMap<&'static str, i64> {
-        let mut states = BTreeMap::from([("ready", 0), ("pending", 0), ("refused", 0), ("paused", 0)]);
+        let mut states =
+            BTreeMap::from(["ready", "pending", "refused", "drifted", "paused"].map(|state| (state, 0)));
         for object in self.lock().objects.values() {
             let state = match object.status.as_ref().map(|status| status.state) {
                 Some(topicops_contract::State::Ready) => "ready",
                 Some(topicops_contract::State::Refused) => "refused",
+                Some(topicops_contract::State::Drifted) => "drifted",
                 Some(topicops_contract::State::Paused) => "paused",
                 Some(topicops_contract::State::Pending) | None => "pending",
             };

@@ -27,7 +27,7 @@ pub struct TopicObject {
 
 impl TopicObject {
     /// `None`: it names no topic that one could look at.
-    pub(super) fn declaration(&self) -> Option<Declaration> {
+    pub fn declaration(&self) -> Option<Declaration> {
         self.manifest.as_ref().map(|manifest| Declaration {
             object: self.key.clone(),
             created: self.created,

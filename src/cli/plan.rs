@@ -1,0 +1,134 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    path::PathBuf,
+};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use topicops_contract::{NamePattern, TopicName};
+
+use super::{
+    kafka_config::cluster,
+    manifest_files,
+    plan_report::{PlanReport, TopicReport},
+    settings::pattern,
+};
+use crate::{
+    controller::topics::TopicObject,
+    kafka::{Cluster, ConfigKeys},
+    topic::{Declaration, OwnerRule, OwnerRules, PlanContext, TopicPlan, TopicPolicy},
+};
+
+/// The settings of `topicops plan`.
+#[derive(Args, Clone, Debug)]
+pub struct PlanSettings {
+    /// Kafka client properties file with which the brokers are asked, as Java clients use it.
+    #[arg(long, env = "TOPICOPS_KAFKA_CONFIG", value_name = "FILE")]
+    pub kafka_config: PathBuf,
+
+    /// The namespace of objects that name none.
+    #[arg(long, short = 'n', default_value = "default", value_name = "NAMESPACE")]
+    pub namespace: String,
+
+    /// Which namespaces may own topics that exist already, as for topicops run. Default: all may own all of them.
+    #[arg(
+        long,
+        env = "TOPICOPS_TOPIC_OWNERS",
+        value_delimiter = ',',
+        default_value = "*=*",
+        value_name = "NAMESPACE=PATTERN"
+    )]
+    pub topic_owners: Vec<OwnerRule>,
+
+    /// Topics that are never touched, beside those that begin with __: names or prefix*, comma-separated.
+    #[arg(long, env = "TOPICOPS_PROTECTED_TOPICS", value_delimiter = ',', value_name = "PATTERN", value_parser = pattern)]
+    pub protected_topics: Vec<NamePattern>,
+
+    /// Partitions that a topic may be declared with at most.
+    #[arg(long, env = "TOPICOPS_MAX_PARTITIONS", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=10000))]
+    pub max_partitions: i32,
+
+    /// How it is told.
+    #[arg(long, short = 'o', value_enum, default_value = "text")]
+    pub output: Output,
+
+    /// Files and folders with manifests in YAML, or - for standard input. Other objects in them are passed over.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    Text,
+    Json,
+}
+
+/// What a plan comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The brokers are as declared.
+    InSync,
+    /// Something would be changed, and nothing stands against it.
+    Pending,
+    /// Something that is declared is mistaken, or would not be done.
+    Refused,
+}
+
+/// `topicops plan`: tells what topicops would do if these manifests were applied. Changes nothing.
+///
+/// What `topicops run` remembers about the topics it holds is not known here: who owns a topic that exists is settled by
+/// `--topic-owners` alone, and a setting that was declared once and is not any more is not seen.
+///
+/// # Errors
+/// Files that cannot be read, or brokers that do not answer.
+pub async fn plan(settings: &PlanSettings, out: &mut (dyn Write + Send)) -> Result<Verdict> {
+    let objects = manifest_files::read(&settings.files, &settings.namespace)?;
+    if objects.is_empty() {
+        bail!("no topic is declared there: a ConfigMap that declares one has the label config: kafka-topic");
+    }
+    let cluster = cluster(&settings.kafka_config)?;
+    let context = PlanContext::new(TopicPolicy {
+        owners: OwnerRules::new(settings.topic_owners.clone()),
+        protected: settings.protected_topics.clone(),
+        max_partitions: Some(settings.max_partitions),
+        ..TopicPolicy::default()
+    });
+    let report = PlanReport::new(reports(&cluster, &objects, &context).await?);
+    match settings.output {
+        Output::Text => write!(out, "{report}")?,
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut *out, &report)?;
+            writeln!(out)?;
+        }
+    }
+    Ok(report.verdict())
+}
+
+async fn reports(
+    cluster: &dyn Cluster,
+    objects: &[TopicObject],
+    context: &PlanContext,
+) -> Result<Vec<TopicReport>> {
+    let mut reports = Vec::new();
+    let mut declared: BTreeMap<TopicName, Vec<Declaration>> = BTreeMap::new();
+    for object in objects {
+        match object.declaration() {
+            Some(one) => declared.entry(one.manifest.topic.clone()).or_default().push(one),
+            None => reports.push(TopicReport::nameless(object)),
+        }
+    }
+    let names: Vec<TopicName> = declared.keys().cloned().collect();
+    let keys: BTreeSet<String> =
+        declared.values().flatten().flat_map(|one| one.manifest.configs.keys().cloned()).collect();
+    let described = cluster.describe_topics(&names, &ConfigKeys::Only(keys)).await?;
+    for ((topic, declarations), observed) in declared.iter().zip(described) {
+        let observed = match observed {
+            Ok(observed) => observed,
+            Err(error) => bail!("topic {topic}: {error}"),
+        };
+        let plan = TopicPlan::of(topic, declarations, observed.as_ref(), None, context);
+        reports.push(TopicReport::of(&plan, observed.as_ref()));
+    }
+    Ok(reports)
+}

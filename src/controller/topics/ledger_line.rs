@@ -1,0 +1,149 @@
+//! One topic's line of the ledger: `topic namespace keys applied`.
+//!
+//! `keys` is a comma-separated list: `key=value` for a setting that was applied, `key` alone for one that is claimed.
+//! `applied` is one too, of whatever is known of `id`, `partitions` and `factor`; it was not there in version 0.1.
+
+use topicops_contract::TopicName;
+
+use crate::topic::{Applied, Holding};
+
+const ID: &str = "id";
+const PARTITIONS: &str = "partitions";
+const FACTOR: &str = "factor";
+
+pub(super) fn write(topic: &TopicName, holding: &Holding) -> String {
+    let applied = &holding.applied;
+    let keys = holding.keys.iter().map(|key| match applied.config(key) {
+        Some(value) => format!("{key}={}", escape(value)),
+        None => key.clone(),
+    });
+    let facts = [
+        applied.topic_id.as_deref().map(|id| format!("{ID}={}", escape(id))),
+        applied.partitions.map(|count| format!("{PARTITIONS}={count}")),
+        applied.replication_factor.map(|factor| format!("{FACTOR}={factor}")),
+    ];
+    let keys = keys.collect::<Vec<_>>().join(",");
+    let facts = facts.into_iter().flatten().collect::<Vec<_>>().join(",");
+    format!("{topic} {} {keys} {facts}\n", holding.namespace)
+}
+
+pub(super) fn read(line: &str) -> Option<(TopicName, Holding)> {
+    let mut parts = line.splitn(4, ' ');
+    let topic = parts.next()?.parse().ok()?;
+    let namespace = parts.next().filter(|namespace| !namespace.is_empty())?.to_owned();
+    let mut holding = Holding { namespace, ..Holding::default() };
+    for entry in entries(parts.next()?) {
+        let (key, value) = match entry.split_once('=') {
+            Some((key, value)) => (key, Some(unescape(value)?)),
+            None => (entry, None),
+        };
+        holding.keys.insert(key.to_owned());
+        if let Some(value) = value {
+            holding.applied.set(key, &value);
+        }
+    }
+    for entry in entries(parts.next().unwrap_or_default()) {
+        read_fact(&mut holding.applied, entry)?;
+    }
+    Some((topic, holding))
+}
+
+fn read_fact(applied: &mut Applied, entry: &str) -> Option<()> {
+    let (name, value) = entry.split_once('=')?;
+    match name {
+        ID => applied.topic_id = Some(unescape(value)?),
+        PARTITIONS => applied.partitions = Some(value.parse().ok()?),
+        FACTOR => applied.replication_factor = Some(value.parse().ok()?),
+        // A newer version's: it will find out anew.
+        _ => {}
+    }
+    Some(())
+}
+
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').filter(|entry| !entry.is_empty())
+}
+
+/// Letters, digits and a few marks stand for themselves; every other byte is `%` and two hexadecimal digits.
+fn escape(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b".:_*~+-/".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    text
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        if *first == b'%' {
+            let (digits, after) = after.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = after;
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_version_0_1_wrote_is_read() {
+        let (topic, holding) = read("orders shop retention.ms,segment.ms").unwrap();
+        assert_eq!((topic.as_str(), holding.namespace.as_str()), ("orders", "shop"));
+        assert_eq!(holding.keys.len(), 2);
+        assert_eq!(holding.applied, Applied::default());
+        assert!(read("orders shop ").is_some_and(|(_, holding)| holding.keys.is_empty()));
+    }
+
+    #[test]
+    fn what_is_no_line_is_not_read() {
+        for bad in [
+            "",
+            "orders",
+            "orders shop",
+            "orders  a",
+            "a/b shop k",
+            "orders shop k=%2",
+            "orders shop k partitions=x",
+        ] {
+            assert!(read(bad).is_none(), "{bad:?} was read");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_again(
+            namespace in "[a-z]{1,5}",
+            keys in proptest::collection::btree_map("[a-z.]{1,9}", proptest::option::of(any::<String>()), 0..4),
+            topic_id in proptest::option::of("[A-Za-z0-9_-]{22}"),
+            partitions in proptest::option::of(1i32..),
+            replication_factor in proptest::option::of(1i16..),
+        ) {
+            let applied = Applied { topic_id, partitions, replication_factor, ..Applied::default() };
+            let mut holding = Holding { namespace, applied, ..Holding::default() };
+            for (key, value) in keys {
+                if let Some(value) = value {
+                    holding.applied.set(&key, &value);
+                }
+                holding.keys.insert(key);
+            }
+            let topic: TopicName = "orders".parse().unwrap();
+            let line = write(&topic, &holding);
+            prop_assert_eq!(line.lines().count(), 1);
+            prop_assert_eq!(read(line.trim_end_matches('\n')), Some((topic, holding)));
+        }
+    }
+}
