@@ -14,6 +14,11 @@ pub struct StateLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    pub reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PassLabel {
     /// `topics` or `access`.
     pub pass: &'static str,
@@ -51,6 +56,10 @@ pub struct DriftLabel {
 pub struct Metrics {
     /// Declared topics by state.
     pub topics: Family<StateLabel, Gauge>,
+    /// Declared topics that are not as declared, by reason.
+    pub refusals: Family<ReasonLabel, Gauge>,
+    /// Deletions that are remembered without an object that asks for them.
+    pub deletions: Gauge,
     /// Workloads that ask for credentials, by state.
     pub clients: Family<StateLabel, Gauge>,
     pub passes: Family<PassLabel, Counter>,
@@ -90,6 +99,8 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             topics: Family::default(),
+            refusals: Family::default(),
+            deletions: Gauge::default(),
             clients: Family::default(),
             passes: Family::default(),
             pass_seconds: Family::new_with_constructor(|| Histogram::new(PASS_BUCKETS)),
@@ -108,6 +119,16 @@ impl Metrics {
         };
         let registry = registry.sub_registry_with_prefix("topicops");
         registry.register("topics", "Declared topics by state", metrics.topics.clone());
+        registry.register(
+            "topic_refusals",
+            "Declared topics that are not as declared, by reason",
+            metrics.refusals.clone(),
+        );
+        registry.register(
+            "topic_deletions_remembered",
+            "Topics that are to be deleted once nobody uses them, and that no object stands for",
+            metrics.deletions.clone(),
+        );
         registry.register("clients", "Workloads that ask for credentials, by state", metrics.clients.clone());
         registry.register("passes", "Passes ended", metrics.passes.clone());
         registry.register_with_unit(

@@ -29,6 +29,11 @@ macro_rules! reasons {
                 }
             }
 
+            /// The reason of this name; statuses can hold what somebody else wrote there.
+            pub fn read(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
+            }
+
             /// What it is said of: topics, workloads, or both.
             pub fn on(self) -> &'static str {
                 match self {
@@ -70,6 +75,10 @@ reasons! {
     ReplicationFactorChange: "topic", Warning;
     RetentionDiskShareNotSupported: "topic", Warning;
     InUse: "topic", Warning;
+    TopicReplaced: "topic", Warning;
+    TopicDeletionDisabled: "topic", Warning;
+    TopicDeletionRefused: "topic", Warning;
+    TopicLeft: "topic", Normal;
     DeletionInProgress: "topic", Warning;
     LookingAgain: "topic", Warning;
     KafkaBusy: "topic", Warning;

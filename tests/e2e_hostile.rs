@@ -5,8 +5,11 @@ mod support;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
 use serde_json::json;
 use support::{PATIENCE, World, in_the_world, wait};
 use topicops::kafka::{Cluster, NewTopic};
@@ -96,6 +99,58 @@ fn a_forged_status_does_not_stand() {
         let api = world.api::<ConfigMap>(&evil);
         api.patch(&topic, &PatchParams::default(), &Patch::Merge(patch)).await?;
         world.until_refused(&evil, &topic, "AdoptionNotAllowed").await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn nothing_that_a_stranger_deletes_takes_a_topic_that_is_not_its_own() {
+    in_the_world(async |world| {
+        let (owner, evil) = (world.namespace("owner").await?, world.namespace("evil").await?);
+        let (topic, own) = (world.topic("orders"), world.topic("own"));
+        world.declare(&owner, &topic, json!({}), json!({})).await?;
+        let before = world.until_ready(&owner, &topic).await?;
+        let greedy = json!({ "deletion-policy": "delete", "force-delete": "true" });
+        // By name, with a status and a finalizer that look like those of an owner.
+        let mut forged = support::topic_config_map(&topic, json!({}), greedy.clone())?;
+        forged.metadata.finalizers = Some(vec!["topic.kafka.nb/topic".to_owned()]);
+        let status = serde_json::to_string(&before)?;
+        forged
+            .metadata
+            .annotations
+            .get_or_insert_default()
+            .insert("topic.kafka.nb/status".to_owned(), status);
+        let api = world.api::<ConfigMap>(&evil);
+        api.create(&PostParams::default(), &forged).await?;
+        api.delete(&topic, &DeleteParams::default()).await?;
+        world.until_gone::<ConfigMap>(&evil, &topic).await?;
+        // By a topic of its own that becomes the other, and back.
+        world.declare(&evil, "chameleon", json!({ "name": own }), greedy.clone()).await?;
+        world.until_ready(&evil, "chameleon").await?;
+        world.patch_topic(&evil, "chameleon", json!({ "data": { "name": topic } })).await?;
+        world.until_refused(&evil, "chameleon", "OwnedByNamespace").await?;
+        world.patch_topic(&evil, "chameleon", json!({ "data": { "name": own } })).await?;
+        world.until_ready(&evil, "chameleon").await?;
+        world.patch_topic(&evil, "chameleon", json!({ "data": { "name": topic } })).await?;
+        api.delete("chameleon", &DeleteParams::default()).await?;
+        world.until_gone::<ConfigMap>(&evil, "chameleon").await?;
+        // In the very moment of its creation, and with its whole namespace.
+        world.declare(&evil, &topic, json!({}), greedy.clone()).await?;
+        api.delete(&topic, &DeleteParams::default()).await?;
+        world.declare(&evil, &topic, json!({}), greedy).await?;
+        let namespaces: Api<Namespace> = Api::all(world.client.clone());
+        namespaces.delete(&evil, &DeleteParams::default()).await?;
+        wait::until("the namespace to be gone", PATIENCE, || async {
+            ensure!(namespaces.get_opt(&evil).await?.is_none(), "it is there");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        // The owner deletes and declares again: nobody older or newer got in between.
+        world.api::<ConfigMap>(&owner).delete(&topic, &DeleteParams::default()).await?;
+        world.until_gone::<ConfigMap>(&owner, &topic).await?;
+        world.declare(&owner, &topic, json!({}), json!({})).await?;
+        let after = world.until_ready(&owner, &topic).await?;
+        ensure!(after.topic_id == before.topic_id, "it was made anew: {before:?} {after:?}");
         Ok(())
     });
 }

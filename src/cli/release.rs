@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, io::Write};
+use std::io::Write;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -10,7 +10,10 @@ use kube::{
 use serde_json::{Value, json};
 use topicops_contract::{OperatorId, keys};
 
-use crate::{ObjectKey, controller::leader};
+use crate::{
+    ObjectKey,
+    controller::{leader, topics::other_finalizers},
+};
 
 /// The settings of `topicops release`.
 #[derive(Args, Clone, Debug)]
@@ -151,20 +154,20 @@ async fn release_one(client: &Client, kind: &ApiResource, key: &ObjectKey, seen:
 
 /// What takes our finalizer and our status away, and nothing that others put there; `None` when neither is there.
 fn change(meta: &ObjectMeta) -> Option<Value> {
-    let finalizers: Vec<&String> = meta.finalizers.iter().flatten().collect();
-    let others: Vec<&String> =
-        finalizers.iter().copied().filter(|name| name.as_str() != keys::TOPIC_FINALIZER).collect();
+    let others = other_finalizers(meta);
     let has_status = meta.annotations.as_ref().is_some_and(|all| all.contains_key(keys::topic::STATUS));
-    if others.len() == finalizers.len() && !has_status {
+    if others.is_none() && !has_status {
         return None;
     }
-    let annotations = BTreeMap::from([(keys::topic::STATUS, Value::Null)]);
     // The version, so that a finalizer that somebody adds meanwhile is not lost.
-    Some(json!({ "metadata": {
-        "resourceVersion": meta.resource_version,
-        "finalizers": others,
-        "annotations": annotations,
-    } }))
+    let mut metadata = json!({ "resourceVersion": meta.resource_version });
+    if let Some(others) = others {
+        metadata["finalizers"] = json!(others);
+    }
+    if has_status {
+        metadata["annotations"] = json!({ keys::topic::STATUS: Value::Null });
+    }
+    Some(json!({ "metadata": metadata }))
 }
 
 fn has_label(meta: &ObjectMeta) -> bool {
@@ -188,7 +191,9 @@ mod tests {
 
     #[test]
     fn what_others_put_there_stays() {
-        let change = change(&meta(&["a/b", keys::TOPIC_FINALIZER, "c/d"], &[("x", "y")])).unwrap();
+        let change =
+            change(&meta(&["a/b", keys::TOPIC_FINALIZER, "c/d"], &[("x", "y"), (keys::topic::STATUS, "{}")]))
+                .unwrap();
         assert_eq!(change["metadata"]["finalizers"], json!(["a/b", "c/d"]));
         assert_eq!(change["metadata"]["resourceVersion"], "7");
         assert_eq!(change["metadata"]["annotations"], json!({ keys::topic::STATUS: null }));

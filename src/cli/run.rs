@@ -29,11 +29,11 @@ use crate::{
         certificates::{CertificateSettings, Certificates},
         health::Health,
         keep_watching,
-        topics::{ConfigMapLedger, StatusWriter, TopicController, TopicIndex},
+        topics::{ConfigMapLedger, KubeEvidence, StatusWriter, TopicController, TopicIndex},
     },
     fail_point::fail_point,
     kafka::{ClientProperties, Cluster, MeasuredCluster, PemSource, WireCluster},
-    metrics::{Metrics, StateLabel},
+    metrics::{Metrics, ReasonLabel, StateLabel},
     topic::{OwnerRules, PlanContext, TopicGrants, TopicPolicy},
 };
 
@@ -153,6 +153,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         index: Arc::clone(&topics),
         users: Arc::clone(&clients) as _,
         open: mode == GrantsMode::Open,
+        evidence: Arc::new(KubeEvidence::new(client.clone())),
         statuses,
         reporter: reporter.clone(),
         health: health.clone(),
@@ -239,6 +240,11 @@ fn count_states(topics: &Arc<TopicIndex>, metrics: &Metrics) -> Arc<dyn Fn() + S
     Arc::new(move || {
         for (state, count) in topics.states() {
             metrics.topics.get_or_create(&StateLabel { state }).set(count);
+        }
+        // One that is refused no more is not to be shown as it was.
+        metrics.refusals.clear();
+        for (reason, count) in topics.refusals() {
+            metrics.refusals.get_or_create(&ReasonLabel { reason: reason.as_str() }).set(count);
         }
     })
 }

@@ -115,6 +115,10 @@ impl Reporter {
                     futures::future::join_all(sends).await.into_iter().zip(&batch)
                 {
                     if let Err(error) = result {
+                        // No Event can be made there any more, and its objects go without one.
+                        if is_ending(&error) {
+                            continue;
+                        }
                         let name = object.name.as_deref().unwrap_or_default();
                         warn!(object = name, reason = event.reason, error = %error, "an Event could not be sent");
                         self.forget(object.uid.as_deref().unwrap_or_default());
@@ -129,6 +133,11 @@ impl std::fmt::Debug for Reporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Reporter")
     }
+}
+
+/// Whether the API server refuses because the namespace is being deleted.
+fn is_ending(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403 && status.message.contains("is being terminated"))
 }
 
 fn shorten(note: &str) -> String {

@@ -3,6 +3,7 @@
 mod applied;
 mod config_merge;
 mod declaration;
+mod deletion;
 mod drift;
 mod holding;
 pub mod limits;
@@ -17,6 +18,7 @@ mod topic_object_key;
 
 pub use applied::Applied;
 pub use declaration::Declaration;
+pub use deletion::Deletion;
 pub use drift::Drift;
 pub use holding::Holding;
 pub use owner_rules::{OwnerRule, OwnerRules};

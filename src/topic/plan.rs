@@ -19,6 +19,8 @@ pub enum Step {
     /// When nobody uses it, or its author said to force it.
     Delete {
         force: bool,
+        /// Kafka's id of the topic that is meant: one that is made in its place meanwhile is not.
+        id: String,
     },
 }
 
@@ -76,21 +78,28 @@ impl TopicPlan {
             refused: settled.refused.into_iter().map(|(one, refusal)| (one.clone(), refusal)).collect(),
         };
         let Some(owner) = settled.owner else {
+            if context.policy.protects(topic).is_none() {
+                plan.carry_on_deleting(observed);
+            }
             // Nobody declares it: whoever does so next means what he says, whatever was declared before.
             if let Some(holding) = plan.holding_after.as_mut().filter(|_| declarations.is_empty()) {
                 holding.applied = Applied::default();
             }
             return plan;
         };
+        // Whoever declares it wants it, whatever was wanted before.
+        for holding in [&mut plan.holding, &mut plan.holding_after].into_iter().flatten() {
+            holding.deletion = None;
+        }
         let manifest = &owner.manifest;
         if manifest.paused || (!owner.problems.is_empty() && !owner.deleting) {
             plan.held_back = true;
             return plan;
         }
         match (owner.deleting, manifest.deletion_policy, observed) {
-            (true, DeletionPolicy::Delete, Some(_)) => {
-                plan.steps.push(Step::Delete { force: manifest.force_delete });
-                plan.holding_after = None;
+            (true, DeletionPolicy::Delete, Some(observed)) => {
+                let known = applied_by(owner, holding).topic_id;
+                plan.delete(observed, known.as_deref(), manifest.force_delete);
             }
             (true, DeletionPolicy::Delete, None) => plan.holding_after = None,
             // The topic stays; a mistaken policy is read as retain.
@@ -117,6 +126,52 @@ impl TopicPlan {
         plan
     }
 
+    /// Whether `going`, which is being deleted, takes nothing with it, whatever the brokers have: then it needs no broker to go.
+    pub fn leaves_topic(
+        going: &Declaration,
+        declarations: &[Declaration],
+        holding: Option<&Holding>,
+        context: &PlanContext,
+    ) -> bool {
+        let manifest = &going.manifest;
+        if manifest.paused || manifest.deletion_policy == DeletionPolicy::Retain {
+            return true;
+        }
+        let settled = Ownership::settle(&manifest.topic, declarations, holding, true, &context.policy);
+        settled.owner.is_none_or(|owner| owner.object != going.object)
+    }
+
+    /// The step that deletes the topic, if there is one.
+    pub fn deletes(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Delete { .. }))
+    }
+
+    /// Deletes the topic that is known, and none that somebody made in its place.
+    fn delete(&mut self, observed: &TopicDescription, known: Option<&str>, force: bool) {
+        if known.is_some_and(|id| id != observed.id) {
+            self.refusals.push(Refusal::Replaced { topic: self.topic.clone() });
+        } else {
+            self.steps.push(Step::Delete { force, id: observed.id.clone() });
+            self.holding_after = None;
+        }
+    }
+
+    /// What was asked for by an object that is gone.
+    fn carry_on_deleting(&mut self, observed: Option<&TopicDescription>) {
+        let Some(deletion) = self.holding.as_ref().and_then(|holding| holding.deletion.clone()) else {
+            return;
+        };
+        match observed {
+            Some(observed) => {
+                if let Some(after) = &mut self.holding_after {
+                    after.deletion = None;
+                }
+                self.delete(observed, deletion.topic_id.as_deref(), deletion.force);
+            }
+            None => self.holding_after = None,
+        }
+    }
+
     pub fn creates(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Create(_)))
     }
@@ -141,14 +196,19 @@ impl TopicPlan {
         let keys: BTreeSet<String> = manifest.configs.keys().cloned().collect();
         // Until the topic is made, nothing was applied to it but its loss.
         let before = Applied { topic_id: lost, ..Applied::default() };
-        self.holding = Some(Holding { namespace: namespace.clone(), keys: keys.clone(), applied: before });
+        self.holding = Some(Holding {
+            namespace: namespace.clone(),
+            keys: keys.clone(),
+            applied: before,
+            deletion: None,
+        });
         let mut applied = Applied {
             partitions: partitions(owner, judged).map(PartitionCount::get),
             replication_factor: replication_factor(owner, judged).map(ReplicationFactor::get),
             ..Applied::default()
         };
         manifest.configs.iter().for_each(|(key, value)| applied.set(key, value));
-        self.holding_after = Some(Holding { namespace, keys, applied });
+        self.holding_after = Some(Holding { namespace, keys, applied, deletion: None });
         self.refuse_disk_share(owner);
         self.steps.push(Step::Create(NewTopic {
             name: self.topic.clone(),
@@ -198,8 +258,9 @@ impl TopicPlan {
         let declared: BTreeSet<String> = declared.into_keys().chain(kept).collect();
         let mut both = declared.clone();
         both.extend(merge.change.unset.iter().cloned());
-        self.holding = Some(Holding { namespace: namespace.clone(), keys: both, applied: before });
-        self.holding_after = Some(Holding { namespace, keys: declared, applied });
+        self.holding =
+            Some(Holding { namespace: namespace.clone(), keys: both, applied: before, deletion: None });
+        self.holding_after = Some(Holding { namespace, keys: declared, applied, deletion: None });
         if !merge.change.is_empty() {
             self.steps.push(Step::Configure(merge.change));
         }

@@ -172,7 +172,7 @@ fn deletion_follows_the_policy() {
     let mut delete = declared(&[], &[("topic.kafka.nb/deletion-policy", "delete")]);
     delete.deleting = true;
     let deleted = plan(&delete, Some(&topic), Some(&held(&[])));
-    assert_eq!(deleted.steps, [Step::Delete { force: false }]);
+    assert_eq!(deleted.steps, [Step::Delete { force: false, id: "id".to_owned() }]);
     assert_eq!(deleted.holding_after, None);
     assert!(plan(&delete, None, Some(&held(&[]))).steps.is_empty());
 }

@@ -40,6 +40,10 @@ pub enum Refusal {
     RetentionDiskShare {
         share: String,
     },
+    /// Somebody made it anew, so that it is not the topic that is to be deleted.
+    Replaced {
+        topic: TopicName,
+    },
     /// Its deletion waits: somebody still uses it.
     InUse {
         topic: TopicName,
@@ -65,6 +69,7 @@ impl Refusal {
             Self::Limit(violation) => violation.reason,
             Self::ReplicationFactorChange { .. } => Reason::ReplicationFactorChange,
             Self::RetentionDiskShare { .. } => Reason::RetentionDiskShareNotSupported,
+            Self::Replaced { .. } => Reason::TopicReplaced,
             Self::InUse { .. } => Reason::InUse,
         }
     }
@@ -109,6 +114,9 @@ impl Refusal {
                 "{}: \"{share}\": not supported by this version; set retention.bytes in {}",
                 field(keys::data::RETENTION_DISK_SHARE),
                 field(keys::data::PROPERTIES)
+            ),
+            Self::Replaced { topic } => format!(
+                "topic {topic} is not deleted: somebody made it anew since, so it is not the topic that this object stood for"
             ),
             Self::InUse { topic, users } => {
                 let named = users.iter().take(USERS_NAMED).cloned().collect::<Vec<_>>().join(", ");

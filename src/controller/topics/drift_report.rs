@@ -45,7 +45,7 @@ impl TopicController {
         self.metrics.drift.get_or_create(&DriftLabel { action, what }).inc();
     }
 
-    fn tell(&self, key: &TopicObjectKey, reason: Reason, note: &str) {
+    pub(super) fn tell(&self, key: &TopicObjectKey, reason: Reason, note: &str) {
         if let Some(object) = self.index.object(key) {
             self.reporter.say(key.reference(&object.uid), reason, note);
         }

@@ -9,7 +9,7 @@ use super::{TopicController, pass::grant_of};
 use crate::{
     kafka::{ClusterError, ConfigChange, CreatedTopic, DoomedTopic, ItemError, NewPartitions, NewTopic},
     metrics::OperationLabel,
-    topic::{Step, TopicPlan},
+    topic::{Step, TopicGrant, TopicPlan},
 };
 
 /// What the brokers answered for one topic's steps.
@@ -19,6 +19,8 @@ pub(super) struct Answers {
     pub(super) failures: Vec<(String, ItemError)>,
     pub(super) in_use: Vec<String>,
     pub(super) deleted: bool,
+    /// The brokers will not delete it, and trying again would change nothing.
+    pub(super) deletion_refused: Option<ItemError>,
     /// It is there, or has grown, already: by somebody else's hand since we looked, or behind lagging metadata.
     pub(super) lagging: bool,
 }
@@ -37,7 +39,7 @@ impl TopicController {
         let mut creates: Vec<(usize, NewTopic)> = Vec::new();
         let mut grows: Vec<(usize, NewPartitions)> = Vec::new();
         let mut changes: Vec<(usize, (TopicName, ConfigChange))> = Vec::new();
-        let mut deletes: Vec<(usize, bool)> = Vec::new();
+        let mut deletes: Vec<(usize, bool, &str)> = Vec::new();
         for (index, plan) in plans.iter().enumerate() {
             for step in &plan.steps {
                 match step {
@@ -47,7 +49,7 @@ impl TopicController {
                         grows.push((index, NewPartitions { topic, total: *total, placement: None }));
                     }
                     Step::Configure(change) => changes.push((index, (plan.topic.clone(), change.clone()))),
-                    Step::Delete { force } => deletes.push((index, *force)),
+                    Step::Delete { force, id } => deletes.push((index, *force, id)),
                 }
             }
         }
@@ -57,8 +59,10 @@ impl TopicController {
         let (create_at, creates): (Vec<_>, Vec<_>) = creates.into_iter().unzip();
         let (grow_at, grows): (Vec<_>, Vec<_>) = grows.into_iter().unzip();
         let (change_at, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
-        let doomed: Vec<DoomedTopic> =
-            deletes.iter().map(|index| plans[*index].topic.clone().into()).collect();
+        let doomed = deletes
+            .iter()
+            .map(|(index, id)| DoomedTopic { name: plans[*index].topic.clone(), id: Some((*id).to_owned()) });
+        let doomed: Vec<DoomedTopic> = doomed.collect();
         let (created, grown, changed, deleted) = tokio::try_join!(
             self.cluster.create_topics(&creates),
             self.cluster.create_partitions(&grows),
@@ -99,31 +103,37 @@ impl TopicController {
                 }
             }
         }
-        for (index, result) in deletes.into_iter().zip(deleted) {
+        for ((index, _), result) in deletes.into_iter().zip(deleted) {
             match result {
                 Ok(()) => {
                     self.count("delete_topics");
                     info!(topic = %plans[index].topic, "deleted a topic, as its owner's deletion policy says");
                     answers[index].deleted = true;
                 }
-                Err(error) if error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION) => {
+                Err(error)
+                    if error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION)
+                        || error.is(ItemError::UNKNOWN_TOPIC_ID) =>
+                {
                     answers[index].deleted = true;
                 }
-                Err(error) => answers[index].failures.push(("delete the topic".to_owned(), error)),
+                Err(error) if error.retriable => {
+                    answers[index].failures.push(("delete the topic".to_owned(), error));
+                }
+                Err(error) => answers[index].deletion_refused = Some(error),
             }
         }
         Ok(answers)
     }
 
     /// Those deletions that nobody's use stands against.
-    async fn unused(
+    async fn unused<'a>(
         &self,
         plans: &[TopicPlan],
-        deletes: Vec<(usize, bool)>,
+        deletes: Vec<(usize, bool, &'a str)>,
         answers: &mut [Answers],
-    ) -> Vec<usize> {
-        if deletes.iter().all(|(_, force)| *force) {
-            return deletes.into_iter().map(|(index, _)| index).collect();
+    ) -> Vec<(usize, &'a str)> {
+        if deletes.iter().all(|(_, force, _)| *force) {
+            return deletes.into_iter().map(|(index, _, id)| (index, id)).collect();
         }
         let (groups, unknown) = match self.cluster.consuming_groups().await {
             Ok(groups) => (groups, None),
@@ -139,17 +149,15 @@ impl TopicController {
             }
         }
         let mut unused = Vec::new();
-        for (index, force) in deletes {
+        for (index, force, id) in deletes {
             let topic = &plans[index].topic;
-            let mut users: Vec<String> = match &plans[index].owner {
-                Some(owner) => self.users.users_of(topic, &grant_of(owner), self.open),
-                None => Vec::new(),
-            };
+            let users = asked_for(&plans[index]).map(|grant| self.users.users_of(topic, &grant, self.open));
+            let mut users: Vec<String> = users.unwrap_or_default();
             users.extend(unknown.clone());
             let groups = consumers.get(topic.as_str()).into_iter().flatten();
             users.extend(groups.map(|group| format!("consumer group {group}")));
             if force || users.is_empty() {
-                unused.push(index);
+                unused.push((index, id));
             } else {
                 answers[index].in_use = users;
             }
@@ -160,4 +168,13 @@ impl TopicController {
     fn count(&self, operation: &'static str) {
         self.metrics.changes.get_or_create(&OperationLabel { operation }).inc();
     }
+}
+
+/// Whom the object lets in, or let in when it went, that asks for the deletion.
+fn asked_for(plan: &TopicPlan) -> Option<TopicGrant> {
+    if let Some(owner) = &plan.owner {
+        return Some(grant_of(owner));
+    }
+    let holding = plan.holding.as_ref()?;
+    holding.deletion.as_ref().map(|deletion| deletion.grant(&holding.namespace))
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -49,6 +49,8 @@ pub struct Ledger {
     pages: Vec<LoadedPage>,
     /// Topic to its page and what is held of it.
     topics: BTreeMap<TopicName, (usize, Holding)>,
+    /// The topics whose deletion is due.
+    deletions: BTreeSet<TopicName>,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,9 @@ impl Ledger {
                     line: number + 1,
                     text: line.chars().take(80).collect(),
                 })?;
+                if holding.deletion.is_some() {
+                    ledger.deletions.insert(topic.clone());
+                }
                 ledger.topics.insert(topic, (index, holding));
             }
             ledger.pages.push(LoadedPage {
@@ -92,6 +97,11 @@ impl Ledger {
         self.topics.keys()
     }
 
+    /// The topics whose deletion was asked for by an object that is gone.
+    pub fn deletions(&self) -> &BTreeSet<TopicName> {
+        &self.deletions
+    }
+
     /// Writes what differs from what is remembered; `None` forgets a topic. Nothing is written when nothing differs.
     ///
     /// # Errors
@@ -110,6 +120,11 @@ impl Ledger {
                 Some((page, _)) => *page,
                 None => self.page_with_room(),
             };
+            if holding.as_ref().is_some_and(|holding| holding.deletion.is_some()) {
+                self.deletions.insert(topic.clone());
+            } else {
+                self.deletions.remove(&topic);
+            }
             match holding {
                 Some(holding) => {
                     self.pages[page].bytes += ledger_line::write(&topic, &holding).len();

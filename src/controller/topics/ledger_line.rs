@@ -1,15 +1,23 @@
 //! One topic's line of the ledger: `topic namespace keys applied`.
 //!
 //! `keys` is a comma-separated list: `key=value` for a setting that was applied, `key` alone for one that is claimed.
-//! `applied` is one too, of whatever is known of `id`, `partitions` and `factor`; it was not there in version 0.1.
+//! `applied` is one too, of whatever is known of `id`, `partitions` and `factor`, and of a deletion that is due: `deletion`,
+//! `deletion-id`, and a `consumer` or `producer` for each line. It was not there in version 0.1.
 
 use topicops_contract::TopicName;
 
-use crate::topic::{Applied, Holding};
+use crate::topic::{Deletion, Holding};
 
 const ID: &str = "id";
 const PARTITIONS: &str = "partitions";
 const FACTOR: &str = "factor";
+const DELETION: &str = "deletion";
+const DELETION_ID: &str = "deletion-id";
+const CONSUMER: &str = "consumer";
+const PRODUCER: &str = "producer";
+
+const FORCED: &str = "forced";
+const UNUSED: &str = "unused";
 
 pub(super) fn write(topic: &TopicName, holding: &Holding) -> String {
     let applied = &holding.applied;
@@ -23,7 +31,9 @@ pub(super) fn write(topic: &TopicName, holding: &Holding) -> String {
         applied.replication_factor.map(|factor| format!("{FACTOR}={factor}")),
     ];
     let keys = keys.collect::<Vec<_>>().join(",");
-    let facts = facts.into_iter().flatten().collect::<Vec<_>>().join(",");
+    let mut facts: Vec<String> = facts.into_iter().flatten().collect();
+    facts.extend(holding.deletion.iter().flat_map(deletion_facts));
+    let facts = facts.join(",");
     format!("{topic} {} {keys} {facts}\n", holding.namespace)
 }
 
@@ -43,17 +53,39 @@ pub(super) fn read(line: &str) -> Option<(TopicName, Holding)> {
         }
     }
     for entry in entries(parts.next().unwrap_or_default()) {
-        read_fact(&mut holding.applied, entry)?;
+        read_fact(&mut holding, entry)?;
     }
     Some((topic, holding))
 }
 
-fn read_fact(applied: &mut Applied, entry: &str) -> Option<()> {
+fn deletion_facts(deletion: &Deletion) -> Vec<String> {
+    let mut facts = vec![format!("{DELETION}={}", if deletion.force { FORCED } else { UNUSED })];
+    facts.extend(deletion.topic_id.as_deref().map(|id| format!("{DELETION_ID}={}", escape(id))));
+    for (name, lines) in [(CONSUMER, &deletion.consumers), (PRODUCER, &deletion.producers)] {
+        facts.extend(lines.iter().map(|line| format!("{name}={}", escape(&line.to_string()))));
+    }
+    facts
+}
+
+fn read_fact(holding: &mut Holding, entry: &str) -> Option<()> {
     let (name, value) = entry.split_once('=')?;
+    let applied = &mut holding.applied;
+    // Only what says that a deletion is due makes one due.
+    let deletion = holding.deletion.as_mut();
     match name {
         ID => applied.topic_id = Some(unescape(value)?),
         PARTITIONS => applied.partitions = Some(value.parse().ok()?),
         FACTOR => applied.replication_factor = Some(value.parse().ok()?),
+        DELETION => {
+            let force = value == FORCED;
+            if !force && value != UNUSED {
+                return None;
+            }
+            holding.deletion = Some(Deletion { force, ..Deletion::default() });
+        }
+        DELETION_ID => deletion?.topic_id = Some(unescape(value)?),
+        CONSUMER => deletion?.consumers.push(unescape(value)?.parse().ok()?),
+        PRODUCER => deletion?.producers.push(unescape(value)?.parse().ok()?),
         // A newer version's: it will find out anew.
         _ => {}
     }
@@ -98,6 +130,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::topic::Applied;
 
     #[test]
     fn what_version_0_1_wrote_is_read() {
@@ -118,6 +151,9 @@ mod tests {
             "a/b shop k",
             "orders shop k=%2",
             "orders shop k partitions=x",
+            "orders shop k deletion=perhaps",
+            "orders shop k deletion-id=x",
+            "orders shop k deletion=unused,consumer=nobody",
         ] {
             assert!(read(bad).is_none(), "{bad:?} was read");
         }
@@ -131,9 +167,19 @@ mod tests {
             topic_id in proptest::option::of("[A-Za-z0-9_-]{22}"),
             partitions in proptest::option::of(1i32..),
             replication_factor in proptest::option::of(1i16..),
+            deletion in proptest::option::of((
+                any::<bool>(),
+                proptest::option::of("[A-Za-z0-9_-]{22}"),
+                proptest::collection::vec("[a-z*]{1,5}/[a-z.*]{1,5}", 0..3),
+            )),
         ) {
             let applied = Applied { topic_id, partitions, replication_factor, ..Applied::default() };
-            let mut holding = Holding { namespace, applied, ..Holding::default() };
+            let deletion = deletion.map(|(force, topic_id, lines)| {
+                let lines: Vec<_> = lines.iter().map(|line| line.parse().unwrap()).collect();
+                let producers = lines.iter().take(1).cloned().collect();
+                Deletion { topic_id, force, consumers: lines, producers }
+            });
+            let mut holding = Holding { namespace, applied, deletion, ..Holding::default() };
             for (key, value) in keys {
                 if let Some(value) = value {
                     holding.applied.set(&key, &value);

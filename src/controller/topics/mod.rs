@@ -3,7 +3,9 @@
 //! Changes of ConfigMaps mark their topics dirty; after a few tens of milliseconds one pass takes all of them through one
 //! describe, one write of the ledger and one request per kind of change. Nothing queues up beyond a set of names.
 
+mod departures;
 mod drift_report;
+mod evidence;
 mod execute;
 mod gone;
 mod ledger;
@@ -17,11 +19,12 @@ mod topic_controller;
 mod topic_index;
 mod topic_object;
 
-pub use gone::Gone;
+pub use evidence::{Evidence, KubeEvidence};
+pub use gone::{Gone, Renamed};
 pub use ledger::{ConfigMapLedger, Ledger, LedgerError, LedgerStore, Page};
 pub use outcome::Outcome;
 pub use retries::Retries;
-pub use status_writer::{FIELD_MANAGER, StatusUpdate, StatusWriter};
+pub use status_writer::{FIELD_MANAGER, StatusUpdate, StatusWriter, other_finalizers};
 pub use topic_controller::{TopicController, TopicUsers};
 pub use topic_index::TopicIndex;
 pub use topic_object::TopicObject;

@@ -2,8 +2,8 @@ use topicops_contract::{Problems, State, TopicObjectKind, keys};
 
 use crate::{
     Reason,
-    kafka::ItemError,
-    topic::{Drift, Refusal},
+    kafka::{ClusterError, ItemError},
+    topic::{Drift, Refusal, TopicPlan},
 };
 
 /// How a topic object stands after a pass: what its status and its Events say.
@@ -70,6 +70,33 @@ impl Outcome {
             (State::Refused, Reason::KafkaRefused)
         };
         Self { state, reason, message: format!("Kafka refused to {doing}: {error}") }
+    }
+
+    /// The brokers will not delete the topic of an object that goes.
+    pub fn not_deleted(plan: &TopicPlan, error: &ItemError) -> Self {
+        let reason = if error.is(ItemError::TOPIC_DELETION_DISABLED) {
+            Reason::TopicDeletionDisabled
+        } else {
+            Reason::TopicDeletionRefused
+        };
+        let namespace = plan.holding.as_ref().map_or("", |holding| holding.namespace.as_str());
+        let message = format!(
+            "topic {} stays on the brokers, and stays namespace {namespace}'s: they refused to delete it ({error}). To delete it \
+             when they would, declare it again and delete that",
+            plan.topic
+        );
+        Self { state: State::Refused, reason, message }
+    }
+
+    /// The deletion of an object waits for the brokers.
+    pub fn waits_for_brokers(kind: TopicObjectKind, error: &ClusterError) -> Self {
+        let message = format!(
+            "the topic is deleted as soon as the brokers answer; to let this object go without, set {} to retain, or {} to true \
+             ({error})",
+            kind.field(keys::topic::DELETION_POLICY),
+            kind.field(keys::topic::PAUSED),
+        );
+        Self::pending(Reason::KafkaUnavailable, message)
     }
 
     pub fn pending(reason: Reason, message: impl Into<String>) -> Self {

@@ -25,6 +25,7 @@ impl TopicController {
         let now = Instant::now();
         tenure.recent.retain(|_, (_, at)| now.duration_since(*at) < LAG);
         tenure.changed.retain(|_, at| now.duration_since(*at) < SETTLING);
+        self.release_undisputed(tenure, topics);
         let declared: Vec<_> = topics.iter().map(|topic| (topic, self.index.declarations(topic))).collect();
         let asked: Vec<TopicName> = declared
             .iter()
@@ -73,6 +74,11 @@ impl TopicController {
                     }
                     continue;
                 }
+                None if made_lately(tenure, topic) && is_to_go(tenure, topic, &declarations) => {
+                    // The brokers that were asked do not know yet what is to be deleted.
+                    tenure.retries.failed(topic.clone(), now);
+                    continue;
+                }
                 description => description,
             };
             let held = tenure.ledger.get(topic);
@@ -98,10 +104,14 @@ impl TopicController {
         fail_point!("topics/executed");
 
         let mut after = Vec::new();
+        let mut held_up = Vec::new();
         for ((plan, mut answers), held) in plans.iter().zip(answers).zip(held) {
             answers.lagging |= unsettled.contains(&plan.topic);
             let description = descriptions.remove(&plan.topic).flatten();
-            let in_order = answers.failures.is_empty() && answers.in_use.is_empty() && !answers.lagging;
+            let in_order = answers.failures.is_empty()
+                && answers.in_use.is_empty()
+                && answers.deletion_refused.is_none()
+                && !answers.lagging;
             if !plan.steps.is_empty() {
                 tenure.changed.insert(plan.topic.clone(), Instant::now());
             }
@@ -119,6 +129,10 @@ impl TopicController {
                     holding.applied.topic_id = Some(created.id.clone());
                 }
                 after.push((plan.topic.clone(), holding));
+            } else if answers.deletion_refused.is_some() {
+                tenure.retries.succeeded(&plan.topic);
+                // The topic stays, and stays whose it is.
+                after.push((plan.topic.clone(), held.map(|held| Holding { deletion: None, ..held })));
             } else {
                 if answers.is_final() {
                     // The same request would get the same answer: it waits for an edit, or for the next look at everything.
@@ -131,6 +145,14 @@ impl TopicController {
                     after.push((plan.topic.clone(), held));
                 }
             }
+            if answers.deleted && !plan.refused.is_empty() {
+                // Its name is free for those who were refused it.
+                tenure.retries.failed(plan.topic.clone(), now);
+            }
+            let waits = plan.deletes() && !answers.deleted && answers.deletion_refused.is_none();
+            if waits {
+                held_up.extend(plan.owner.clone());
+            }
             if answers.deleted {
                 tenure.recent.insert(plan.topic.clone(), (Recent::Deleted, now));
             } else if answers.created.is_some() {
@@ -138,14 +160,16 @@ impl TopicController {
             }
             let exists = (description.is_some() || answers.created.is_some()) && !answers.deleted;
             // A look at metadata that lags tells nothing: what was granted stays so until the next.
+            // While its deletion waits for its users, they keep their access.
             if !answers.lagging {
-                let owner = plan.owner.as_ref().filter(|owner| exists && !owner.deleting);
+                let owner = plan.owner.as_ref().filter(|owner| exists && (!owner.deleting || waits));
                 tenure.grants.set(&plan.topic, owner.map(grant_of));
             }
             self.report_plan(plan, &answers, description.as_ref());
         }
         tenure.ledger.record(self.store.as_ref(), after).await?;
         fail_point!("topics/recorded");
+        self.give_up_waiting(tenure, &held_up).await?;
         self.publish(tenure, topics);
         Ok(())
     }
@@ -162,6 +186,16 @@ impl TopicController {
         }
         self.granted.send_if_modified(|granted| !std::mem::replace(granted, true));
     }
+}
+
+fn made_lately(tenure: &Tenure, topic: &TopicName) -> bool {
+    tenure.recent.get(topic).is_some_and(|(what, _)| *what == Recent::Created)
+}
+
+/// Whether somebody asked for its deletion, in Kubernetes or before.
+fn is_to_go(tenure: &Tenure, topic: &TopicName, declarations: &[Declaration]) -> bool {
+    declarations.iter().any(|one| one.deleting)
+        || tenure.ledger.get(topic).is_some_and(|holding| holding.deletion.is_some())
 }
 
 /// A topic that the brokers will not describe keeps its grant; when none is known yet, that of its holder's ConfigMap.

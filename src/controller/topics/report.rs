@@ -3,7 +3,7 @@
 use topicops_contract::{DeletionPolicy, State, Status, TopicName};
 use tracing::debug;
 
-use super::{Outcome, StatusUpdate, TopicController, execute::Answers};
+use super::{Outcome, StatusUpdate, TopicController, execute::Answers, topic_controller::Tenure};
 use crate::{
     Reason, Told,
     kafka::{ClusterError, TopicDescription},
@@ -23,7 +23,16 @@ impl TopicController {
         }
         let Some(owner) = &plan.owner else { return };
         // Paused means that the topic stays, not that its owner cannot go.
-        if owner.deleting && (answers.deleted || !has_delete(plan)) {
+        if let Some(error) = &answers.deletion_refused {
+            let outcome = Outcome::not_deleted(plan, error);
+            self.tell(&owner.object, outcome.reason, &outcome.message);
+            self.release(&owner.object);
+            return;
+        }
+        if owner.deleting && (answers.deleted || !plan.deletes()) {
+            if let Some(outcome) = Outcome::refused(&plan.refusals, owner.object.kind) {
+                self.tell(&owner.object, outcome.reason, &outcome.message);
+            }
             self.release(&owner.object);
             return;
         }
@@ -70,11 +79,14 @@ impl TopicController {
 
     /// The brokers did not answer: authors learn that it is not what they wrote that keeps a topic waiting. What was well
     /// before stays so; it was, when it was last looked at.
-    pub(super) fn report_outage(&self, topics: &[TopicName], error: &ClusterError) {
+    pub(super) fn report_outage(&self, tenure: &Tenure, topics: &[TopicName], error: &ClusterError) {
         let outcome =
             Outcome::pending(Reason::KafkaUnavailable, format!("the brokers cannot be asked now: {error}"));
+        for going in self.waiting_for_brokers(tenure, topics) {
+            self.report(&going.object, &Outcome::waits_for_brokers(going.object.kind, error), None, None);
+        }
         for topic in topics {
-            for declaration in self.index.declarations(topic) {
+            for declaration in self.index.declarations(topic).iter().filter(|one| !one.deleting) {
                 let known = self.index.object(&declaration.object).is_some_and(|object| {
                     object.status.as_ref().is_some_and(|status| status.hash == object.hash)
                 });
@@ -135,7 +147,7 @@ impl TopicController {
         });
     }
 
-    fn release(&self, key: &TopicObjectKey) {
+    pub(super) fn release(&self, key: &TopicObjectKey) {
         if let Some(object) = self.index.object(key) {
             let update = StatusUpdate { key: key.clone(), uid: object.uid, status: None, finalizer: false };
             self.statuses.update(update);
@@ -158,10 +170,6 @@ fn shorten(message: &str) -> String {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message.to_owned(),
     }
-}
-
-fn has_delete(plan: &TopicPlan) -> bool {
-    plan.steps.iter().any(|step| matches!(step, Step::Delete { .. }))
 }
 
 fn now_rfc3339() -> String {

@@ -6,7 +6,7 @@ use std::{
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams},
+    api::{ObjectMeta, Patch, PatchParams},
 };
 use serde_json::json;
 use tokio::{
@@ -130,7 +130,18 @@ impl StatusWriter {
         }
         let apply = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        match api.patch_metadata(&update.key.name, &params, &Patch::Apply(&apply)).await {
+        let mut written = api.patch_metadata(&update.key.name, &params, &Patch::Apply(&apply)).await;
+        if let Ok(object) = &written
+            && !update.finalizer
+            && let Some(others) = other_finalizers(&object.metadata)
+        {
+            // Somebody else applied it, too: to take back our part of it does not take it off.
+            let version = &object.metadata.resource_version;
+            let patch = json!({ "metadata": { "finalizers": others, "resourceVersion": version } });
+            let params = PatchParams::default();
+            written = api.patch_metadata(&update.key.name, &params, &Patch::Merge(patch)).await;
+        }
+        match written {
             Ok(_) => match update.status {
                 Some(status) => {
                     self.inner.index.note_status(&update.key, &update.uid, status, update.finalizer);
@@ -164,4 +175,12 @@ impl StatusWriter {
             }
         }
     }
+}
+
+/// The finalizers of others on an object that has ours; `None`: it has none of ours.
+pub fn other_finalizers(meta: &ObjectMeta) -> Option<Vec<&str>> {
+    let finalizers = meta.finalizers.as_ref()?;
+    let others: Vec<&str> =
+        finalizers.iter().map(String::as_str).filter(|name| *name != keys::TOPIC_FINALIZER).collect();
+    (others.len() < finalizers.len()).then_some(others)
 }

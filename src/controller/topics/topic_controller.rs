@@ -11,7 +11,9 @@ use tokio::{
 use topicops_contract::TopicName;
 use tracing::{info, warn};
 
-use super::{Ledger, LedgerError, LedgerStore, Retries, StatusUpdate, StatusWriter, TopicIndex};
+use super::{
+    Evidence, Gone, Ledger, LedgerError, LedgerStore, Retries, StatusWriter, TopicIndex, departures::Endings,
+};
 use crate::{
     controller::{Reporter, health::Health},
     kafka::{Cluster, ClusterError},
@@ -34,6 +36,7 @@ pub struct TopicController {
     pub users: Arc<dyn TopicUsers>,
     /// Whether every workload may use every topic.
     pub open: bool,
+    pub evidence: Arc<dyn Evidence>,
     pub statuses: StatusWriter,
     pub reporter: Reporter,
     pub health: Health,
@@ -72,6 +75,9 @@ pub(super) struct Tenure {
     pub(super) drifted: BTreeMap<TopicName, Vec<Drift>>,
     /// Topics whose creation or deletion the brokers acknowledged, and when.
     pub(super) recent: BTreeMap<TopicName, (Recent, Instant)>,
+    /// Objects of which is not known yet whether they are gone.
+    pub(super) departed: Vec<Gone>,
+    pub(super) endings: Endings,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,8 +142,11 @@ impl TopicController {
                 changed: BTreeMap::new(),
                 drifted: BTreeMap::new(),
                 recent: BTreeMap::new(),
+                departed: Vec::new(),
+                endings: Endings::new(),
             };
             self.index.mark_all();
+            self.index.mark(tenure.ledger.deletions());
             self.publish(&mut tenure, &[]);
             // Ends only when the ledger has to be loaded again.
             self.passes(&mut tenure, &mut backoff).await;
@@ -164,15 +173,14 @@ impl TopicController {
                 self.index.mark(tenure.ledger.topics());
             }
             self.index.mark(&tenure.retries.take_due(now));
-            for gone in self.index.take_gone() {
-                self.reporter.forget(&gone.uid);
-                // A ConfigMap that lost its label is no topic any more, and must not be kept by our finalizer.
-                if gone.finalizer {
-                    let update =
-                        StatusUpdate { key: gone.key, uid: gone.uid, status: None, finalizer: false };
-                    self.statuses.update(update);
-                }
+            let gone = self.index.take_gone();
+            let not_lost: Vec<Gone> = gone.iter().chain(&tenure.departed).cloned().collect();
+            if let Err(error) = self.see_off(tenure, gone).await {
+                self.index.give_back(not_lost);
+                self.ledger_failed(&error, backoff).await;
+                return;
             }
+            self.tell_renamed(tenure);
             let (topics, nameless) = self.index.take_dirty(BATCH);
             for key in &nameless {
                 self.report_nameless(key);
@@ -185,6 +193,7 @@ impl TopicController {
             let started = Instant::now();
             let result = self.pass(tenure, &topics).await;
             self.count_pass(started, &result);
+            self.metrics.deletions.set(i64::try_from(tenure.ledger.deletions().len()).unwrap_or(i64::MAX));
             match result {
                 Ok(()) => {
                     backoff.reset();
@@ -198,7 +207,12 @@ impl TopicController {
                     );
                     self.index.mark(&topics);
                     if let PassError::Kafka(error) = &error {
-                        self.report_outage(&topics, error);
+                        self.report_outage(tenure, &topics, error);
+                        let waiting = self.waiting_for_brokers(tenure, &topics);
+                        if let Err(error) = self.give_up_waiting(tenure, &waiting).await {
+                            self.ledger_failed(&error, backoff).await;
+                            return;
+                        }
                     }
                     if matches!(error, PassError::Ledger(_)) {
                         backoff.wait().await;
@@ -208,6 +222,13 @@ impl TopicController {
                 }
             }
         }
+    }
+
+    async fn ledger_failed(&self, error: &LedgerError, backoff: &mut Backoff) {
+        let message = crate::chain(error);
+        warn!(error = message, "what is to be deleted could not be remembered; trying again");
+        self.health.set_ledger(Err(message));
+        backoff.wait().await;
     }
 
     /// Waits until no more changes come in, or for as long as a change may reasonably wait: a crowd of them costs the brokers

@@ -11,10 +11,10 @@ use tokio::{
 };
 use topicops_contract::{Status, TopicName, TopicObjectKind};
 
-use super::{Gone, TopicObject};
+use super::{Gone, Renamed, TopicObject};
 
 use crate::{
-    ObjectKey,
+    ObjectKey, Reason, Told,
     controller::Index,
     topic::{Declaration, Refusal, TopicGrant, TopicGrants, TopicObjectKey},
 };
@@ -35,6 +35,7 @@ struct Inner {
     by_topic: BTreeMap<TopicName, BTreeSet<TopicObjectKey>>,
     dirty: BTreeSet<TopicName>,
     gone: Vec<Gone>,
+    renamed: Vec<Renamed>,
     /// Whether this replica leads: only then is there somebody to take what is noted.
     leading: bool,
     /// Objects that name no topic one could look at, and have to be told so.
@@ -71,6 +72,7 @@ impl TopicIndex {
         inner.leading = leading;
         if !leading {
             inner.gone.clear();
+            inner.renamed.clear();
             inner.dirty.clear();
             inner.nameless.clear();
         }
@@ -79,6 +81,16 @@ impl TopicIndex {
     /// What is not watched any more since the last call.
     pub fn take_gone(&self) -> Vec<Gone> {
         std::mem::take(&mut self.lock().gone)
+    }
+
+    /// Gives back what could not be dealt with.
+    pub fn give_back(&self, gone: Vec<Gone>) {
+        self.lock().gone.extend(gone);
+    }
+
+    /// What names another topic since the last call.
+    pub fn take_renamed(&self) -> Vec<Renamed> {
+        std::mem::take(&mut self.lock().renamed)
     }
 
     /// Notes that our finalizer was taken off.
@@ -162,9 +174,22 @@ impl TopicIndex {
         object.written = [Some(status.clone()), object.written[0].take()];
         object.status = Some(status);
         object.finalizer = finalizer;
+        object.held |= finalizer;
         if let Some(topic) = object.manifest.as_ref().map(|manifest| manifest.topic.clone()) {
             inner.grant(&topic);
         }
+    }
+
+    /// How many objects are not as declared, by the reason that their status gives.
+    pub fn refusals(&self) -> BTreeMap<Reason, i64> {
+        let mut refusals = BTreeMap::new();
+        for object in self.lock().objects.values() {
+            let reason = object.status.as_ref().and_then(|status| Reason::read(&status.reason));
+            if let Some(reason) = reason.filter(|reason| reason.told() == Told::Warning) {
+                *refusals.entry(reason).or_default() += 1;
+            }
+        }
+        refusals
     }
 
     /// How many objects are in each state, by their status.
@@ -192,6 +217,14 @@ impl TopicIndex {
             if let Some(before) = inner.objects.get_mut(&object.key).filter(|before| before.uid == object.uid)
             {
                 object.written = std::mem::take(&mut before.written);
+                object.held |= before.held;
+                let (before, now) = (before.topic().cloned(), object.topic());
+                if let Some(left) =
+                    before.filter(|before| now.is_some_and(|now| now != before) && inner.leading)
+                {
+                    let (key, uid) = (object.key.clone(), object.uid.clone());
+                    inner.renamed.push(Renamed { key, uid, left });
+                }
             }
             let changed = inner.objects.get(&object.key).is_none_or(|before| before.differs(&object));
             if changed {
@@ -213,7 +246,8 @@ impl TopicIndex {
     fn take_away(&self, key: &TopicObjectKey) {
         let mut inner = self.lock();
         if let Some(object) = inner.objects.get(key).filter(|_| inner.leading) {
-            let gone = Gone { key: key.clone(), uid: object.uid.clone(), finalizer: object.finalizer };
+            let last = object.declaration().filter(|_| !object.held);
+            let gone = Gone { key: key.clone(), uid: object.uid.clone(), finalizer: object.finalizer, last };
             inner.gone.push(gone);
         }
         inner.forget(key);

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use sha2::{Digest, Sha256};
-use topicops_contract::{Problems, Status, TopicManifest, TopicObjectKind, TopicSource, keys};
+use topicops_contract::{Problems, Status, TopicManifest, TopicName, TopicObjectKind, TopicSource, keys};
 
 use crate::topic::{Declaration, TopicObjectKey};
 
@@ -15,6 +15,8 @@ pub struct TopicObject {
     pub deleting: bool,
     /// Whether our finalizer is on it.
     pub finalizer: bool,
+    /// Whether it ever was, as far as is known.
+    pub(super) held: bool,
     /// Of what its author wrote, as in [`Status::hash`].
     pub hash: String,
     pub manifest: Option<Arc<TopicManifest>>,
@@ -35,6 +37,10 @@ impl TopicObject {
             problems: self.problems.clone(),
             deleting: self.deleting,
         })
+    }
+
+    pub(super) fn topic(&self) -> Option<&TopicName> {
+        self.manifest.as_ref().map(|manifest| &manifest.topic)
     }
 
     /// Whether what became of it matters to the topic; a status that we wrote does not.
@@ -63,12 +69,14 @@ impl From<&ConfigMap> for TopicObject {
             binary_keys: &binary_keys,
         };
         let (manifest, problems) = TopicManifest::parse_what_is_right(source);
+        let finalizer = meta.finalizers.iter().flatten().any(|finalizer| finalizer == keys::TOPIC_FINALIZER);
         Self {
             key: TopicObjectKey::of(TopicObjectKind::ConfigMap, meta),
             uid: meta.uid.clone().unwrap_or_default(),
             created: meta.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
             deleting: meta.deletion_timestamp.is_some(),
-            finalizer: meta.finalizers.iter().flatten().any(|finalizer| finalizer == keys::TOPIC_FINALIZER),
+            finalizer,
+            held: finalizer,
             hash: hash(annotations, data, &binary_keys),
             manifest: manifest.map(Arc::new),
             problems,

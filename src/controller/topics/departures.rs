@@ -1,0 +1,196 @@
+//! Objects that go: what needs no broker is let go at once, and what nobody can wait for in Kubernetes is remembered.
+//!
+//! A finalizer is kept only for as long as it has something to wait for. Where an object cannot wait (its namespace is being
+//! deleted, or it went before it had its finalizer), the deletion that it asked for is written to the ledger, and carried out
+//! from there under the same conditions.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use tokio::time::{Instant, timeout};
+use topicops_contract::{DeletionPolicy, TopicName};
+use tracing::{debug, info};
+
+use super::{Gone, LedgerError, StatusUpdate, TopicController, topic_controller::Tenure};
+use crate::{
+    Reason,
+    topic::{Declaration, Deletion, Holding, Ownership, TopicPlan},
+};
+
+/// For one answer of the API server: it is asked again later.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long an answer about a namespace counts.
+const FRESH: Duration = Duration::from_secs(10);
+/// Questions under way at the same time.
+const IN_FLIGHT: usize = 16;
+
+/// Namespaces that were asked about, whether they are ending, and when.
+pub(super) type Endings = BTreeMap<String, (bool, Instant)>;
+
+impl TopicController {
+    /// Lets objects go whose topics stay, whatever the brokers have: for that they are not asked.
+    pub(super) fn release_undisputed(&self, tenure: &Tenure, topics: &[TopicName]) {
+        for topic in topics {
+            let declarations = self.index.declarations(topic);
+            for going in declarations.iter().filter(|one| one.deleting) {
+                if TopicPlan::leaves_topic(going, &declarations, tenure.ledger.get(topic), &self.context) {
+                    self.release(&going.object);
+                }
+            }
+        }
+    }
+
+    /// What is not watched any more: its finalizer has no reason, and what it asked for when it went is remembered.
+    pub(super) async fn see_off(&self, tenure: &mut Tenure, gone: Vec<Gone>) -> Result<(), LedgerError> {
+        let mut departed = std::mem::take(&mut tenure.departed);
+        for gone in gone {
+            self.reporter.forget(&gone.uid);
+            // An object that lost its label is no topic any more, and must not be kept by our finalizer.
+            if gone.finalizer {
+                let update = StatusUpdate { key: gone.key, uid: gone.uid, status: None, finalizer: false };
+                self.statuses.update(update);
+            } else if gone.last.as_ref().is_some_and(|last| asks_for_deletion(last, tenure)) {
+                departed.push(gone);
+            }
+        }
+        if departed.is_empty() {
+            return Ok(());
+        }
+        let answers = stream::iter(departed).map(|gone| async move {
+            let asked = timeout(ANSWER, self.evidence.is_gone(&gone.key, &gone.uid)).await;
+            (gone, asked.ok().and_then(Result::ok))
+        });
+        let mut answers = answers.buffer_unordered(IN_FLIGHT);
+        let mut changes = Vec::new();
+        while let Some((gone, answer)) = answers.next().await {
+            match (answer, &gone.last) {
+                (Some(true), Some(last)) => changes.extend(self.due(last, tenure)),
+                (Some(_), _) => {}
+                (None, last) => {
+                    // It is asked about again when its topic is looked at.
+                    if let Some(last) = last {
+                        tenure.retries.failed(last.manifest.topic.clone(), Instant::now());
+                    }
+                    tenure.departed.push(gone);
+                }
+            }
+        }
+        drop(answers);
+        self.remember(tenure, changes).await
+    }
+
+    /// Remembers the deletions that are held up and that their namespaces cannot wait for, and lets their objects go. The
+    /// names of those topics.
+    pub(super) async fn give_up_waiting<'a>(
+        &self,
+        tenure: &mut Tenure,
+        held_up: impl IntoIterator<Item = &'a Declaration>,
+    ) -> Result<BTreeSet<TopicName>, LedgerError> {
+        let mut ending = Vec::new();
+        for one in held_up {
+            if self.is_ending(&mut tenure.endings, &one.object.namespace).await {
+                ending.push(one);
+            }
+        }
+        let changes: Vec<_> = ending.iter().filter_map(|one| self.due(one, tenure)).collect();
+        self.remember(tenure, changes).await?;
+        for one in &ending {
+            self.release(&one.object);
+        }
+        Ok(ending.into_iter().map(|one| one.manifest.topic.clone()).collect())
+    }
+
+    /// The objects whose deletions wait for the brokers, which do not answer.
+    pub(super) fn waiting_for_brokers(&self, tenure: &Tenure, topics: &[TopicName]) -> Vec<Declaration> {
+        let mut waiting = Vec::new();
+        for topic in topics {
+            let declarations = self.index.declarations(topic);
+            let going = declarations.iter().filter(|one| one.deleting);
+            let held = tenure.ledger.get(topic);
+            waiting.extend(
+                going
+                    .filter(|one| !TopicPlan::leaves_topic(one, &declarations, held, &self.context))
+                    .cloned(),
+            );
+        }
+        waiting
+    }
+
+    /// Tells the authors of objects that name another topic than before what became of the one they named.
+    pub(super) fn tell_renamed(&self, tenure: &Tenure) {
+        for renamed in self.index.take_renamed() {
+            let held = tenure.ledger.get(&renamed.left);
+            if held.is_some_and(|held| held.namespace == renamed.key.namespace) {
+                let note = format!(
+                    "topic {} stays on the brokers and stays namespace {}'s: it is not renamed, moved or deleted; an object \
+                     that declares it takes it up again",
+                    renamed.left, renamed.key.namespace
+                );
+                self.reporter.say(renamed.key.reference(&renamed.uid), Reason::TopicLeft, &note);
+            }
+        }
+    }
+
+    /// The deletion that `last` asked for, if the topic is its to delete and nobody else may have it.
+    fn due(&self, last: &Declaration, tenure: &Tenure) -> Option<(TopicName, Option<Holding>)> {
+        let topic = &last.manifest.topic;
+        let held = tenure.ledger.get(topic)?;
+        let mut declarations = self.index.declarations(topic);
+        if declarations.iter().any(|one| one.object == last.object && !one.deleting) {
+            // It is there again already.
+            return None;
+        }
+        declarations.retain(|one| one.object != last.object);
+        declarations.push(Declaration { deleting: true, ..last.clone() });
+        let settled = Ownership::settle(topic, &declarations, Some(held), true, &self.context.policy);
+        let owns = settled.owner.is_some_and(|owner| owner.object == last.object);
+        let deletion = Deletion::asked_by(last, held);
+        owns.then(|| (topic.clone(), Some(Holding { deletion: Some(deletion), ..held.clone() })))
+    }
+
+    async fn remember(
+        &self,
+        tenure: &mut Tenure,
+        changes: Vec<(TopicName, Option<Holding>)>,
+    ) -> Result<(), LedgerError> {
+        let topics: Vec<TopicName> = changes.iter().map(|(topic, _)| topic.clone()).collect();
+        tenure.ledger.record(self.store.as_ref(), changes).await?;
+        for topic in &topics {
+            info!(%topic, "remembering to delete a topic once nobody uses it: the object that declared it is gone");
+        }
+        self.index.mark(&topics);
+        Ok(())
+    }
+
+    async fn is_ending(&self, endings: &mut Endings, namespace: &str) -> bool {
+        let now = Instant::now();
+        if let Some((ending, at)) = endings.get(namespace)
+            && now.duration_since(*at) < FRESH
+        {
+            return *ending;
+        }
+        endings.retain(|_, (_, at)| now.duration_since(*at) < FRESH);
+        let ending = match timeout(ANSWER, self.evidence.is_ending(namespace)).await {
+            Ok(Ok(ending)) => ending,
+            Ok(Err(error)) => {
+                debug!(namespace, error = %error, "whether the namespace is being deleted cannot be told");
+                false
+            }
+            Err(_) => false,
+        };
+        endings.insert(namespace.to_owned(), (ending, now));
+        ending
+    }
+}
+
+/// Whether an object that went without our finalizer wanted its topic, which its namespace holds, to go with it.
+fn asks_for_deletion(last: &Declaration, tenure: &Tenure) -> bool {
+    let manifest = &last.manifest;
+    let held = tenure.ledger.get(&manifest.topic);
+    manifest.deletion_policy == DeletionPolicy::Delete
+        && !manifest.paused
+        && held.is_some_and(|held| held.namespace == last.object.namespace)
+}
