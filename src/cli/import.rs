@@ -47,12 +47,15 @@ pub struct ImportSettings {
 pub enum Kind {
     #[value(name = "configmap")]
     ConfigMap,
+    #[value(name = "kafkatopic")]
+    KafkaTopic,
 }
 
 impl From<Kind> for TopicObjectKind {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::ConfigMap => Self::ConfigMap,
+            Kind::KafkaTopic => Self::KafkaTopic,
         }
     }
 }

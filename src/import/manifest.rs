@@ -23,7 +23,8 @@ struct Object<'a> {
     api_version: &'a str,
     kind: &'a str,
     metadata: Metadata<'a>,
-    data: Data<'a>,
+    #[serde(flatten)]
+    body: Body<'a>,
 }
 
 #[derive(Serialize)]
@@ -31,12 +32,21 @@ struct Metadata<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Pairs::is_empty")]
     labels: Pairs<'a>,
     annotations: Pairs<'a>,
 }
 
 type Pairs<'a> = BTreeMap<&'a str, &'a str>;
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Body<'a> {
+    Data(Data<'a>),
+    Spec(Spec<'a>),
+}
+
+/// Of a ConfigMap.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Data<'a> {
@@ -49,6 +59,19 @@ struct Data<'a> {
     properties: Option<String>,
 }
 
+/// Of a KafkaTopic.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    partitions: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replication_factor: Option<i16>,
+    #[serde(skip_serializing_if = "Pairs::is_empty")]
+    config: Pairs<'a>,
+}
+
 impl Manifest<'_> {
     /// One YAML document, the same for the same topic.
     ///
@@ -56,12 +79,23 @@ impl Manifest<'_> {
     /// None that is known: YAML can write every text.
     pub fn to_yaml(&self) -> Result<String, serde_norway::Error> {
         let topic = self.topic;
-        let configs = topic.configs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let data = Data {
-            name: Some(topic.topic.as_str()).filter(|name| *name != self.name),
-            partitions: topic.partitions.to_string(),
-            replication_factor: topic.replication_factor.map(|factor| factor.to_string()),
-            properties: (!topic.configs.is_empty()).then(|| PropertiesText::render(configs)),
+        let configs = || topic.configs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let name = Some(topic.topic.as_str()).filter(|name| *name != self.name);
+        let (labels, body) = match self.kind {
+            TopicObjectKind::ConfigMap => {
+                let data = Data {
+                    name,
+                    partitions: topic.partitions.to_string(),
+                    replication_factor: topic.replication_factor.map(|factor| factor.to_string()),
+                    properties: (!topic.configs.is_empty()).then(|| PropertiesText::render(configs())),
+                };
+                (Pairs::from([(keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC)]), Body::Data(data))
+            }
+            TopicObjectKind::KafkaTopic => {
+                let (partitions, replication_factor) = (topic.partitions, topic.replication_factor);
+                let spec = Spec { name, partitions, replication_factor, config: configs().collect() };
+                (Pairs::new(), Body::Spec(spec))
+            }
         };
         let object = Object {
             api_version: self.kind.api_version(),
@@ -69,10 +103,10 @@ impl Manifest<'_> {
             metadata: Metadata {
                 name: self.name,
                 namespace: self.namespace,
-                labels: Pairs::from([(keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC)]),
+                labels,
                 annotations: Pairs::from([(keys::topic::GENERATED, self.origin)]),
             },
-            data,
+            body,
         };
         let remarks = topic.remarks.iter().map(|remark| format!("# {}\n", remark.replace(['\n', '\r'], " ")));
         Ok(remarks.collect::<String>() + &serde_norway::to_string(&object)?)
@@ -81,6 +115,8 @@ impl Manifest<'_> {
 
 #[cfg(test)]
 mod tests {
+    use topicops_contract::{KafkaTopicSource, TopicManifest};
+
     use super::*;
 
     fn imported(topic: &str, configs: &[(&str, &str)]) -> ImportedTopic {
@@ -122,6 +158,43 @@ data:
     retention.ms=-1
 ";
         assert_eq!(manifest.to_yaml().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_custom_resource_says_the_same_in_its_own_types() {
+        let topic = imported("Orders", &[("preallocate", "true"), ("retention.ms", "-1")]);
+        let manifest = Manifest {
+            kind: TopicObjectKind::KafkaTopic,
+            name: "orders-1",
+            namespace: None,
+            origin: "topicops",
+            topic: &topic,
+        };
+        let text = manifest.to_yaml().unwrap();
+        let expected = "\
+apiVersion: topic.kafka.nb/v1beta1
+kind: KafkaTopic
+metadata:
+  name: orders-1
+  annotations:
+    topic.kafka.nb/generated: topicops
+spec:
+  name: Orders
+  partitions: 3
+  replicationFactor: 2
+  config:
+    preallocate: 'true'
+    retention.ms: '-1'
+";
+        assert_eq!(text, expected);
+        // As the contract reads it.
+        let object: serde_json::Value = serde_norway::from_str(&text).unwrap();
+        let annotations = BTreeMap::from([(keys::topic::GENERATED.to_owned(), "topicops".to_owned())]);
+        let source = KafkaTopicSource { name: "orders-1", annotations: &annotations, spec: &object["spec"] };
+        let (manifest, problems) = TopicManifest::parse_what_is_right(source);
+        assert!(problems.is_empty(), "{problems}");
+        let manifest = manifest.unwrap();
+        assert_eq!((manifest.topic.as_str(), &manifest.configs), ("Orders", &topic.configs));
     }
 
     #[test]
