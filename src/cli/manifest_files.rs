@@ -72,7 +72,7 @@ fn text(file: &Path) -> Result<String> {
     Ok(text)
 }
 
-fn of_text(text: &str, namespace: &str) -> Result<Vec<TopicObject>> {
+pub(super) fn of_text(text: &str, namespace: &str) -> Result<Vec<TopicObject>> {
     let mut objects = Vec::new();
     for (number, document) in (1..).zip(serde_norway::Deserializer::from_str(text)) {
         let value = Value::deserialize(document).with_context(|| format!("document {number} is no YAML"))?;

@@ -132,3 +132,86 @@ async fn reports(
     }
     Ok(reports)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::{MemoryCluster, NewTopic};
+
+    async fn cluster_with(topic: &str, partitions: i32) -> MemoryCluster {
+        let cluster = MemoryCluster::new(1);
+        let new = NewTopic {
+            name: topic.parse().unwrap(),
+            partitions: Some(partitions.try_into().unwrap()),
+            replication_factor: None,
+            placement: None,
+            configs: BTreeMap::from([("segment.ms".to_owned(), "5".to_owned())]),
+        };
+        cluster.create_topics(&[new]).await.unwrap().remove(0).unwrap();
+        cluster
+    }
+
+    fn object(name: &str, topic: &str, metadata: &str, data: &str) -> String {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name}, labels: {{ config: kafka-topic }}, {metadata} }}\n\
+             data: {{ name: {topic}, {data} }}\n---\n"
+        )
+    }
+
+    async fn report(cluster: &MemoryCluster, manifests: &str) -> PlanReport {
+        let mut objects = manifest_files::of_text(manifests, "shop").unwrap();
+        (0..).zip(&mut objects).for_each(|(age, object)| object.created = age);
+        let owners = OwnerRules::new(vec!["*=*".parse().unwrap()]);
+        let context = PlanContext::new(TopicPolicy { owners, ..TopicPolicy::default() });
+        PlanReport::new(reports(cluster, &objects, &context).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_paused_topic_is_told_and_is_nothing_to_do() {
+        let cluster = cluster_with("orders", 1).await;
+        let paused = "annotations: { topic.kafka.nb/paused: 'true' }";
+        let report = report(&cluster, &object("a", "orders", paused, "partitions: '7'")).await;
+        assert_eq!(report.verdict(), Verdict::InSync);
+        let told = report.to_string();
+        assert!(told.contains("orders: paused") && told.contains("1 paused"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn of_two_objects_for_one_topic_the_first_owns_it_and_the_second_is_refused() {
+        let cluster = cluster_with("orders", 1).await;
+        let both = object("b", "orders", "", "") + &object("a", "orders", "", "partitions: '7'");
+        let report = report(&cluster, &both).await;
+        assert_eq!(report.verdict(), Verdict::Refused);
+        let told = report.to_string();
+        let right = told.contains("orders: nothing to do (ConfigMap shop/b)")
+            && told.contains("refused (OwnedByAnother, ConfigMap shop/a)");
+        assert!(right, "{told}");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_being_deleted_takes_its_topic_along_when_it_says_so() {
+        let cluster = cluster_with("orders", 1).await;
+        let going = "deletionTimestamp: '2026-01-01T00:00:00Z', annotations: { topic.kafka.nb/deletion-policy: delete }";
+        let report = report(&cluster, &object("a", "orders", going, "")).await;
+        assert_eq!(report.verdict(), Verdict::Pending);
+        assert!(report.to_string().contains("orders: to delete"), "{report}");
+    }
+
+    #[tokio::test]
+    async fn what_others_set_is_no_difference_and_the_text_has_every_change_once() {
+        let cluster = cluster_with("orders", 2).await;
+        let told = report(&cluster, &object("a", "orders", "", "partitions: '2'")).await.to_string();
+        assert_eq!(told, "nothing to do: 1 as declared\n");
+        let wanted = object("a", "orders", "", "partitions: '3', properties: 'segment.ms=6', retention: 1s");
+        let told = report(&cluster, &wanted).await.to_string();
+        let expected = "\
+orders: to change (ConfigMap shop/a)
+    partitions: 2 -> 3
+    retention.ms: (none of its own) -> 1000
+    segment.ms: 5 -> 6
+
+0 as declared, 1 to change
+";
+        assert_eq!(told, expected);
+    }
+}

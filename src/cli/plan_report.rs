@@ -29,6 +29,8 @@ pub(super) struct TopicReport {
     owner: Option<ObjectName>,
     action: Action,
     changes: Vec<Change>,
+    /// What limits changed, or would have otherwise, of what is done.
+    notices: Vec<String>,
     refusals: Vec<Refused>,
 }
 
@@ -96,6 +98,7 @@ impl TopicReport {
             owner: plan.owner.as_ref().map(|owner| ObjectName::from(&owner.object)),
             action: Action::None,
             changes: Vec::new(),
+            notices: plan.notices.clone(),
             refusals: Vec::new(),
         };
         for step in &plan.steps {
@@ -134,6 +137,7 @@ impl TopicReport {
             owner: None,
             action: Action::None,
             changes: Vec::new(),
+            notices: Vec::new(),
             refusals: object.problems.iter().map(|problem| refused(problem.to_string())).collect(),
         }
     }
@@ -209,7 +213,9 @@ impl PlanReport {
 
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = |topic: &&TopicReport| topic.action != Action::None || !topic.refusals.is_empty();
+        let told = |topic: &&TopicReport| {
+            topic.action != Action::None || !topic.refusals.is_empty() || !topic.notices.is_empty()
+        };
         for topic in self.topics.iter().filter(told) {
             write!(f, "{topic}")?;
         }
@@ -256,6 +262,9 @@ impl fmt::Display for TopicReport {
                 Action::Create => writeln!(f, "    {what}: {}", shown(after))?,
                 _ => writeln!(f, "    {what}: {} -> {}", shown(before), shown(after))?,
             }
+        }
+        for notice in &self.notices {
+            writeln!(f, "    note: {notice}")?;
         }
         for refused in &self.refusals {
             writeln!(f, "    refused ({}, {}): {}", refused.reason, refused.object, refused.message)?;
