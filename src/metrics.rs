@@ -81,6 +81,8 @@ pub struct Metrics {
     /// 1 when the API server answered last.
     pub kubernetes_up: Gauge,
     pub leader: Gauge,
+    /// 1 when the policy file, as it is now, counts.
+    pub policy_valid: Gauge,
     /// Unix time of the last pass that ended well.
     pub last_success_seconds: Family<PassLabel, Gauge<f64, AtomicU64>>,
     pub verifications: Family<StateLabel, Counter>,
@@ -114,6 +116,7 @@ impl Metrics {
             kafka_up: Gauge::default(),
             kubernetes_up: Gauge::default(),
             leader: Gauge::default(),
+            policy_valid: Gauge::default(),
             last_success_seconds: Family::default(),
             verifications: Family::default(),
         };
@@ -162,6 +165,12 @@ impl Metrics {
             "kubernetes_up",
             "1 when the API server answered last",
             metrics.kubernetes_up.clone(),
+        );
+        metrics.policy_valid.set(1);
+        registry.register(
+            "policy_valid",
+            "1 when the policy file counts as it is now",
+            metrics.policy_valid.clone(),
         );
         registry.register("leader", "1 on the replica that leads", metrics.leader.clone());
         registry.register_with_unit(

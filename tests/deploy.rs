@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // clippy knows tests by their functions, not by their file
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, sync::Arc};
 
 use clap::Parser;
 use serde::Deserialize as _;
 use serde_json::Value;
-use topicops::cli::Settings;
+use topicops::{cli::Settings, topic::limits::TopicRules};
 use topicops_contract::{ClientRequest, TopicManifest, TopicSource, Workload, WorkloadKind, keys};
 
 #[derive(Debug, Parser)]
@@ -73,8 +73,46 @@ fn the_deployments_flags_and_variables_are_settings_of_this_version() {
     assert_eq!(settings.webhook_listen.to_string(), "10.1.2.3:9443");
     assert_eq!(settings.metrics_listen.to_string(), "10.1.2.3:9889");
 
-    let mount = &container["volumeMounts"][0];
-    assert!(settings.kafka_config.starts_with(mount["mountPath"].as_str().unwrap()));
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let mounted = |name: &str| {
+        let mount = mounts.iter().find(|mount| mount["name"] == name);
+        mount.and_then(|mount| mount["mountPath"].as_str()).unwrap()
+    };
+    assert!(settings.kafka_config.starts_with(mounted("kafka")));
+    let policy = settings.policy.unwrap();
+    assert!(policy.starts_with(mounted("policy")));
+    let example = policy_of_the_examples();
+    assert!(example["data"].get(policy.file_name().unwrap().to_str().unwrap()).is_some());
+    let volumes = pod_spec(&objects)["volumes"].as_array().unwrap();
+    let volume = volumes.iter().find(|volume| volume["name"] == "policy").unwrap();
+    assert_eq!(volume["configMap"]["name"], example["metadata"]["name"]);
+    assert_eq!(volume["configMap"]["optional"], true);
+}
+
+fn pod_spec(objects: &[Value]) -> &Value {
+    &find(objects, "Deployment", "topicops")["spec"]["template"]["spec"]
+}
+
+fn policy_of_the_examples() -> Value {
+    find(&objects("examples"), "ConfigMap", "topicops-policy").clone()
+}
+
+#[test]
+fn the_example_of_a_policy_is_one_and_the_other_examples_keep_to_it() {
+    let text = policy_of_the_examples()["data"]["policy.yaml"].as_str().unwrap().to_owned();
+    let rules = TopicRules::parse(&text).unwrap_or_else(|problems| panic!("{problems}"));
+    for object in objects("examples") {
+        let metadata = &object["metadata"];
+        if metadata["labels"]["config"] == "kafka-topic" {
+            let (name, namespace) =
+                (metadata["name"].as_str().unwrap(), metadata["namespace"].as_str().unwrap());
+            let data = strings(&object["data"]);
+            let source = TopicSource { name, annotations: &BTreeMap::new(), data: &data, binary_keys: &[] };
+            let judged = rules.of(namespace).judge(&Arc::new(TopicManifest::parse(source).unwrap()), None);
+            let outside = [judged.refused, judged.warned].concat();
+            assert!(outside.is_empty() && judged.adjusted.is_empty(), "{name}: {outside:?}");
+        }
+    }
 }
 
 #[test]
@@ -131,6 +169,7 @@ fn the_examples_keep_to_the_contract() {
         let name = metadata["name"].as_str().unwrap();
         let annotations = strings(&metadata["annotations"]);
         match object["kind"].as_str().unwrap() {
+            "ConfigMap" if name == "topicops-policy" => {}
             "ConfigMap" => {
                 let data = strings(&object["data"]);
                 let source = TopicSource { name, annotations: &annotations, data: &data, binary_keys: &[] };

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use topicops::{
     Reason, Told,
     cli::{ImportSettings, PlanSettings, Settings},
+    topic::limits::TopicRules,
 };
 use topicops_contract::{SECRET_KEYS, keys};
 
@@ -49,6 +50,11 @@ fn first_column(heading: &str, column: &str) -> Vec<String> {
 fn topic_keys_and_annotations_are_those_of_the_contract() {
     assert_eq!(first_column("### Topic ConfigMaps", "data key"), keys::data::ALL);
     assert_eq!(first_column("### Topic ConfigMaps", "annotation"), keys::topic::ALL);
+}
+
+#[test]
+fn the_keys_of_a_policy_are_those_that_are_read() {
+    assert_eq!(first_column("### Limits and defaults", "key"), TopicRules::keys());
 }
 
 #[test]

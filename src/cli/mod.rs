@@ -5,6 +5,7 @@ mod kafka_config;
 mod manifest_files;
 mod plan;
 mod plan_report;
+mod policy_file;
 mod probes;
 mod release;
 mod run;

@@ -16,7 +16,7 @@ use topicops_contract::{ClientEndpoint, keys};
 use topicops_webhook::{Limits, MinimumTls, Shutdown, WebhookState};
 use tracing::{error, info};
 
-use super::{Admission, Grants, Settings, TlsMin, kafka_config, probes};
+use super::{Admission, Grants, Settings, TlsMin, kafka_config, policy_file, probes};
 use crate::{
     access::GrantsMode,
     controller::{
@@ -34,7 +34,7 @@ use crate::{
     fail_point::fail_point,
     kafka::{ClientProperties, Cluster, MeasuredCluster, PemSource, WireCluster},
     metrics::{Metrics, ReasonLabel, StateLabel},
-    topic::{OwnerRules, PlanContext, TopicGrants, TopicPolicy},
+    topic::{OwnerRules, PlanContext, TopicGrants, TopicPolicy, limits::TopicRules},
 };
 
 /// `topicops run`: controller and webhook together, until SIGTERM or SIGINT.
@@ -61,6 +61,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let webhook_listener = listen("--webhook-listen", settings.webhook_listen).await?;
     let webhook_address = webhook_listener.local_addr()?;
     let topics = Arc::new(TopicIndex::default());
+    govern(&mut tasks, &settings, &topics, &health, &metrics).await?;
     let probes = probes::router(health.clone(), Arc::new(registry), count_states(&topics, &metrics));
     tasks.spawn("probes", async move {
         if let Err(error) = axum::serve(probe_listener, probes).await {
@@ -89,12 +90,6 @@ pub async fn run(settings: Settings) -> Result<()> {
         Grants::Namespace => GrantsMode::Namespace,
         Grants::Open => GrantsMode::Open,
     };
-    let policy = TopicPolicy {
-        owners: OwnerRules::new(settings.topic_owners.clone()),
-        protected: settings.protected_topics.clone(),
-        max_partitions: Some(settings.max_partitions),
-        rules: Arc::default(),
-    };
     let consented = Consented::new(Arc::clone(&clients), mode);
     let state = WebhookState::new(
         Arc::new(AdmissionConsent::new(
@@ -102,7 +97,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             Arc::clone(&topics),
             settings.admission == Admission::Deny,
         )),
-        Arc::new(AdmissionPolicy::new(policy.clone(), Arc::clone(&topics))),
+        Arc::new(AdmissionPolicy::new(Arc::clone(&topics))),
         webhook_metrics.clone(),
     );
     let shutdown = Shutdown::default();
@@ -158,7 +153,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         reporter: reporter.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
-        context: PlanContext { drift: settings.drift.into(), ..PlanContext::new(policy) },
+        context: PlanContext { drift: settings.drift.into(), ..PlanContext::default() },
         grants,
         granted,
         resync: settings.resync,
@@ -209,6 +204,34 @@ pub async fn run(settings: Settings) -> Result<()> {
     // Bounded by its own request time-out.
     let _ = tokio::time::timeout(Duration::from_secs(5), leader).await;
     ended
+}
+
+/// Puts topics under the policy, and keeps it up to date.
+async fn govern(
+    tasks: &mut Tasks,
+    settings: &Settings,
+    topics: &Arc<TopicIndex>,
+    health: &Health,
+    metrics: &Metrics,
+) -> Result<()> {
+    let rules = match &settings.policy {
+        Some(file) => policy_file::load(file).await?,
+        None => TopicRules::default(),
+    };
+    let policy = TopicPolicy {
+        owners: OwnerRules::new(settings.topic_owners.clone()),
+        protected: settings.protected_topics.clone(),
+        max_partitions: Some(settings.max_partitions),
+        rules: Arc::new(rules),
+    };
+    topics.govern(policy.clone());
+    if let Some(file) = settings.policy.clone() {
+        let (topics, health, metrics) = (Arc::clone(topics), health.clone(), metrics.clone());
+        tasks.spawn("policy", async move {
+            policy_file::follow(&file, policy, topics, health, metrics).await;
+        });
+    }
+    Ok(())
 }
 
 /// The parts that run for as long as the process does, by name.

@@ -48,6 +48,10 @@ pub struct Settings {
     #[arg(long, env = "TOPICOPS_MAX_PARTITIONS", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=10000))]
     pub max_partitions: i32,
 
+    /// Policy file: limits and defaults for topics, as YAML. It is read again when it changes; none there: no limits.
+    #[arg(long, env = "TOPICOPS_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+
     /// Bootstrap servers for the Secrets, when clients reach the brokers differently from topicops.
     #[arg(long, env = "TOPICOPS_CLIENT_BOOTSTRAP_SERVERS", value_name = "HOST:PORT,…")]
     pub client_bootstrap_servers: Option<String>,

@@ -4,7 +4,7 @@ use topicops_contract::{ClientRequest, Problem, TopicManifest, TopicObjectKind, 
 use topicops_webhook::{Consent, Finding, TopicPolicy as Limits};
 
 use super::{access::Consented, topics::TopicIndex};
-use crate::topic::{TopicObjectKey, TopicPolicy};
+use crate::topic::TopicObjectKey;
 
 /// Says at admission what a workload will not be granted.
 #[derive(Debug)]
@@ -38,13 +38,12 @@ impl Consent for AdmissionConsent {
 /// Says at admission what the operator's configuration refuses of a topic.
 #[derive(Debug)]
 pub struct AdmissionPolicy {
-    policy: TopicPolicy,
     topics: Arc<TopicIndex>,
 }
 
 impl AdmissionPolicy {
-    pub fn new(policy: TopicPolicy, topics: Arc<TopicIndex>) -> Self {
-        Self { policy, topics }
+    pub fn new(topics: Arc<TopicIndex>) -> Self {
+        Self { topics }
     }
 }
 
@@ -55,36 +54,34 @@ impl Limits for AdmissionPolicy {
         namespace: &str,
         name: &str,
         manifest: &TopicManifest,
-        _before: Option<&TopicManifest>,
+        before: Option<&TopicManifest>,
     ) -> Vec<Finding> {
         let topic = &manifest.topic;
-        if let Some(pattern) = self.policy.protects(topic) {
-            let expected =
-                format!("topics {pattern} are never touched, as the operator's protected topics say");
-            return vec![Finding::Denial(Problem::new(
-                kind.field(keys::data::NAME),
-                topic.as_str(),
-                expected,
-            ))];
-        }
-        if let (Some(declared), Some(most)) = (manifest.partitions, self.policy.max_partitions)
-            && declared.get() > most
-        {
-            let expected = format!("the operator allows {most} partitions at most (--max-partitions)");
-            return vec![Finding::Denial(Problem::new(
-                kind.field(keys::data::PARTITIONS),
-                declared.to_string(),
-                expected,
-            ))];
-        }
-        match self.topics.with_grants(|grants| grants.owner(topic.as_str()).cloned()) {
-            Some(grant) if grant.owner != TopicObjectKey::new(kind, namespace, name) => {
-                vec![Finding::Warning(format!(
-                    "topic {topic} is declared already, by {}: this one will be refused while that one owns it",
-                    grant.owner
-                ))]
+        let object = TopicObjectKey::new(kind, namespace, name);
+        let mut findings = self.topics.with_policy(&object, |governed, created| {
+            if let Some(pattern) = governed.policy().protects(topic) {
+                let expected =
+                    format!("topics {pattern} are never touched, as the operator's protected topics say");
+                return vec![Finding::Denial(Problem::new(
+                    kind.field(keys::data::NAME),
+                    topic.as_str(),
+                    expected,
+                ))];
             }
-            _ => Vec::new(),
+            governed.review(&object, created, manifest, before)
+        });
+        if let Some(grant) = self.topics.with_grants(|grants| grants.owner(topic.as_str()).cloned())
+            && grant.owner != object
+        {
+            findings.push(Finding::Warning(format!(
+                "topic {topic} is declared already, by {}: this one will be refused while that one owns it",
+                grant.owner
+            )));
         }
+        findings
     }
 }
+
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod tests;

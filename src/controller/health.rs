@@ -46,6 +46,7 @@ impl Health {
             check("kafka", false, "no request has been answered yet"),
             check("kubernetes", false, "no watch is established yet"),
             Check { name: "ledger", required: false, wrong: None },
+            Check { name: "policy", required: false, wrong: None },
         ];
         Self { inner: Arc::new(Mutex::new(Checks { checks })), metrics }
     }

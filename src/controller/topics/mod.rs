@@ -8,6 +8,7 @@ mod drift_report;
 mod evidence;
 mod execute;
 mod gone;
+mod governed;
 mod ledger;
 mod ledger_line;
 mod outcome;
@@ -21,6 +22,7 @@ mod topic_object;
 
 pub use evidence::{Evidence, KubeEvidence};
 pub use gone::{Gone, Renamed};
+pub use governed::Governed;
 pub use ledger::{ConfigMapLedger, Ledger, LedgerError, LedgerStore, Page};
 pub use outcome::Outcome;
 pub use retries::Retries;

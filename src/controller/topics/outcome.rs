@@ -58,6 +58,18 @@ impl Outcome {
         self
     }
 
+    /// With what an author should know beside it.
+    #[must_use]
+    pub fn and(mut self, notices: &[String]) -> Self {
+        for notice in notices {
+            if !self.message.is_empty() {
+                self.message.push_str("; ");
+            }
+            self.message.push_str(notice);
+        }
+        self
+    }
+
     pub fn of(refusal: &Refusal, kind: TopicObjectKind) -> Self {
         Self { state: refusal.state(), reason: refusal.reason(), message: refusal.message(kind) }
     }

@@ -32,7 +32,9 @@ impl TopicController {
             .filter(|(topic, declarations)| !declarations.is_empty() || tenure.ledger.get(topic).is_some())
             .map(|(topic, _)| (*topic).clone())
             .collect();
-        let mut keys = BTreeSet::new();
+        let context = self.index.under_policy(&self.context);
+        // What a manifest leaves to a default has to be compared as well.
+        let mut keys: BTreeSet<String> = context.policy.rules.default_configs().map(str::to_owned).collect();
         for (topic, declarations) in &declared {
             keys.extend(declarations.iter().flat_map(|one| one.manifest.configs.keys().cloned()));
             keys.extend(
@@ -82,11 +84,11 @@ impl TopicController {
                 description => description,
             };
             let held = tenure.ledger.get(topic);
-            let mut plan = TopicPlan::of(topic, &declarations, description.as_ref(), held, &self.context);
+            let mut plan = TopicPlan::of(topic, &declarations, description.as_ref(), held, &context);
             let by_hand = !plan.corrected.is_empty() || !plan.drifted.is_empty() || plan.remade;
             if by_hand && tenure.changed.contains_key(topic) {
                 // Our own change may be what this broker does not know yet: nothing is concluded from that.
-                let careful = PlanContext { drift: DriftPolicy::Report, ..self.context.clone() };
+                let careful = PlanContext { drift: DriftPolicy::Report, ..context.clone() };
                 plan = TopicPlan::of(topic, &declarations, description.as_ref(), held, &careful);
                 unsettled.insert(topic.clone());
             }

@@ -52,10 +52,11 @@ impl TopicController {
             Outcome::invalid(&owner.problems)
         } else {
             let drifted = Outcome::drifted(&plan.drifted);
-            match Outcome::refused(&plan.refusals, owner.object.kind) {
+            let outcome = match Outcome::refused(&plan.refusals, owner.object.kind) {
                 Some(refused) => refused.with(drifted),
                 None => drifted.unwrap_or_else(Outcome::in_sync),
-            }
+            };
+            outcome.and(&plan.notices)
         };
         let grown = plan.steps.iter().find_map(|step| match step {
             Step::Grow(count) if answers.failures.is_empty() => Some(count.get()),

@@ -11,12 +11,12 @@ use tokio::{
 };
 use topicops_contract::{Status, TopicName, TopicObjectKind};
 
-use super::{Gone, Renamed, TopicObject};
+use super::{Gone, Governed, Renamed, TopicObject};
 
 use crate::{
     ObjectKey, Reason, Told,
     controller::Index,
-    topic::{Declaration, Refusal, TopicGrant, TopicGrants, TopicObjectKey},
+    topic::{Declaration, PlanContext, Refusal, TopicGrant, TopicGrants, TopicObjectKey, TopicPolicy},
 };
 
 /// The objects of the cluster that declare topics, and which topics have to be looked at because one of them changed.
@@ -42,6 +42,7 @@ struct Inner {
     nameless: BTreeSet<TopicObjectKey>,
     /// Whom the objects let in, as their statuses tell who owns a topic.
     grants: TopicGrants,
+    governed: Governed,
 }
 
 impl TopicIndex {
@@ -53,6 +54,44 @@ impl TopicIndex {
     /// decided by the replica that leads, and read from the statuses here; access itself follows the decision.
     pub fn with_grants<T>(&self, look: impl FnOnce(&TopicGrants) -> T) -> T {
         look(&self.lock().grants)
+    }
+
+    /// The policy that counts, and what is declared under it; when the object was created, if it is known.
+    pub fn with_policy<T>(
+        &self,
+        object: &TopicObjectKey,
+        look: impl FnOnce(&Governed, Option<i64>) -> T,
+    ) -> T {
+        let inner = self.lock();
+        look(&inner.governed, inner.objects.get(object).map(|object| object.created))
+    }
+
+    /// Another policy counts from now on: everything is looked at again.
+    pub fn govern(&self, policy: TopicPolicy) {
+        let mut inner = self.lock();
+        let Inner { governed, objects, .. } = &mut *inner;
+        governed.replace(policy, objects.values());
+        let leading = inner.leading;
+        drop(inner);
+        if leading {
+            self.mark_all();
+        }
+    }
+
+    /// The context of a pass under the policy that counts now. Topics that fit into their namespaces' totals only now, or no
+    /// longer, are to be looked at again.
+    pub fn under_policy(&self, context: &PlanContext) -> PlanContext {
+        let (policy, over_quota, topics) = {
+            let mut inner = self.lock();
+            let (over, news) = inner.governed.over();
+            let of = |key| Some(inner.objects.get(key)?.manifest.as_ref()?.topic.clone());
+            let topics: Vec<TopicName> = news.iter().filter_map(of).collect();
+            (inner.governed.policy().clone(), over, topics)
+        };
+        self.mark(&topics);
+        let mut context = context.clone();
+        (context.policy, context.over_quota) = (policy, over_quota);
+        context
     }
 
     /// What has to be looked at since the last call, at most `limit` topics of it.
@@ -175,6 +214,9 @@ impl TopicIndex {
         object.status = Some(status);
         object.finalizer = finalizer;
         object.held |= finalizer;
+        let Inner { governed, objects, .. } = &mut *inner;
+        let Some(object) = objects.get(key) else { return };
+        governed.count(object);
         if let Some(topic) = object.manifest.as_ref().map(|manifest| manifest.topic.clone()) {
             inner.grant(&topic);
         }
@@ -232,6 +274,7 @@ impl TopicIndex {
                 inner.mark(&object);
             }
             let topic = object.manifest.as_ref().map(|manifest| manifest.topic.clone());
+            inner.governed.count(&object);
             inner.objects.insert(object.key.clone(), object);
             if let Some(topic) = topic {
                 inner.grant(&topic);
@@ -293,6 +336,7 @@ impl Inner {
 
     fn forget(&mut self, key: &TopicObjectKey) {
         self.nameless.remove(key);
+        self.governed.forget(key);
         let Some(topic) = self
             .objects
             .remove(key)
@@ -420,5 +464,39 @@ mod tests {
         assert_eq!(index.take_dirty(2).0.len(), 2);
         assert_eq!(taken(&index), ["c"]);
         assert!(!index.has_dirty());
+    }
+
+    #[test]
+    fn who_fits_only_now_or_no_longer_is_looked_at_again() {
+        let rules = "{ defaults: { partitions: 1 }, limits: { total-partitions: { max: 10 } } }";
+        let index = TopicIndex::default();
+        index.lead(true);
+        let rules = std::sync::Arc::new(crate::topic::limits::TopicRules::parse(rules).unwrap());
+        index.govern(TopicPolicy { rules, ..TopicPolicy::default() });
+        let over = || index.under_policy(&PlanContext::default()).over_quota.len();
+        for (name, created) in [("old", 1), ("young", 2)] {
+            let mut object = config_map(name, &[("partitions", "6")], &[]);
+            let time = jiff::Timestamp::from_second(created).unwrap();
+            object.metadata.creation_timestamp =
+                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
+            index.apply(object);
+        }
+        taken(&index);
+        assert_eq!((over(), taken(&index)), (1, vec!["young".to_owned()]));
+        assert_eq!((over(), taken(&index)), (1, vec![]), "it is no news any more");
+        index.remove(&ObjectKey::new("shop", "old"));
+        taken(&index);
+        assert_eq!((over(), taken(&index)), (0, vec!["young".to_owned()]));
+    }
+
+    #[test]
+    fn another_policy_has_everything_looked_at_again_where_this_replica_leads() {
+        let index = TopicIndex::default();
+        index.apply(config_map("orders", &[], &[]));
+        index.govern(TopicPolicy::default());
+        assert!(taken(&index).is_empty());
+        index.lead(true);
+        index.govern(TopicPolicy::default());
+        assert_eq!(taken(&index), ["orders"]);
     }
 }

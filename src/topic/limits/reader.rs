@@ -19,6 +19,19 @@ use super::{
 const LONGEST_NAMESPACE: usize = 63;
 const LONGEST_PATTERN: usize = 1_000;
 
+pub(super) const DEFAULTS: [&str; 4] = ["partitions", "replication-factor", "retention", "properties"];
+pub(super) const LIMITS: [&str; 9] = [
+    "partitions",
+    "replication-factor",
+    "retention",
+    "retention-bytes",
+    "name",
+    "properties",
+    "topics",
+    "total-partitions",
+    "total-bytes",
+];
+
 pub(super) fn read(text: &str) -> Result<TopicRules, Problems> {
     if text.len() > TopicRules::LONGEST {
         let expected = format!("{} bytes long; at most {} are read", text.len(), TopicRules::LONGEST);
@@ -73,8 +86,7 @@ fn patterns(node: &Node<'_>, problems: &mut Problems) -> Vec<(NamePattern, RuleS
 }
 
 fn defaults(node: &Node<'_>, rules: &mut RuleSet, problems: &mut Problems) {
-    let known = ["partitions", "replication-factor", "retention", "properties"];
-    for (key, node) in node.entries(&known, problems) {
+    for (key, node) in node.entries(&DEFAULTS, problems) {
         match key {
             "partitions" => rules.default_partitions = node.said(problems, Node::whole_number),
             "replication-factor" => {
@@ -102,18 +114,7 @@ fn defaults(node: &Node<'_>, rules: &mut RuleSet, problems: &mut Problems) {
 }
 
 fn limits(node: &Node<'_>, rules: &mut RuleSet, problems: &mut Problems) {
-    let known = [
-        "partitions",
-        "replication-factor",
-        "retention",
-        "retention-bytes",
-        "name",
-        "properties",
-        "topics",
-        "total-partitions",
-        "total-bytes",
-    ];
-    for (key, node) in node.entries(&known, problems) {
+    for (key, node) in node.entries(&LIMITS, problems) {
         match key {
             "partitions" => {
                 rules.partitions = node.limit(problems, |node, problems| {

@@ -24,6 +24,17 @@ impl TopicRules {
     /// A policy file is a ConfigMap's key, and those end here.
     pub const LONGEST: usize = 1024 * 1024;
 
+    /// Every key that a policy may have, as a path.
+    pub fn keys() -> Vec<String> {
+        let under = |section, keys: &'static [&'static str]| {
+            keys.iter().map(move |key| format!("{section}.{key}")).collect::<Vec<_>>()
+        };
+        let mut keys = under("defaults", &reader::DEFAULTS);
+        keys.extend(under("limits", &reader::LIMITS));
+        keys.push("namespaces".to_owned());
+        keys
+    }
+
     /// Reads the text of a policy file; one that is empty says nothing.
     ///
     /// # Errors
@@ -38,6 +49,13 @@ impl TopicRules {
             (matches!(pattern, NamePattern::Literal(_)), pattern.text().len(), pattern.text().to_owned())
         });
         Self { cluster, namespaces, resolved: Mutex::default() }
+    }
+
+    /// The topic configuration keys that have a default in any namespace; some more than once.
+    pub fn default_configs(&self) -> impl Iterator<Item = &str> {
+        let narrower = self.namespaces.iter().map(|(_, rules)| rules);
+        let all = std::iter::once(&self.cluster).chain(narrower);
+        all.flat_map(|rules| rules.default_configs.keys().map(String::as_str))
     }
 
     /// What counts in a namespace: the cluster's rules, narrowed by each pattern that names it, the most specific last.

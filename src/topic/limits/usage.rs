@@ -79,22 +79,25 @@ struct OfNamespace {
 }
 
 impl Usage {
-    /// Counts what an object declares, in place of what it declared before.
-    pub fn set(&mut self, declared: Declared) {
+    /// Counts what an object declares, in place of what it declared before; whether that is a change.
+    pub fn set(&mut self, declared: Declared) -> bool {
         let namespace = self.namespaces.entry(declared.object.namespace.clone()).or_default();
-        if namespace.objects.get(&declared.object) != Some(&declared) {
+        let changes = namespace.objects.get(&declared.object) != Some(&declared);
+        if changes {
             namespace.remove(&declared.object);
             namespace.insert(declared);
         }
+        changes
     }
 
-    pub fn remove(&mut self, object: &TopicObjectKey) {
-        if let Some(namespace) = self.namespaces.get_mut(&object.namespace) {
-            namespace.remove(object);
-            if namespace.objects.is_empty() {
-                self.namespaces.remove(&object.namespace);
-            }
+    /// Whether there was something to remove.
+    pub fn remove(&mut self, object: &TopicObjectKey) -> bool {
+        let Some(namespace) = self.namespaces.get_mut(&object.namespace) else { return false };
+        let removed = namespace.remove(object);
+        if namespace.objects.is_empty() {
+            self.namespaces.remove(&object.namespace);
         }
+        removed
     }
 
     pub fn clear(&mut self) {
@@ -154,12 +157,14 @@ impl Usage {
         found(rules, declared, used)
     }
 
-    /// What an object asks more of than it does now, in the order of [`NamespaceRules::quotas`].
+    /// Whether an object asks for more of anything than it does now.
     pub fn grows(&self, declared: &Declared) -> bool {
         let now = self.namespaces.get(&declared.object.namespace);
         let now = now.and_then(|namespace| namespace.objects.get(&declared.object));
         now.is_none_or(|now| {
-            now.topic != declared.topic || declared.asks.iter().zip(now.asks).any(|(asks, now)| *asks > now)
+            now.refused
+                || now.topic != declared.topic
+                || declared.asks.iter().zip(now.asks).any(|(asks, now)| *asks > now)
         })
     }
 }
@@ -174,8 +179,10 @@ impl OfNamespace {
         self.count(&topic);
     }
 
-    fn remove(&mut self, object: &TopicObjectKey) {
-        let Some(topic) = self.objects.get(object).map(|declared| declared.topic.clone()) else { return };
+    fn remove(&mut self, object: &TopicObjectKey) -> bool {
+        let Some(topic) = self.objects.get(object).map(|declared| declared.topic.clone()) else {
+            return false;
+        };
         self.uncount(&topic);
         if let Some(declared) = self.objects.remove(object)
             && let Some(rivals) = self.by_topic.get_mut(&topic)
@@ -186,6 +193,7 @@ impl OfNamespace {
             }
         }
         self.count(&topic);
+        true
     }
 
     fn first(&self, topic: &TopicName) -> Option<&Declared> {
