@@ -1,6 +1,10 @@
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::{Api, Client};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject},
+    core::GroupVersionKind,
+};
 use topicops_contract::TopicObjectKind;
 
 use crate::topic::TopicObjectKey;
@@ -30,14 +34,9 @@ impl KubeEvidence {
 #[async_trait]
 impl Evidence for KubeEvidence {
     async fn is_gone(&self, key: &TopicObjectKey, uid: &str) -> Result<bool, kube::Error> {
-        let found = match key.kind {
-            TopicObjectKind::ConfigMap => {
-                let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &key.namespace);
-                api.get_metadata_opt(&key.name).await?
-            }
-            // There is none in this version.
-            TopicObjectKind::KafkaTopic => return Ok(false),
-        };
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &key.namespace, &resource(key.kind));
+        let found = api.get_metadata_opt(&key.name).await?;
         Ok(found.is_none_or(|found| found.metadata.uid.as_deref() != Some(uid)))
     }
 
@@ -45,5 +44,27 @@ impl Evidence for KubeEvidence {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let found = api.get_metadata_opt(namespace).await?;
         Ok(found.is_none_or(|found| found.metadata.deletion_timestamp.is_some()))
+    }
+}
+
+/// Where the API server serves the objects of a kind.
+fn resource(kind: TopicObjectKind) -> ApiResource {
+    let (group, version) = kind.api_version().split_once('/').unwrap_or(("", kind.api_version()));
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_asked_for_where_it_is_served() {
+        let of = |kind| {
+            let resource = resource(kind);
+            (resource.api_version, resource.plural)
+        };
+        assert_eq!(of(TopicObjectKind::ConfigMap), ("v1".to_owned(), "configmaps".to_owned()));
+        let expected = ("topic.kafka.nb/v1beta1".to_owned(), "kafkatopics".to_owned());
+        assert_eq!(of(TopicObjectKind::KafkaTopic), expected);
     }
 }

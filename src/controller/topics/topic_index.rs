@@ -455,6 +455,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_as_declared_is_counted_by_reasons_that_there_are() {
+        let index = TopicIndex::default();
+        for (name, reason) in [("a", "InUse"), ("b", "InUse"), ("c", "InSync"), ("d", "MadeUpByATenant")] {
+            let status = format!(r#"{{"state":"Refused","reason":"{reason}","hash":"","time":""}}"#);
+            index.apply(config_map(name, &[], &[(keys::topic::STATUS, &status)]));
+        }
+        assert_eq!(index.refusals(), BTreeMap::from([(Reason::InUse, 2)]));
+    }
+
+    #[test]
     fn a_limit_leaves_the_rest_for_later() {
         let index = TopicIndex::default();
         index.lead(true);
