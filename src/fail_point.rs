@@ -16,8 +16,18 @@ macro_rules! fail_point {
 pub(crate) use fail_point;
 
 /// Every place there is, in the order in which the work comes by.
-pub const NAMES: &[&str] =
-    &["run/begun", "topics/planned", "topics/holdings-written", "topics/executed", "topics/recorded"];
+pub const NAMES: &[&str] = &[
+    "run/begun",
+    "topics/planned",
+    "topics/holdings-written",
+    "topics/created",
+    "topics/grown",
+    "topics/configured",
+    "topics/deleted",
+    "topics/executed",
+    "topics/recorded",
+    "topics/status-written",
+];
 
 #[cfg(feature = "fail-points")]
 pub use armed::{begin, reach};

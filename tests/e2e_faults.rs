@@ -15,7 +15,6 @@ use kube::{
 };
 use serde_json::json;
 use support::{Options, PATIENCE, World, alone_in_the_world, in_a_world_of_its_own, wait};
-use topicops::fail_point;
 use topicops::kafka::{Cluster, ConfigKeys, ResourceType};
 
 const TOPICS: usize = 200;
@@ -60,22 +59,6 @@ fn killed_in_the_middle_of_200_topics_and_50_clients_it_converges_with_nothing_t
                 let seen = world.topics_seen_by(&secret).await?;
                 ensure!(seen == [topic], "{seen:?}");
             }
-        }
-        Ok(())
-    });
-}
-
-#[test]
-fn killed_at_each_step_of_a_pass_over_topics_it_ends_as_declared() {
-    alone_in_the_world(async |world| {
-        let namespace = world.namespace("steps").await?;
-        for place in fail_point::NAMES.iter().filter(|name| name.starts_with("topics/")) {
-            let topic = world.topic("steps");
-            let declare =
-                async || world.declare(&namespace, &topic, json!({ "partitions": "2" }), json!({})).await;
-            world.killed_at(place, declare).await?;
-            let status = world.until_ready(&namespace, &topic).await?;
-            ensure!(status.partitions == Some(2), "{place}: {status:?}");
         }
         Ok(())
     });

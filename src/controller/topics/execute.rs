@@ -7,6 +7,7 @@ use tracing::info;
 
 use super::{TopicController, pass::grant_of};
 use crate::{
+    fail_point::fail_point,
     kafka::{ClusterError, ConfigChange, CreatedTopic, DoomedTopic, ItemError, NewPartitions, NewTopic},
     metrics::OperationLabel,
     topic::{Step, TopicGrant, TopicPlan},
@@ -63,12 +64,35 @@ impl TopicController {
             .iter()
             .map(|(index, id)| DoomedTopic { name: plans[*index].topic.clone(), id: Some((*id).to_owned()) });
         let doomed: Vec<DoomedTopic> = doomed.collect();
-        let (created, grown, changed, deleted) = tokio::try_join!(
-            self.cluster.create_topics(&creates),
-            self.cluster.create_partitions(&grows),
-            self.cluster.alter_configs(&changes),
-            self.cluster.delete_topics(&doomed),
-        )?;
+        let create = async {
+            let answers = self.cluster.create_topics(&creates).await;
+            if !creates.is_empty() {
+                fail_point!("topics/created");
+            }
+            answers
+        };
+        let grow = async {
+            let answers = self.cluster.create_partitions(&grows).await;
+            if !grows.is_empty() {
+                fail_point!("topics/grown");
+            }
+            answers
+        };
+        let configure = async {
+            let answers = self.cluster.alter_configs(&changes).await;
+            if !changes.is_empty() {
+                fail_point!("topics/configured");
+            }
+            answers
+        };
+        let delete = async {
+            let answers = self.cluster.delete_topics(&doomed).await;
+            if !doomed.is_empty() {
+                fail_point!("topics/deleted");
+            }
+            answers
+        };
+        let (created, grown, changed, deleted) = tokio::try_join!(create, grow, configure, delete)?;
 
         for (index, result) in create_at.into_iter().zip(created) {
             match result {

@@ -17,7 +17,7 @@ use topicops_contract::{Status, keys};
 use tracing::{debug, warn};
 
 use super::TopicIndex;
-use crate::topic::TopicObjectKey;
+use crate::{fail_point::fail_point, topic::TopicObjectKey};
 
 /// What is to be written to an object that declares a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +140,9 @@ impl StatusWriter {
             let patch = json!({ "metadata": { "finalizers": others, "resourceVersion": version } });
             let params = PatchParams::default();
             written = api.patch_metadata(&update.key.name, &params, &Patch::Merge(patch)).await;
+        }
+        if written.is_ok() {
+            fail_point!("topics/status-written");
         }
         match written {
             Ok(_) => match update.status {
