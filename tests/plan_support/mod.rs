@@ -1,0 +1,274 @@
+//! Generated declarations, topics and policies, and a cluster in memory that plans are carried out on.
+
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, LazyLock},
+};
+
+use futures::executor::block_on;
+use proptest::prelude::*;
+use topicops::{
+    Reason,
+    kafka::{Cluster, ConfigKeys, MemoryCluster, NewPartitions, NewTopic, TopicDescription},
+    topic::{
+        Declaration, Holding, OwnerRules, PlanContext, Step, TopicObjectKey, TopicPlan, TopicPolicy,
+        limits::{Action, At, Field, OverQuota, TopicRules, Violation},
+    },
+};
+use topicops_contract::{NamePattern, TopicManifest, TopicName, TopicSource};
+
+/// One is protected by a pattern, one by its underscores.
+pub const TOPICS: [&str; 5] = ["a", "b", "c", "protected-d", "__e"];
+const KEYS: [&str; 3] = ["retention.ms", "segment.ms", "max.message.bytes"];
+
+static RULES: LazyLock<Vec<Arc<TopicRules>>> = LazyLock::new(|| {
+    let policies = [
+        "{}",
+        "limits: { partitions: { max: 3 } }",
+        "limits: { partitions: { max: 3, action: adjust }, replication-factor: { max: 1, action: adjust } }",
+        "limits: { partitions: { min: 2, max: 3, action: warn }, retention: { min: 2m, max: 4m } }",
+        "{ defaults: { partitions: 2, properties: { segment.ms: 200000 } }, namespaces: { x: { limits: { \
+           properties: { max.message.bytes: { max: 200000, action: adjust }, segment.ms: { required: true } } } } } }",
+        "namespaces: { y: { limits: { properties: { max.message.bytes: { forbidden: true } } } } }",
+    ];
+    policies.iter().map(|text| Arc::new(TopicRules::parse(text).unwrap())).collect()
+});
+
+#[derive(Clone, Debug)]
+pub struct Declared {
+    pub namespace: &'static str,
+    pub topic: usize,
+    pub partitions: Option<i32>,
+    pub factor: Option<i16>,
+    pub configs: BTreeMap<&'static str, u16>,
+    pub flags: Flags,
+    pub created: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Flags {
+    /// The topic goes with it.
+    pub deletes: bool,
+    pub deleting: bool,
+    pub paused: bool,
+    pub mistaken: bool,
+    pub over_quota: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Existing {
+    pub topic: usize,
+    pub partitions: i32,
+    pub configs: BTreeMap<&'static str, u16>,
+    pub holder: Option<&'static str>,
+    pub held_keys: BTreeSet<&'static str>,
+}
+
+/// What a namespace may, and which rules there are.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Every namespace may adopt what exists.
+    pub open: bool,
+    pub rules: usize,
+    pub max_partitions: Option<i32>,
+}
+
+fn configs() -> impl Strategy<Value = BTreeMap<&'static str, u16>> {
+    proptest::collection::btree_map(proptest::sample::select(&KEYS[..]), 1u16..4, 0..3)
+}
+
+pub fn declared() -> impl Strategy<Value = Declared> {
+    let rarely = || proptest::bool::weighted(0.2);
+    let flags = (any::<bool>(), proptest::bool::weighted(0.35), rarely(), rarely(), rarely()).prop_map(
+        |(deletes, deleting, paused, mistaken, over_quota)| Flags {
+            deletes,
+            deleting,
+            paused,
+            mistaken,
+            over_quota,
+        },
+    );
+    let numbers = (proptest::option::of(1i32..6), proptest::option::of(1i16..3));
+    (proptest::sample::select(&["x", "y"][..]), 0..TOPICS.len(), numbers, configs(), flags, 0i64..4).prop_map(
+        |(namespace, topic, (partitions, factor), configs, flags, created)| Declared {
+            namespace,
+            topic,
+            partitions,
+            factor,
+            configs,
+            flags,
+            created,
+        },
+    )
+}
+
+pub fn existing() -> impl Strategy<Value = Existing> {
+    let holder = proptest::option::of(proptest::sample::select(&["x", "y"][..]));
+    let held_keys = proptest::collection::btree_set(proptest::sample::select(&KEYS[..]), 0..3);
+    (0..TOPICS.len(), 1i32..6, configs(), holder, held_keys).prop_map(
+        |(topic, partitions, configs, holder, held_keys)| Existing {
+            topic,
+            partitions,
+            configs,
+            holder,
+            held_keys,
+        },
+    )
+}
+
+pub fn policy() -> impl Strategy<Value = Policy> {
+    (any::<bool>(), 0..RULES.len(), proptest::option::weighted(0.3, 2i32..5))
+        .prop_map(|(open, rules, max_partitions)| Policy { open, rules, max_partitions })
+}
+
+/// A value that every key takes.
+fn wide(value: u16) -> String {
+    (u32::from(value) * 100_000).to_string()
+}
+
+impl Declared {
+    pub fn declaration(&self, index: usize) -> Declaration {
+        let mut data = BTreeMap::new();
+        data.extend(self.partitions.map(|count| ("partitions".to_owned(), count.to_string())));
+        data.extend(self.factor.map(|factor| ("replication-factor".to_owned(), factor.to_string())));
+        let lines: String =
+            self.configs.iter().map(|(key, value)| format!("{key}={}\n", wide(*value))).collect();
+        data.insert("properties".to_owned(), lines);
+        if self.flags.mistaken {
+            data.insert("retention".to_owned(), "soon".to_owned());
+        }
+        let mut annotations = BTreeMap::new();
+        if self.flags.deletes {
+            annotations.insert("topic.kafka.nb/deletion-policy".to_owned(), "delete".to_owned());
+        }
+        if self.flags.paused {
+            annotations.insert("topic.kafka.nb/paused".to_owned(), "true".to_owned());
+        }
+        let source = TopicSource { name: "t", annotations: &annotations, data: &data, binary_keys: &[] };
+        let (manifest, problems) = TopicManifest::parse_what_is_right(source);
+        assert_eq!(problems.is_empty(), !self.flags.mistaken, "{problems}");
+        // A name with underscores is no manifest's; plans must not rely on that.
+        let manifest = TopicManifest { topic: TOPICS[self.topic].parse().unwrap(), ..manifest.unwrap() };
+        Declaration {
+            object: TopicObjectKey::config_map(self.namespace, format!("t{index}")),
+            created: self.created,
+            manifest: Arc::new(manifest),
+            problems,
+            deleting: self.flags.deleting,
+        }
+    }
+}
+
+impl Policy {
+    fn context(self, declared: &[Declared]) -> PlanContext {
+        let over = OverQuota {
+            action: Action::Refuse,
+            violation: Violation {
+                reason: Reason::NamespaceQuotaExceeded,
+                at: At::Data("partitions"),
+                value: "many".to_owned(),
+                expected: "fewer".to_owned(),
+                withholds: vec![Field::Partitions],
+                by_flag: false,
+            },
+        };
+        let over_quota = declared.iter().enumerate().filter(|(_, one)| one.flags.over_quota);
+        let over_quota = over_quota.map(|(index, one)| (one.declaration(index).object, vec![over.clone()]));
+        let everybody = if self.open { vec!["*=*".parse().unwrap()] } else { Vec::new() };
+        let policy = TopicPolicy {
+            owners: OwnerRules::new(everybody),
+            protected: vec![NamePattern::read("protected-*")],
+            max_partitions: self.max_partitions,
+            rules: Arc::clone(&RULES[self.rules]),
+        };
+        PlanContext { over_quota: Arc::new(over_quota.collect()), ..PlanContext::new(policy) }
+    }
+}
+
+pub type Topics = BTreeMap<TopicName, TopicDescription>;
+
+/// A cluster, and what topicops remembers of it.
+pub struct World {
+    cluster: MemoryCluster,
+    names: Vec<TopicName>,
+    pub ledger: BTreeMap<TopicName, Holding>,
+    pub context: PlanContext,
+}
+
+impl World {
+    pub fn new(existing: &[Existing], declared: &[Declared], policy: Policy) -> Self {
+        let mut world = Self {
+            cluster: MemoryCluster::new(3),
+            names: TOPICS.iter().map(|name| name.parse().unwrap()).collect(),
+            ledger: BTreeMap::new(),
+            context: policy.context(declared),
+        };
+        for one in existing {
+            let name = world.names[one.topic].clone();
+            let new = NewTopic {
+                name: name.clone(),
+                partitions: Some(one.partitions.try_into().unwrap()),
+                replication_factor: Some(1.try_into().unwrap()),
+                placement: None,
+                configs: one.configs.iter().map(|(key, value)| ((*key).to_owned(), wide(*value))).collect(),
+            };
+            // A second one of the same name is refused.
+            let made = block_on(world.cluster.create_topics(&[new])).unwrap().remove(0).is_ok();
+            if let Some(holder) = one.holder.filter(|_| made) {
+                let keys = one.held_keys.iter().map(|key| (*key).to_owned()).collect();
+                world.ledger.insert(name, Holding { namespace: holder.to_owned(), keys });
+            }
+        }
+        world
+    }
+
+    pub fn topics(&self) -> Topics {
+        let found = block_on(self.cluster.describe_topics(&self.names, &ConfigKeys::All)).unwrap();
+        let found = self.names.iter().cloned().zip(found);
+        found.filter_map(|(name, topic)| Some((name, topic.unwrap()?))).collect()
+    }
+
+    pub fn plans(&self, declared: &[Declaration]) -> Vec<TopicPlan> {
+        let topics = self.topics();
+        let plan = |name: &TopicName| {
+            let of_topic: Vec<_> =
+                declared.iter().filter(|one| one.manifest.topic == *name).cloned().collect();
+            TopicPlan::of(name, &of_topic, topics.get(name), self.ledger.get(name), &self.context)
+        };
+        self.names.iter().map(plan).collect()
+    }
+
+    pub fn apply(&mut self, plans: &[TopicPlan]) {
+        for plan in plans {
+            for step in &plan.steps {
+                let cluster = &self.cluster;
+                let outcome = match step {
+                    Step::Create(topic) => block_on(cluster.create_topics(std::slice::from_ref(topic)))
+                        .unwrap()
+                        .remove(0)
+                        .map(drop),
+                    Step::Grow(total) => {
+                        let more =
+                            NewPartitions { topic: plan.topic.clone(), total: *total, placement: None };
+                        block_on(cluster.create_partitions(&[more])).unwrap().remove(0)
+                    }
+                    Step::Configure(change) => {
+                        block_on(cluster.alter_configs(&[(plan.topic.clone(), change.clone())]))
+                            .unwrap()
+                            .remove(0)
+                    }
+                    Step::Delete { .. } => {
+                        block_on(cluster.delete_topics(&[plan.topic.clone().into()])).unwrap().remove(0)
+                    }
+                };
+                outcome.unwrap_or_else(|error| panic!("{step:?}: {error}"));
+            }
+            match &plan.holding_after {
+                Some(holding) => self.ledger.insert(plan.topic.clone(), holding.clone()),
+                None => self.ledger.remove(&plan.topic),
+            };
+        }
+    }
+}
