@@ -246,7 +246,7 @@ proptest! {
     #[test]
     fn bytes_are_evened_out_until_no_swap_pays(
         before in layout(7),
-        seeds in proptest::collection::vec((any::<u32>(), 1usize..4, prop_oneof![0u64..10, 100u64..1000]), 0..16),
+        seeds in proptest::collection::vec((any::<u32>(), 1usize..4, prop_oneof![0u64..10, 100u64..1000]), 0..9),
         percent in 0u8..30,
     ) {
         let mut layout = before;

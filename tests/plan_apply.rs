@@ -5,10 +5,12 @@
 
 mod plan_support;
 
-use plan_support::{Declared, Existing, Policy, Topics, World, declared, existing, policy};
+use plan_support::{
+    Declared, Existing, Policy, Tampering, Topics, World, declared, existing, policy, tampering,
+};
 use proptest::{prelude::*, test_runner::RngAlgorithm};
 use topicops::topic::{Declaration, TopicPlan};
-use topicops_contract::{DeletionPolicy, TopicConfig, TopicName};
+use topicops_contract::{DeletionPolicy, DriftPolicy, TopicConfig, TopicName};
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -23,12 +25,13 @@ proptest! {
         declared in proptest::collection::vec(declared(), 0..5),
         existing in proptest::collection::vec(existing(), 0..4),
         policy in policy(),
+        tamperings in proptest::collection::vec(tampering(), 0..3),
     ) {
-        check(&declared, &existing, policy);
+        check(&declared, &existing, policy, &tamperings);
     }
 }
 
-fn check(declared: &[Declared], existing: &[Existing], policy: Policy) {
+fn check(declared: &[Declared], existing: &[Existing], policy: Policy, tamperings: &[Tampering]) {
     let mut world = World::new(existing, declared, policy);
     let all: Vec<_> = declared.iter().enumerate().map(|(index, one)| one.declaration(index)).collect();
     let before = world.topics();
@@ -55,8 +58,44 @@ fn check(declared: &[Declared], existing: &[Existing], policy: Policy) {
         }
     }
     world.apply(&second);
-    for plan in world.plans(&left) {
+    let third = world.plans(&left);
+    for plan in &third {
         assert!(plan.steps.is_empty(), "never comes to rest: {plan:?}");
+    }
+    // What is remembered of topics that were found in order is written, too.
+    world.apply(&third);
+    if !tamperings.is_empty() {
+        tampered(&mut world, &left, policy, tamperings, &third);
+    }
+}
+
+/// Somebody changes topics on the brokers: that is put back, or left and told, as policy has it.
+fn tampered(
+    world: &mut World,
+    all: &[Declaration],
+    policy: Policy,
+    tamperings: &[Tampering],
+    at_rest: &[TopicPlan],
+) {
+    tamperings.iter().for_each(|tampering| world.tamper(tampering));
+    let before = world.topics();
+    let plans = world.plans(all);
+    let may = Limits { world, before: &before, all, policy };
+    let allowed: Vec<Allowed> = plans.iter().map(|plan| may.of(&plan.topic)).collect();
+    world.apply(&plans);
+    let after = world.topics();
+    for ((plan, allowed), at_rest) in plans.iter().zip(&allowed).zip(at_rest) {
+        kept(plan, *allowed, &before, &after);
+        let same_owner = plan.owner == at_rest.owner;
+        match policy.drift {
+            DriftPolicy::Correct => reached(plan, world, &before, &after),
+            // Nobody who declares a topic changed his mind.
+            DriftPolicy::Report if same_owner => assert!(plan.steps.is_empty(), "not left alone: {plan:?}"),
+            DriftPolicy::Report => {}
+        }
+    }
+    for plan in world.plans(all) {
+        assert!(plan.steps.is_empty(), "not at rest after {tamperings:?}: {plan:?}");
     }
 }
 
@@ -142,7 +181,9 @@ fn reached(plan: &TopicPlan, world: &World, before: &Topics, after: &Topics) {
         Some(was) => {
             owner.manifest.partitions.and(judged.manifest.partitions).map_or(was.partitions(), |count| {
                 assert!(
-                    was.partitions() <= count.get() || !judged.adjusted.is_empty(),
+                    was.partitions() <= count.get()
+                        || !judged.adjusted.is_empty()
+                        || !plan.drifted.is_empty(),
                     "nobody said no: {plan:?}"
                 );
                 count.get().max(was.partitions())

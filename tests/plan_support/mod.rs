@@ -11,13 +11,16 @@ use futures::executor::block_on;
 use proptest::prelude::*;
 use topicops::{
     Reason,
-    kafka::{Cluster, ConfigKeys, MemoryCluster, NewPartitions, NewTopic, TopicDescription},
+    kafka::{
+        Cluster, ConfigChange, ConfigKeys, ItemError, MemoryCluster, NewPartitions, NewTopic,
+        TopicDescription,
+    },
     topic::{
         Declaration, Holding, OwnerRules, PlanContext, Step, TopicObjectKey, TopicPlan, TopicPolicy,
         limits::{Action, At, Field, OverQuota, TopicRules, Violation},
     },
 };
-use topicops_contract::{NamePattern, TopicManifest, TopicName, TopicSource};
+use topicops_contract::{DriftPolicy, NamePattern, TopicManifest, TopicName, TopicSource};
 
 /// One is protected by a pattern, one by its underscores.
 pub const TOPICS: [&str; 5] = ["a", "b", "c", "protected-d", "__e"];
@@ -73,6 +76,7 @@ pub struct Policy {
     pub open: bool,
     pub rules: usize,
     pub max_partitions: Option<i32>,
+    pub drift: DriftPolicy,
 }
 
 fn configs() -> impl Strategy<Value = BTreeMap<&'static str, u16>> {
@@ -119,8 +123,10 @@ pub fn existing() -> impl Strategy<Value = Existing> {
 }
 
 pub fn policy() -> impl Strategy<Value = Policy> {
-    (any::<bool>(), 0..RULES.len(), proptest::option::weighted(0.3, 2i32..5))
-        .prop_map(|(open, rules, max_partitions)| Policy { open, rules, max_partitions })
+    let max_partitions = proptest::option::weighted(0.3, 2i32..5);
+    let drift = prop_oneof![Just(DriftPolicy::Correct), Just(DriftPolicy::Report)];
+    (any::<bool>(), 0..RULES.len(), max_partitions, drift)
+        .prop_map(|(open, rules, max_partitions, drift)| Policy { open, rules, max_partitions, drift })
 }
 
 /// A value that every key takes.
@@ -183,7 +189,11 @@ impl Policy {
             max_partitions: self.max_partitions,
             rules: Arc::clone(&RULES[self.rules]),
         };
-        PlanContext { over_quota: Arc::new(over_quota.collect()), ..PlanContext::new(policy) }
+        PlanContext {
+            over_quota: Arc::new(over_quota.collect()),
+            drift: self.drift,
+            ..PlanContext::new(policy)
+        }
     }
 }
 
@@ -218,7 +228,9 @@ impl World {
             let made = block_on(world.cluster.create_topics(&[new])).unwrap().remove(0).is_ok();
             if let Some(holder) = one.holder.filter(|_| made) {
                 let keys = one.held_keys.iter().map(|key| (*key).to_owned()).collect();
-                world.ledger.insert(name, Holding { namespace: holder.to_owned(), keys });
+                world
+                    .ledger
+                    .insert(name, Holding { namespace: holder.to_owned(), keys, ..Holding::default() });
             }
         }
         world
@@ -242,33 +254,84 @@ impl World {
 
     pub fn apply(&mut self, plans: &[TopicPlan]) {
         for plan in plans {
+            let mut after = plan.holding_after.clone();
             for step in &plan.steps {
-                let cluster = &self.cluster;
-                let outcome = match step {
-                    Step::Create(topic) => block_on(cluster.create_topics(std::slice::from_ref(topic)))
-                        .unwrap()
-                        .remove(0)
-                        .map(drop),
-                    Step::Grow(total) => {
-                        let more =
-                            NewPartitions { topic: plan.topic.clone(), total: *total, placement: None };
-                        block_on(cluster.create_partitions(&[more])).unwrap().remove(0)
-                    }
-                    Step::Configure(change) => {
-                        block_on(cluster.alter_configs(&[(plan.topic.clone(), change.clone())]))
-                            .unwrap()
-                            .remove(0)
-                    }
-                    Step::Delete { .. } => {
-                        block_on(cluster.delete_topics(&[plan.topic.clone().into()])).unwrap().remove(0)
-                    }
-                };
-                outcome.unwrap_or_else(|error| panic!("{step:?}: {error}"));
+                let made =
+                    self.carry_out(&plan.topic, step).unwrap_or_else(|error| panic!("{step:?}: {error}"));
+                if let (Some(id), Some(after)) = (made, &mut after) {
+                    after.applied.topic_id = Some(id);
+                }
             }
-            match &plan.holding_after {
-                Some(holding) => self.ledger.insert(plan.topic.clone(), holding.clone()),
+            match after {
+                Some(holding) => self.ledger.insert(plan.topic.clone(), holding),
                 None => self.ledger.remove(&plan.topic),
             };
         }
     }
+
+    /// The id of a topic that was made.
+    fn carry_out(&self, topic: &TopicName, step: &Step) -> Result<Option<String>, ItemError> {
+        let cluster = &self.cluster;
+        match step {
+            Step::Create(new) => {
+                let made = block_on(cluster.create_topics(std::slice::from_ref(new))).unwrap().remove(0);
+                made.map(|made| Some(made.id))
+            }
+            Step::Grow(total) => {
+                let more = NewPartitions { topic: topic.clone(), total: *total, placement: None };
+                block_on(cluster.create_partitions(&[more])).unwrap().remove(0).map(|()| None)
+            }
+            Step::Configure(change) => {
+                let change = (topic.clone(), change.clone());
+                block_on(cluster.alter_configs(&[change])).unwrap().remove(0).map(|()| None)
+            }
+            Step::Delete { .. } => {
+                block_on(cluster.delete_topics(&[topic.clone().into()])).unwrap().remove(0).map(|()| None)
+            }
+        }
+    }
+
+    /// Somebody's hand on the brokers; where there is no topic it does nothing.
+    pub fn tamper(&self, tampering: &Tampering) {
+        let name = &self.names[tampering.topic];
+        let Some(topic) = self.topics().remove(name) else { return };
+        let step = match tampering.what {
+            Hand::Sets(key, value) => {
+                let set = BTreeMap::from([(key.to_owned(), wide(value))]);
+                Step::Configure(ConfigChange { set, unset: Vec::new() })
+            }
+            Hand::Unsets(key) => {
+                Step::Configure(ConfigChange { unset: vec![key.to_owned()], ..ConfigChange::default() })
+            }
+            Hand::Grows => Step::Grow((topic.partitions() + 1).try_into().unwrap()),
+            Hand::Deletes => Step::Delete { force: true },
+        };
+        self.carry_out(name, &step).unwrap();
+    }
+}
+
+/// What somebody does to a topic behind topicops' back.
+#[derive(Clone, Debug)]
+pub struct Tampering {
+    topic: usize,
+    what: Hand,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Hand {
+    Sets(&'static str, u16),
+    Unsets(&'static str),
+    Grows,
+    Deletes,
+}
+
+pub fn tampering() -> impl Strategy<Value = Tampering> {
+    let key = || proptest::sample::select(&KEYS[..]);
+    let what = prop_oneof![
+        4 => (key(), 1u16..4).prop_map(|(key, value)| Hand::Sets(key, value)),
+        2 => key().prop_map(Hand::Unsets),
+        1 => Just(Hand::Grows),
+        1 => Just(Hand::Deletes),
+    ];
+    (0..TOPICS.len(), what).prop_map(|(topic, what)| Tampering { topic, what })
 }
