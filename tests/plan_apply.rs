@@ -10,7 +10,7 @@ use plan_support::{
 };
 use proptest::{prelude::*, test_runner::RngAlgorithm};
 use topicops::topic::{Declaration, TopicPlan};
-use topicops_contract::{DeletionPolicy, DriftPolicy, TopicConfig, TopicName};
+use topicops_contract::{DeletionPolicy, DriftPolicy, PartitionCount, TopicConfig, TopicName};
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -128,10 +128,16 @@ impl Limits<'_> {
         let gives_up = |one: &&Declaration| {
             one.deleting && !one.manifest.paused && one.manifest.deletion_policy == DeletionPolicy::Delete
         };
+        let asked = self.world.ledger.get(topic).and_then(|holding| holding.deletion.as_ref());
+        let remembered = of_topic.is_empty()
+            && asked.is_some_and(|asked| {
+                self.before.get(topic).is_some_and(|now| asked.topic_id.as_ref() == Some(&now.id))
+            });
+        // A topic that somebody else may have, or that is to stay, is not deleted.
+        let given_up = of_topic.iter().any(gives_up) && of_topic.iter().all(|one| one.deleting);
         Allowed {
-            touch: !protected && of_topic.iter().any(|one| acts(one)),
-            // A topic that somebody else may have, or that is to stay, is not deleted.
-            delete: !protected && of_topic.iter().any(gives_up) && of_topic.iter().all(|one| one.deleting),
+            touch: !protected && (remembered || of_topic.iter().any(|one| acts(one))),
+            delete: !protected && (remembered || given_up),
         }
     }
 }
@@ -166,7 +172,8 @@ fn reached(plan: &TopicPlan, world: &World, before: &Topics, after: &Topics) {
     let Some(owner) = plan.owner.as_ref().filter(|_| !plan.held_back) else { return };
     let is = after.get(&plan.topic);
     if owner.deleting {
-        let goes = owner.manifest.deletion_policy == DeletionPolicy::Delete;
+        // One that somebody made in its place stays.
+        let goes = owner.manifest.deletion_policy == DeletionPolicy::Delete && plan.refusals.is_empty();
         assert_eq!(is.is_some(), before.contains_key(&plan.topic) && !goes, "{plan:?}");
         return;
     }
@@ -189,7 +196,7 @@ fn reached(plan: &TopicPlan, world: &World, before: &Topics, after: &Topics) {
                 count.get().max(was.partitions())
             })
         }
-        None => judged.manifest.partitions.map_or(1, |count| count.get()),
+        None => judged.manifest.partitions.map_or(1, PartitionCount::get),
     };
     assert_eq!(is.partitions(), wanted, "{plan:?}");
     for (key, value) in &judged.manifest.configs {

@@ -12,11 +12,12 @@ use proptest::prelude::*;
 use topicops::{
     Reason,
     kafka::{
-        Cluster, ConfigChange, ConfigKeys, ItemError, MemoryCluster, NewPartitions, NewTopic,
+        Cluster, ConfigChange, ConfigKeys, DoomedTopic, ItemError, MemoryCluster, NewPartitions, NewTopic,
         TopicDescription,
     },
     topic::{
-        Declaration, Holding, OwnerRules, PlanContext, Step, TopicObjectKey, TopicPlan, TopicPolicy,
+        Declaration, Deletion, Holding, OwnerRules, PlanContext, Step, TopicObjectKey, TopicPlan,
+        TopicPolicy,
         limits::{Action, At, Field, OverQuota, TopicRules, Violation},
     },
 };
@@ -67,6 +68,17 @@ pub struct Existing {
     pub configs: BTreeMap<&'static str, u16>,
     pub holder: Option<&'static str>,
     pub held_keys: BTreeSet<&'static str>,
+    pub deletion: Remembered,
+}
+
+/// What an object that is gone asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remembered {
+    Nothing,
+    /// That the topic goes.
+    Deletion,
+    /// That one of this name goes that somebody has deleted since.
+    DeletionOfAnother,
 }
 
 /// What a namespace may, and which rules there are.
@@ -111,13 +123,19 @@ pub fn declared() -> impl Strategy<Value = Declared> {
 pub fn existing() -> impl Strategy<Value = Existing> {
     let holder = proptest::option::of(proptest::sample::select(&["x", "y"][..]));
     let held_keys = proptest::collection::btree_set(proptest::sample::select(&KEYS[..]), 0..3);
-    (0..TOPICS.len(), 1i32..6, configs(), holder, held_keys).prop_map(
-        |(topic, partitions, configs, holder, held_keys)| Existing {
+    let deletion = prop_oneof![
+        4 => Just(Remembered::Nothing),
+        1 => Just(Remembered::Deletion),
+        1 => Just(Remembered::DeletionOfAnother),
+    ];
+    (0..TOPICS.len(), 1i32..6, configs(), holder, held_keys, deletion).prop_map(
+        |(topic, partitions, configs, holder, held_keys, deletion)| Existing {
             topic,
             partitions,
             configs,
             holder,
             held_keys,
+            deletion,
         },
     )
 }
@@ -225,12 +243,21 @@ impl World {
                 configs: one.configs.iter().map(|(key, value)| ((*key).to_owned(), wide(*value))).collect(),
             };
             // A second one of the same name is refused.
-            let made = block_on(world.cluster.create_topics(&[new])).unwrap().remove(0).is_ok();
-            if let Some(holder) = one.holder.filter(|_| made) {
-                let keys = one.held_keys.iter().map(|key| (*key).to_owned()).collect();
-                world
-                    .ledger
-                    .insert(name, Holding { namespace: holder.to_owned(), keys, ..Holding::default() });
+            let made = block_on(world.cluster.create_topics(&[new])).unwrap().remove(0);
+            if let (Some(holder), Ok(made)) = (one.holder, made) {
+                let deletion =
+                    |id: &str| Some(Deletion { topic_id: Some(id.to_owned()), ..Deletion::default() });
+                let holding = Holding {
+                    namespace: holder.to_owned(),
+                    keys: one.held_keys.iter().map(|key| (*key).to_owned()).collect(),
+                    deletion: match one.deletion {
+                        Remembered::Nothing => None,
+                        Remembered::Deletion => deletion(&made.id),
+                        Remembered::DeletionOfAnother => deletion("another"),
+                    },
+                    ..Holding::default()
+                };
+                world.ledger.insert(name, holding);
             }
         }
         world
@@ -285,8 +312,9 @@ impl World {
                 let change = (topic.clone(), change.clone());
                 block_on(cluster.alter_configs(&[change])).unwrap().remove(0).map(|()| None)
             }
-            Step::Delete { .. } => {
-                block_on(cluster.delete_topics(&[topic.clone().into()])).unwrap().remove(0).map(|()| None)
+            Step::Delete { id, .. } => {
+                let doomed = DoomedTopic { name: topic.clone(), id: Some(id.clone()) };
+                block_on(cluster.delete_topics(&[doomed])).unwrap().remove(0).map(|()| None)
             }
         }
     }
@@ -304,7 +332,7 @@ impl World {
                 Step::Configure(ConfigChange { unset: vec![key.to_owned()], ..ConfigChange::default() })
             }
             Hand::Grows => Step::Grow((topic.partitions() + 1).try_into().unwrap()),
-            Hand::Deletes => Step::Delete { force: true },
+            Hand::Deletes => Step::Delete { force: true, id: topic.id },
         };
         self.carry_out(name, &step).unwrap();
     }
