@@ -443,16 +443,7 @@ impl World {
     pub async fn probe(&self, pod: &Pod, path: &str) -> Result<(u16, String)> {
         let address =
             pod.status.as_ref().and_then(|status| status.pod_ip.clone()).context("the Pod has no address")?;
-        let mut stream = tokio::net::TcpStream::connect((address.as_str(), 9889)).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let code =
-            answer.split_whitespace().nth(1).and_then(|code| code.parse().ok()).context("no HTTP answer")?;
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-        Ok((code, body))
+        http_get(std::net::SocketAddr::new(address.parse()?, 9889), path).await
     }
 
     fn fail_points(&self) -> PathBuf {
@@ -495,4 +486,18 @@ impl World {
 
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// `GET` without TLS: code and body.
+pub async fn http_get(address: std::net::SocketAddr, path: &str) -> Result<(u16, String)> {
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let code =
+        answer.split_whitespace().nth(1).and_then(|code| code.parse().ok()).context("no HTTP answer")?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    Ok((code, body))
 }

@@ -15,6 +15,7 @@
 //! The README beside this crate tells how it is built, what it costs and what the node does not do.
 #![forbid(unsafe_code)]
 
+mod api_request;
 mod bed_info;
 mod cache;
 mod control;
@@ -22,11 +23,13 @@ mod dump;
 mod http_get;
 mod init;
 mod kafka;
+mod kafka_request;
 mod launcher;
 mod manifests;
 mod node;
 mod options;
 mod program;
+mod request_log;
 mod residence;
 mod services;
 mod supervisor;
@@ -35,11 +38,14 @@ mod testbed;
 pub mod wait;
 mod watched;
 
+pub use api_request::ApiRequest;
 pub use bed_info::{BedInfo, KafkaInfo};
 pub use cache::Cache;
 pub use kafka::Kafka;
+pub use kafka_request::KafkaRequest;
 pub use options::Options;
 pub use program::Program;
+pub use request_log::RequestLog;
 pub use testbed::Testbed;
 
 /// What the binary needs of the library; no test has a use for it.

@@ -13,11 +13,19 @@ pub struct Options {
     pub(crate) node: bool,
     pub(crate) broker_heap_mib: u32,
     pub(crate) broker_settings: Vec<(String, String)>,
+    #[serde(default)]
+    pub(crate) log_requests: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 1, node: true, broker_heap_mib: 512, broker_settings: Vec::new() }
+        Self {
+            brokers: 1,
+            node: true,
+            broker_heap_mib: 512,
+            broker_settings: Vec::new(),
+            log_requests: false,
+        }
     }
 }
 
@@ -50,5 +58,12 @@ impl Options {
     pub fn broker_setting(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.broker_settings.push((key.into(), value.into()));
         self
+    }
+
+    /// The API server and the brokers note every request that they answered; see
+    /// [`Testbed::requests`](crate::Testbed::requests). Costs the brokers a line of JSON for each.
+    #[must_use]
+    pub fn log_requests(self) -> Self {
+        Self { log_requests: true, ..self }
     }
 }

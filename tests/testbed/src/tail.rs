@@ -12,6 +12,11 @@ pub(crate) fn component_log(bed: &Path, component: &str) -> PathBuf {
     bed.join("logs").join(format!("{component}.log"))
 }
 
+/// The name of a broker among the components.
+pub(crate) fn broker(id: u8) -> String {
+    format!("broker-{id}")
+}
+
 /// The instances' log files in order.
 pub(crate) fn instance_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };

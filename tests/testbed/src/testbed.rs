@@ -16,7 +16,7 @@ use crate::cache::Cache;
 use crate::control::{self, Change, Request};
 use crate::launcher::{self, Launched, Lifetime};
 use crate::program::Program;
-use crate::{Kafka, Options, dump, manifests, tail, wait};
+use crate::{Kafka, Options, RequestLog, dump, manifests, tail, wait};
 
 /// A running API server with controllers, brokers and a node. It ends with this value, and at the
 /// latest with the process that started it, however that ends.
@@ -235,6 +235,14 @@ impl Testbed {
     /// Evidence for a failed test: objects, Events, and the end of every log.
     pub async fn dump(&self) -> String {
         dump::everything(&self.info).await
+    }
+
+    /// What the API server and the brokers are asked from now on.
+    ///
+    /// # Errors
+    /// When the bed was started without [`Options::log_requests`].
+    pub fn requests(&self) -> Result<RequestLog> {
+        RequestLog::from_now(&self.info.directory)
     }
 
     async fn ask(&self, request: Request) -> Result<()> {

@@ -23,13 +23,17 @@ use crate::Options;
 use crate::bed_info::KafkaInfo;
 use crate::cache::Cache;
 use crate::residence::Slot;
+use crate::{request_log, tail};
 
 const FIRST_BROKER: u8 = 10;
 const CLIENT_PORT: u16 = 9093;
 const ADMIN: &str = "admin";
 const FORMAT_PATIENCE: Duration = Duration::from_secs(60);
 /// Short-lived programs on few cores: quick to start, small, and never fast enough to matter.
-pub(super) const JVM_FLAGS: [&str; 3] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"];
+/// At every login, broker and client look up the name of their own address and of the other's: loopback addresses have none,
+/// and a name server that lets requests get lost would hold up a broker's network thread for five seconds each time.
+pub(super) const JVM_FLAGS: [&str; 4] =
+    ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djdk.net.hosts.file=/etc/hosts"];
 const STARTED: &str = "Kafka Server started";
 
 #[derive(Debug)]
@@ -66,13 +70,16 @@ impl Brokers {
             let mut args = vec![format!("-Xmx{}m", options.broker_heap_mib), "-Xms64m".to_owned()];
             args.extend(JVM_FLAGS.map(str::to_owned));
             args.extend(["-Dorg.slf4j.simpleLogger.showDateTime=true".to_owned()]);
+            if options.log_requests {
+                args.push(format!("-Dorg.slf4j.simpleLogger.log.{}=debug", request_log::KAFKA_LOGGER));
+            }
             args.extend([
                 "-cp".to_owned(),
                 class_path(cache),
                 "kafka.Kafka".to_owned(),
                 file.display().to_string(),
             ]);
-            let component = Component::new(bed, format!("broker-{id}"), PathBuf::from("java"), args);
+            let component = Component::new(bed, tail::broker(id), PathBuf::from("java"), args);
             brokers.push(Broker { id, address, component });
         }
         Ok(Self { bed: bed.to_owned(), cache: cache.clone(), brokers, password })

@@ -13,6 +13,7 @@ use crate::cache::Cache;
 use crate::http_get::HttpGet;
 use crate::residence::Slot;
 use crate::testbed::kubeconfig_text;
+use crate::{Options, request_log, tail};
 
 const ETCD: u8 = 2;
 const API_SERVER: u8 = 3;
@@ -23,6 +24,12 @@ const CONTROLLER_MANAGER: u8 = 4;
 const LEFT_OUT: &str = "*,-node-lifecycle-controller,-taint-eviction-controller,-node-ipam-controller,\
                         -node-route-controller,-cloud-node-lifecycle-controller,-service-lb-controller,\
                         -endpoints-controller,-endpointslice-controller,-endpointslice-mirroring-controller";
+
+/// Every request once, when it is answered; a watch when it begins and when it ends.
+const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\n\
+                            kind: Policy\n\
+                            omitStages: [RequestReceived]\n\
+                            rules: [{level: Metadata}]\n";
 
 #[derive(Debug)]
 pub(super) struct ControlPlane {
@@ -35,7 +42,7 @@ pub(super) struct ControlPlane {
 }
 
 impl ControlPlane {
-    pub(super) fn prepare(bed: &Path, cache: &Cache, slot: Slot) -> Result<Self> {
+    pub(super) fn prepare(bed: &Path, cache: &Cache, slot: Slot, options: &Options) -> Result<Self> {
         let pki = bed.join("pki");
         let api_address = SocketAddr::from((slot.part(API_SERVER), 6443));
         let controllers_address = SocketAddr::from((slot.part(CONTROLLER_MANAGER), 10257));
@@ -45,7 +52,7 @@ impl ControlPlane {
         authority::write(&kubeconfig, &kubeconfig_text(&format!("https://{api_address}"), &ca, &token))?;
         Ok(Self {
             etcd: etcd(bed, cache, slot),
-            api_server: api_server(bed, cache, slot),
+            api_server: api_server(bed, cache, slot, options)?,
             controller_manager: controller_manager(bed, cache, slot, &kubeconfig),
             api_address,
             controllers_address,
@@ -118,10 +125,10 @@ fn etcd(bed: &Path, cache: &Cache, slot: Slot) -> Component {
     Component::new(bed, "etcd", cache.etcd(), args)
 }
 
-fn api_server(bed: &Path, cache: &Cache, slot: Slot) -> Component {
+fn api_server(bed: &Path, cache: &Cache, slot: Slot, options: &Options) -> Result<Component> {
     let pki = bed.join("pki");
     let file = |name: &str| pki.join(name).display().to_string();
-    let args = vec![
+    let mut args = vec![
         format!("--etcd-servers=http://{}:2379", slot.part(ETCD)),
         format!("--bind-address={}", slot.part(API_SERVER)),
         format!("--advertise-address={}", slot.part(API_SERVER)),
@@ -142,7 +149,13 @@ fn api_server(bed: &Path, cache: &Cache, slot: Slot) -> Component {
         "--disable-admission-plugins=TaintNodesByCondition".to_owned(),
         "--profiling=false".to_owned(),
     ];
-    Component::new(bed, "kube-apiserver", cache.kube_apiserver(), args)
+    if options.log_requests {
+        let policy = pki.join("audit-policy.yaml");
+        authority::write(&policy, AUDIT_POLICY)?;
+        args.push(format!("--audit-policy-file={}", policy.display()));
+        args.push(format!("--audit-log-path={}", tail::component_log(bed, request_log::AUDIT).display()));
+    }
+    Ok(Component::new(bed, "kube-apiserver", cache.kube_apiserver(), args))
 }
 
 fn controller_manager(bed: &Path, cache: &Cache, slot: Slot, kubeconfig: &Path) -> Component {

@@ -100,7 +100,7 @@ async fn start(arguments: &SupervisorArguments, shutdown: &CancellationToken) ->
     let cache = Cache::at(arguments.cache.clone());
     let slot = Slot(arguments.slot);
     std::fs::create_dir_all(directory.join("logs"))?;
-    let control_plane = ControlPlane::prepare(directory, &cache, slot)?;
+    let control_plane = ControlPlane::prepare(directory, &cache, slot, &options)?;
     let brokers = match options.brokers {
         0 => None,
         _ => Some(Brokers::prepare(directory, &cache, slot, &options)?),
