@@ -1,32 +1,55 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Error, Result, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{Api, Client, api::PostParams};
 use serde_json::json;
 use topicops::kafka::{ClientProperties, Cluster, WireCluster};
-use topicops_testbed::{Options, Testbed, wait};
+use topicops_testbed::{Options, RequestLog, Testbed, wait};
 
-use crate::process::{Topicops, Usage};
+use crate::{
+    process::{Topicops, Usage},
+    setup::Setup,
+};
 
-/// A bed, a look at its broker, and the topicops under measurement.
+/// A bed, a look at its brokers, and the topicops under measurement.
 pub(crate) struct Bench {
     bed: Testbed,
     topicops: Option<Topicops>,
     pub(crate) client: Client,
     pub(crate) cluster: Arc<dyn Cluster>,
-    pub(crate) n: usize,
-    pub(crate) rounds: usize,
+    pub(crate) setup: Setup,
 }
 
+/// What topicops may do in a cluster, as it is installed.
+const INSTALL: [&str; 3] = [
+    include_str!("../../../deploy/install/00-namespace.yaml"),
+    include_str!("../../../deploy/install/10-service-account.yaml"),
+    include_str!("../../../deploy/install/20-rbac.yaml"),
+];
+/// Enough heap for ten thousand partitions.
+const HEAP_MIB: u32 = 1_024;
+/// For all statuses of the largest set-up.
+const QUIET: Duration = Duration::from_secs(300);
+
 impl Bench {
-    pub(crate) async fn start(n: usize, rounds: usize) -> Result<Self> {
-        let bed = Testbed::start(Options::default().without_node()).await?;
+    pub(crate) async fn start(setup: Setup, log_requests: bool) -> Result<Self> {
+        let mut options = Options::default().without_node().brokers(setup.brokers);
+        if setup.n > 2_000 {
+            options = options.broker_heap_mib(HEAP_MIB);
+        }
+        if log_requests {
+            options = options.log_requests();
+        }
+        let bed = Testbed::start(options).await?;
         let client = bed.client().await?;
         let text = std::fs::read_to_string(bed.kafka()?.admin_properties())?;
         let properties = ClientProperties::parse("admin.properties", &text)?;
         let cluster: Arc<dyn Cluster> = Arc::new(WireCluster::new(properties)?);
-        Ok(Self { bed, topicops: None, client, cluster, n, rounds })
+        for manifest in INSTALL {
+            bed.apply(manifest).await?;
+        }
+        Ok(Self { bed, topicops: None, client, cluster, setup })
     }
 
     #[allow(clippy::print_stderr)]
@@ -40,28 +63,47 @@ impl Bench {
         Ok(())
     }
 
-    /// Starts topicops against the bed and waits until it keeps a first topic.
+    /// Starts topicops against the bed, under its own service account, and waits until it keeps what is there.
     pub(crate) async fn start_topicops(&mut self, arguments: &[&str]) -> Result<()> {
-        self.namespace("topicops").await?;
-        let mut all =
-            vec!["--namespace=topicops", "--webhook-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0"];
-        all.extend(arguments);
-        let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
+        let kubeconfig = self.kubeconfig().await?;
         let kafka_config = self.bed.kafka()?.admin_properties();
-        self.topicops = Some(Topicops::start(self.bed.kubeconfig_path(), kafka_config, &all)?);
+        self.topicops = Some(Topicops::start(&kubeconfig, kafka_config, arguments)?);
         let first: ConfigMap = serde_json::from_value(json!({
             "metadata": { "name": "first", "labels": { "config": "kafka-topic" } },
         }))?;
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), "topicops");
-        api.create(&PostParams::default(), &first).await?;
-        self.until_quiet().await
+        match api.create(&PostParams::default(), &first).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            other => drop(other?),
+        }
+        self.until_quiet().await?;
+        wait::until("the access side to have looked", Duration::from_secs(60), || async {
+            let passes = self.topicops()?.metric("topicops_passes_total{pass=\"access\"}").await?;
+            ensure!(passes > 0.0, "no pass yet");
+            Ok::<_, Error>(())
+        })
+        .await
+    }
+
+    pub(crate) async fn stop_topicops(&mut self) -> Result<()> {
+        self.topicops.take().context("topicops was not started")?.stop().await
+    }
+
+    async fn kubeconfig(&self) -> Result<PathBuf> {
+        let file = self.bed.info().directory.join("topicops.kubeconfig");
+        let text = wait::until("a token for topicops", Duration::from_secs(20), || {
+            self.bed.service_account_kubeconfig("topicops", "topicops")
+        })
+        .await?;
+        std::fs::write(&file, text)?;
+        Ok(file)
     }
 
     /// Until every topic ConfigMap has its status: nothing of the work before goes on in the background.
     pub(crate) async fn until_quiet(&self) -> Result<()> {
         let api: Api<ConfigMap> = Api::all(self.client.clone());
         let labelled = kube::api::ListParams::default().labels("config=kafka-topic");
-        wait::until("every status to be written", Duration::from_secs(120), || async {
+        wait::until("every status to be written", QUIET, || async {
             let all = api.list_metadata(&labelled).await?.items;
             let told = all.iter().filter(|object| {
                 let annotations = object.metadata.annotations.as_ref();
@@ -75,7 +117,16 @@ impl Bench {
         .await
     }
 
+    pub(crate) fn topicops(&self) -> Result<&Topicops> {
+        self.topicops.as_ref().context("topicops was not started")
+    }
+
     pub(crate) fn usage(&self) -> Result<Usage> {
-        self.topicops.as_ref().context("topicops was not started")?.usage()
+        self.topicops()?.usage()
+    }
+
+    /// What the API server and the brokers are asked from now on.
+    pub(crate) fn requests(&self) -> Result<RequestLog> {
+        self.bed.requests()
     }
 }

@@ -21,7 +21,9 @@ use topicops_testbed::wait;
 
 use crate::{
     bench::Bench,
-    row::{Row, Samples},
+    report::Report,
+    row::{Figure, Samples},
+    setup::Setup,
     writer::write_all,
 };
 
@@ -31,13 +33,15 @@ const TIMEOUT: Duration = Duration::from_secs(180);
 /// What one producing client is given: WRITE and DESCRIBE of its topic.
 const ACLS_EACH: usize = 2;
 
-/// Declares and removes `n` clients: the floors alone first, then through topicops.
-pub(crate) async fn run(bench: &mut Bench) -> Result<Vec<Row>> {
+/// Declares and removes clients: the floors alone first, then through topicops.
+pub(crate) async fn run(setup: Setup) -> Result<Report> {
+    let bench = &mut Bench::start(setup, false).await?;
+    let Setup { n, brokers, rounds } = setup;
     let [mut appear, mut vanish] = [Samples::default(), Samples::default()];
     bench.namespace(NAMESPACE).await?;
-    for round in 0..bench.rounds {
-        bench.say(format_args!("round {} of {}: floors", round + 1, bench.rounds));
-        let names = names("floor", round, bench.n);
+    for round in 0..rounds {
+        bench.say(format_args!("round {} of {}: floors", round + 1, rounds));
+        let names = names("floor", round, n);
         appear.api.push(create_all(bench, &names, false).await?.elapsed());
         vanish.api.push(delete_all(bench, &names).await?.elapsed());
         kafka_floor(bench, round, &mut appear, &mut vanish).await?;
@@ -51,11 +55,11 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<Vec<Row>> {
         .create(&PostParams::default(), &topic)
         .await?;
     bench.until_quiet().await?;
-    for round in 0..bench.rounds {
-        bench.say(format_args!("round {} of {}: topicops", round + 1, bench.rounds));
-        let names = names("ours", round, bench.n);
+    for round in 0..rounds {
+        bench.say(format_args!("round {} of {}: topicops", round + 1, rounds));
+        let names = names("ours", round, n);
         let started = create_all(bench, &names, true).await?;
-        until_there(bench, bench.n).await?;
+        until_there(bench, n).await?;
         appear.ours.push(started.elapsed());
         bench.until_quiet().await?;
         let started = delete_all(bench, &names).await?;
@@ -63,12 +67,18 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<Vec<Row>> {
         vanish.ours.push(started.elapsed());
         bench.until_quiet().await?;
     }
-    let n = bench.n;
     let aim = |seconds: f64| (n == 500).then_some(seconds);
-    Ok(vec![
+    let rows = vec![
         appear.row(format!("{n} clients declared → Secret, SCRAM user and ACLs all there"), aim(4.0)),
         vanish.row(format!("the same {n} removed → all revoked"), aim(4.0)),
-    ])
+    ];
+    let usage = bench.usage()?;
+    let figures = vec![
+        Figure::new("resident memory when all was done", usage.rss_mib, "MiB"),
+        Figure::new("resident memory at its peak", usage.peak_mib, "MiB"),
+        Figure::new("CPU", usage.cpu_s, "s"),
+    ];
+    Ok(Report { title: setup.title("clients"), n, brokers, rounds, rows, figures })
 }
 
 fn names(kind: &str, round: usize, n: usize) -> Vec<String> {
@@ -122,7 +132,7 @@ async fn delete_all(bench: &Bench, names: &[String]) -> Result<Instant> {
 async fn kafka_floor(bench: &Bench, round: usize, appear: &mut Samples, vanish: &mut Samples) -> Result<()> {
     let cluster = bench.cluster.as_ref();
     let names: Vec<String> =
-        names("raw", round, bench.n).iter().map(|name| format!("raw.bench.{name}")).collect();
+        names("raw", round, bench.setup.n).iter().map(|name| format!("raw.bench.{name}")).collect();
     let started = Instant::now();
     let hashing = names.iter().map(|name| {
         let password = Password::new(format!("{name:0>43}"));

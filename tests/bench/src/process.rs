@@ -1,33 +1,47 @@
-use std::{fs, path::Path};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    time::Duration,
+};
 
-use anyhow::{Context, Result};
-use tokio::process::{Child, Command};
+use anyhow::{Context, Result, ensure};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::{Child, Command},
+    time::timeout,
+};
 
 /// The topicops under measurement: a plain local process.
 pub(crate) struct Topicops {
     child: Child,
+    metrics: SocketAddr,
 }
 
 /// Memory in MiB and CPU in seconds.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) rss_mib: f64,
     pub(crate) peak_mib: f64,
     pub(crate) cpu_s: f64,
 }
 
+/// Longer than `--shutdown-delay`, `--shutdown-drain` and giving the lease back take together.
+const END: Duration = Duration::from_secs(30);
+
 impl Topicops {
-    pub(crate) fn start(kubeconfig: &Path, kafka_config: &Path, arguments: &[String]) -> Result<Self> {
+    pub(crate) fn start(kubeconfig: &Path, kafka_config: &Path, arguments: &[&str]) -> Result<Self> {
         let binary = std::env::current_exe()?.with_file_name("topicops");
-        anyhow::ensure!(
-            binary.exists(),
-            "{} is not built: cargo build --release --bin topicops",
-            binary.display()
-        );
+        ensure!(binary.exists(), "{} is not built: cargo build --release --bin topicops", binary.display());
+        // Free now, and nobody else on this machine looks for a port there.
+        let metrics = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         // Killed with this process, however this one ends. setpriv becomes topicops: the process id is topicops' own.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
             .arg(&binary)
-            .arg("run")
+            .args(["run", "--namespace=topicops", "--webhook-listen=127.0.0.1:0", "--shutdown-delay=0s"])
+            .arg(format!("--metrics-listen={metrics}"))
             .arg("--kafka-config")
             .arg(kafka_config)
             .args(arguments)
@@ -36,7 +50,26 @@ impl Topicops {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("starting {}", binary.display()))?;
-        Ok(Self { child })
+        Ok(Self { child, metrics })
+    }
+
+    /// Ends it as Kubernetes would, so that it gives its lease back.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        let pid = self.child.id().context("topicops has ended")?;
+        let sent = Command::new("kill").arg(pid.to_string()).status().await?;
+        ensure!(sent.success(), "topicops could not be sent SIGTERM");
+        timeout(END, self.child.wait()).await.context("topicops does not end")??;
+        Ok(())
+    }
+
+    /// The value of one line of `/metrics`; 0 while there is no such line yet.
+    pub(crate) async fn metric(&self, series: &str) -> Result<f64> {
+        let mut stream = TcpStream::connect(self.metrics).await.context("asking topicops for its metrics")?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: topicops\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let line = answer.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(Ok(0.0), |value| value.trim().parse().with_context(|| format!("{series} {value}")))
     }
 
     pub(crate) fn usage(&self) -> Result<Usage> {

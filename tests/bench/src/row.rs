@@ -18,6 +18,35 @@ pub(crate) struct Row {
     pub(crate) aim_s: Option<f64>,
 }
 
+/// Something measured that has no floor.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) what: String,
+    pub(crate) value: f64,
+    /// `MiB`, `s`, or empty for a count.
+    pub(crate) unit: &'static str,
+    /// At most this much.
+    pub(crate) aim: Option<f64>,
+}
+
+impl Figure {
+    pub(crate) fn new(what: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Self { what: what.into(), value, unit, aim: None }
+    }
+
+    pub(crate) fn aim(self, aim: f64) -> Self {
+        Self { aim: Some(aim), ..self }
+    }
+
+    pub(crate) fn shown(&self, value: f64) -> String {
+        match self.unit {
+            "" => format!("{value:.0}"),
+            "MiB" => format!("{value:.1} MiB"),
+            unit => format!("{value:.2} {unit}"),
+        }
+    }
+}
+
 /// The times of one kind of work, over the rounds.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
@@ -41,7 +70,12 @@ impl Samples {
 }
 
 fn median(times: &[Duration]) -> f64 {
-    let mut sorted: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
+    middle(&times.iter().map(Duration::as_secs_f64).collect::<Vec<_>>())
+}
+
+/// The median.
+pub(crate) fn middle(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
     match sorted.len() {

@@ -13,40 +13,65 @@ use topicops_testbed::wait;
 
 use crate::{
     bench::Bench,
-    row::{Row, Samples},
+    report::Report,
+    row::{Figure, Samples, middle},
+    setup::{Setup, thousands},
     writer::write_all,
 };
 
-const NAMESPACE: &str = "bench";
-const TIMEOUT: Duration = Duration::from_secs(180);
+pub(crate) const NAMESPACE: &str = "bench";
+/// Brokers show the last of ten thousand new topics half a minute after the first, and go on for longer with deletions.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Creates, changes and deletes `n` topics: the floors alone first, then through topicops.
-pub(crate) async fn run(bench: &mut Bench) -> Result<Vec<Row>> {
-    let [mut create, mut change, mut delete] = [Samples::default(), Samples::default(), Samples::default()];
+/// Creates, changes and deletes topics: the floors alone first, then through topicops.
+pub(crate) async fn run(setup: Setup) -> Result<Report> {
+    let bench = &mut Bench::start(setup, false).await?;
+    let Setup { n, brokers, rounds } = setup;
+    let mut times = Times::default();
     bench.namespace(NAMESPACE).await?;
-    for round in 0..bench.rounds {
-        bench.say(format_args!("round {} of {}: floors", round + 1, bench.rounds));
-        api_floor(bench, round, &mut create, &mut change, &mut delete).await?;
-        kafka_floor(bench, round, &mut create, &mut change, &mut delete).await?;
+    for round in 0..rounds {
+        bench.say(format_args!("{}: floors, round {} of {rounds}", setup.title("topics"), round + 1));
+        api_floor(bench, round, &mut times).await?;
+        kafka_floor(bench, round, &mut times).await?;
     }
     bench.start_topicops(&[]).await?;
-    for round in 0..bench.rounds {
-        bench.say(format_args!("round {} of {}: topicops", round + 1, bench.rounds));
-        ours(bench, round, &mut create, &mut change, &mut delete).await?;
+    let mut resident = Vec::new();
+    for round in 0..rounds {
+        bench.say(format_args!("{}: topicops, round {} of {rounds}", setup.title("topics"), round + 1));
+        resident.push(ours(bench, round, &mut times).await?);
     }
-    let n = bench.n;
+    let usage = bench.usage()?;
     let aim = |seconds: f64| (n == 1_000).then_some(seconds);
-    Ok(vec![
-        create.row(format!("{n} topics declared → all on the broker"), aim(3.5)),
-        change.row(format!("{n} retention changes → all on the broker"), aim(3.5)),
-        delete.row(format!("{n} ConfigMaps deleted (policy delete) → topics gone"), aim(8.0)),
-    ])
+    let shown = thousands(n);
+    let rows = vec![
+        times.create.row(format!("{shown} topics declared → all on the broker"), aim(3.5)),
+        times.change.row(format!("{shown} retention changes → all on the broker"), aim(3.5)),
+        times.delete.row(format!("{shown} ConfigMaps deleted (policy delete) → topics gone"), aim(8.0)),
+    ];
+    let memory = Figure::new(format!("resident memory with {shown} topics"), middle(&resident), "MiB");
+    let figures = vec![
+        match n {
+            1_000 => memory.aim(40.0),
+            10_000 => memory.aim(80.0),
+            _ => memory,
+        },
+        Figure::new("resident memory at its peak", usage.peak_mib, "MiB"),
+        Figure::new("CPU, all rounds", usage.cpu_s, "s"),
+    ];
+    Ok(Report { title: setup.title("topics"), n, brokers, rounds, rows, figures })
 }
 
-fn config_map(name: &str, labelled: bool) -> Result<ConfigMap> {
+#[derive(Default)]
+struct Times {
+    create: Samples,
+    change: Samples,
+    delete: Samples,
+}
+
+fn config_map(name: &str, brokers: u8, labelled: bool) -> Result<ConfigMap> {
     let mut object = json!({
         "metadata": { "name": name, "annotations": { "topic.kafka.nb/deletion-policy": "delete" } },
-        "data": { "partitions": "1", "replication-factor": "1", "retention": "1h" },
+        "data": { "partitions": "1", "replication-factor": replicas(brokers).to_string(), "retention": "1h" },
     });
     if labelled {
         object["metadata"]["labels"] = json!({ "config": "kafka-topic" });
@@ -54,35 +79,27 @@ fn config_map(name: &str, labelled: bool) -> Result<ConfigMap> {
     serde_json::from_value(object).context("the bench's own ConfigMap")
 }
 
-fn names(kind: &str, round: usize, n: usize) -> Vec<String> {
+fn replicas(brokers: u8) -> i16 {
+    i16::from(brokers).min(3)
+}
+
+pub(crate) fn names(kind: &str, round: usize, n: usize) -> Vec<String> {
     (0..n).map(|index| format!("{kind}-{round}-{index}")).collect()
 }
 
 /// The same writes without the label: nobody listens.
-async fn api_floor(
-    bench: &Bench,
-    round: usize,
-    create: &mut Samples,
-    change: &mut Samples,
-    delete: &mut Samples,
-) -> Result<()> {
-    let names = names("floor", round, bench.n);
-    create.api.push(create_all(bench, &names, false).await?.elapsed());
-    change.api.push(change_all(bench, &names).await?.elapsed());
-    delete.api.push(delete_all(bench, &names).await?.elapsed());
+async fn api_floor(bench: &Bench, round: usize, times: &mut Times) -> Result<()> {
+    let names = names("floor", round, bench.setup.n);
+    times.create.api.push(create_all(bench, &names, false).await?.elapsed());
+    times.change.api.push(change_all(bench, &names).await?.elapsed());
+    times.delete.api.push(delete_all(bench, &names).await?.elapsed());
     Ok(())
 }
 
 /// The same changes as one batched request each, until the broker shows them.
-async fn kafka_floor(
-    bench: &Bench,
-    round: usize,
-    create: &mut Samples,
-    change: &mut Samples,
-    delete: &mut Samples,
-) -> Result<()> {
+async fn kafka_floor(bench: &Bench, round: usize, times: &mut Times) -> Result<()> {
     let cluster = bench.cluster.as_ref();
-    let names = topic_names(&names("raw", round, bench.n))?;
+    let names = topic_names(&names("raw", round, bench.setup.n))?;
     let configs = |retention: &str| [("retention.ms".to_owned(), retention.to_owned())].into();
     let topics: Vec<NewTopic> = names
         .iter()
@@ -90,7 +107,7 @@ async fn kafka_floor(
             Ok(NewTopic {
                 name: name.clone(),
                 partitions: Some(1.try_into()?),
-                replication_factor: Some(1.try_into()?),
+                replication_factor: Some(replicas(bench.setup.brokers).try_into()?),
                 placement: None,
                 configs: configs("3600000"),
             })
@@ -99,7 +116,7 @@ async fn kafka_floor(
     let started = std::time::Instant::now();
     ensure!(cluster.create_topics(&topics).await?.iter().all(Result::is_ok), "the raw creation failed");
     until_shown(cluster, &names, Some("3600000")).await?;
-    create.kafka.push(started.elapsed());
+    times.create.kafka.push(started.elapsed());
 
     let changes: Vec<_> = names
         .iter()
@@ -108,46 +125,48 @@ async fn kafka_floor(
     let started = std::time::Instant::now();
     ensure!(cluster.alter_configs(&changes).await?.iter().all(Result::is_ok), "the raw change failed");
     until_shown(cluster, &names, Some("7200000")).await?;
-    change.kafka.push(started.elapsed());
+    times.change.kafka.push(started.elapsed());
 
     let started = std::time::Instant::now();
     let doomed: Vec<_> = names.iter().cloned().map(DoomedTopic::from).collect();
     ensure!(cluster.delete_topics(&doomed).await?.iter().all(Result::is_ok), "the raw deletion failed");
     until_shown(cluster, &names, None).await?;
-    delete.kafka.push(started.elapsed());
+    times.delete.kafka.push(started.elapsed());
     Ok(())
 }
 
-async fn ours(
-    bench: &Bench,
-    round: usize,
-    create: &mut Samples,
-    change: &mut Samples,
-    delete: &mut Samples,
-) -> Result<()> {
-    let names = names("ours", round, bench.n);
+/// Answers topicops' resident memory in MiB with all topics there and nothing left to do.
+async fn ours(bench: &Bench, round: usize, times: &mut Times) -> Result<f64> {
+    let names = names("ours", round, bench.setup.n);
     let topics = topic_names(&names)?;
     let cluster = bench.cluster.as_ref();
     let started = create_all(bench, &names, true).await?;
     until_shown(cluster, &topics, Some("3600000")).await?;
-    create.ours.push(started.elapsed());
+    times.create.ours.push(started.elapsed());
     bench.until_quiet().await?;
     let started = change_all(bench, &names).await?;
     until_shown(cluster, &topics, Some("7200000")).await?;
-    change.ours.push(started.elapsed());
+    times.change.ours.push(started.elapsed());
     bench.until_quiet().await?;
+    let resident = bench.usage()?.rss_mib;
     let started = delete_all(bench, &names).await?;
     until_shown(cluster, &topics, None).await?;
-    delete.ours.push(started.elapsed());
-    bench.until_quiet().await
+    times.delete.ours.push(started.elapsed());
+    bench.until_quiet().await?;
+    Ok(resident)
 }
 
-async fn create_all(bench: &Bench, names: &[String], labelled: bool) -> Result<std::time::Instant> {
+pub(crate) async fn create_all(
+    bench: &Bench,
+    names: &[String],
+    labelled: bool,
+) -> Result<std::time::Instant> {
     let api: Api<ConfigMap> = Api::namespaced(bench.client.clone(), NAMESPACE);
     write_all(names.len(), |index| {
         let api = api.clone();
         async move {
-            api.create(&PostParams::default(), &config_map(&names[index], labelled)?).await?;
+            api.create(&PostParams::default(), &config_map(&names[index], bench.setup.brokers, labelled)?)
+                .await?;
             Ok(())
         }
     })
@@ -179,12 +198,16 @@ async fn delete_all(bench: &Bench, names: &[String]) -> Result<std::time::Instan
     .await
 }
 
-fn topic_names(names: &[String]) -> Result<Vec<TopicName>> {
+pub(crate) fn topic_names(names: &[String]) -> Result<Vec<TopicName>> {
     names.iter().map(|name| Ok(name.parse::<TopicName>()?)).collect()
 }
 
 /// Until the broker shows every topic with this retention, or, for `None`, none of them.
-async fn until_shown(cluster: &dyn Cluster, names: &[TopicName], retention: Option<&str>) -> Result<()> {
+pub(crate) async fn until_shown(
+    cluster: &dyn Cluster,
+    names: &[TopicName],
+    retention: Option<&str>,
+) -> Result<()> {
     let keys = ConfigKeys::Only(BTreeSet::from(["retention.ms".to_owned()]));
     wait::until(format!("{} topics to be {retention:?} on the broker", names.len()), TIMEOUT, || async {
         let shown = cluster.describe_topics(names, &keys).await?;
