@@ -7,6 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 use topicops_contract::{DriftPolicy, TopicName};
+use tracing::debug;
 
 use super::{
     Outcome, TopicController,
@@ -42,6 +43,7 @@ impl TopicController {
             );
         }
         let described = self.cluster.describe_topics(&asked, &ConfigKeys::Only(keys)).await?;
+        let looked = now.elapsed();
         let mut observed: BTreeMap<&TopicName, Item<_>> = asked.iter().zip(described).collect();
 
         let mut plans = Vec::new();
@@ -102,7 +104,9 @@ impl TopicController {
         let before = plans.iter().map(|plan| (plan.topic.clone(), plan.holding.clone()));
         tenure.ledger.record(self.store.as_ref(), before.collect::<Vec<_>>()).await?;
         fail_point!("topics/holdings-written");
+        let remembered = now.elapsed();
         let answers = self.execute(&plans).await?;
+        let done = now.elapsed();
         fail_point!("topics/executed");
 
         let mut after = Vec::new();
@@ -173,6 +177,15 @@ impl TopicController {
         fail_point!("topics/recorded");
         self.give_up_waiting(tenure, &held_up).await?;
         self.publish(tenure, topics);
+        let ended = now.elapsed();
+        debug!(
+            topics = topics.len(),
+            ?looked,
+            ?remembered,
+            ?done,
+            ?ended,
+            "a pass, and when its steps ended"
+        );
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -12,6 +13,7 @@ use serde_json::json;
 use tokio::{
     sync::{Notify, Semaphore},
     task::JoinSet,
+    time::{Instant, sleep},
 };
 use topicops_contract::{Status, keys};
 use tracing::{debug, warn};
@@ -55,7 +57,9 @@ impl std::fmt::Debug for Inner {
 /// Server-side apply's name for who owns the fields.
 pub const FIELD_MANAGER: &str = "topicops-status";
 /// How long statuses may be held up by passes that follow one another.
-const TOPICS_FIRST: std::time::Duration = std::time::Duration::from_secs(2);
+const TOPICS_FIRST: Duration = Duration::from_secs(2);
+/// Longer than the gaps between passes while changes go on coming in, too short for a reader of statuses to notice.
+const GAP: Duration = Duration::from_millis(50);
 /// Writes at the same time.
 const IN_FLIGHT: usize = 8;
 
@@ -96,9 +100,12 @@ impl StatusWriter {
         let mut writes = JoinSet::new();
         loop {
             self.inner.wake.notified().await;
-            // Topics first: while changes come in, the API server and the brokers have better things to do.
-            self.inner.index.settled(TOPICS_FIRST).await;
+            let patience = Instant::now() + TOPICS_FIRST;
+            self.topics_first(patience).await;
             loop {
+                if !self.inner.index.is_settled() {
+                    self.topics_first(patience).await;
+                }
                 // The place first, the update second: what waits can be replaced by something newer until the last moment.
                 let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
                 let next = {
@@ -113,6 +120,21 @@ impl StatusWriter {
                     drop(place);
                 });
                 while writes.try_join_next().is_some() {}
+            }
+        }
+    }
+
+    /// Topics first: while changes come in, the API server and the brokers have better things to do. Passes that follow each
+    /// other leave gaps, which are no rest yet.
+    async fn topics_first(&self, patience: Instant) {
+        loop {
+            self.inner.index.settled(patience.saturating_duration_since(Instant::now())).await;
+            if Instant::now() >= patience {
+                return;
+            }
+            sleep(GAP).await;
+            if self.inner.index.is_settled() {
+                return;
             }
         }
     }
@@ -173,7 +195,7 @@ impl StatusWriter {
                 debug!(object = %update.key, error = %error, "the status could not be written; trying again");
                 self.lock().entry(update.key.clone()).or_insert(update);
                 // The client has its own back-off between tries; this one keeps a dead server from being hammered.
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                sleep(Duration::from_secs(1)).await;
                 self.inner.wake.notify_one();
             }
         }

@@ -152,6 +152,11 @@ impl TopicIndex {
         let _ = timeout(patience, unsettled.wait_for(|unsettled| !unsettled)).await;
     }
 
+    /// Whether every change that is known now has been dealt with.
+    pub fn is_settled(&self) -> bool {
+        !*self.unsettled.borrow()
+    }
+
     fn wake(&self) {
         self.unsettled.send_if_modified(|unsettled| !std::mem::replace(unsettled, true));
         self.changed.notify_one();
