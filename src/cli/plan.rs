@@ -2,6 +2,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
     path::PathBuf,
+    sync::Arc,
 };
 
 use anyhow::{Result, bail};
@@ -12,12 +13,13 @@ use super::{
     kafka_config::cluster,
     manifest_files,
     plan_report::{PlanReport, TopicReport},
+    policy_file,
     settings::pattern,
 };
 use crate::{
-    controller::topics::TopicObject,
+    controller::topics::{Governed, TopicObject},
     kafka::{Cluster, ConfigKeys},
-    topic::{Declaration, OwnerRule, OwnerRules, PlanContext, TopicPlan, TopicPolicy},
+    topic::{Declaration, OwnerRule, OwnerRules, PlanContext, TopicPlan, TopicPolicy, limits::TopicRules},
 };
 
 /// The settings of `topicops plan`.
@@ -44,6 +46,10 @@ pub struct PlanSettings {
     /// Topics that are never touched, beside those that begin with __: names or prefix*, comma-separated.
     #[arg(long, env = "TOPICOPS_PROTECTED_TOPICS", value_delimiter = ',', value_name = "PATTERN", value_parser = pattern)]
     pub protected_topics: Vec<NamePattern>,
+
+    /// YAML file with limits and defaults for topics, as for topicops run.
+    #[arg(long, env = "TOPICOPS_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
 
     /// Partitions that a topic may be declared with at most.
     #[arg(long, env = "TOPICOPS_MAX_PARTITIONS", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=10000))]
@@ -88,13 +94,17 @@ pub async fn plan(settings: &PlanSettings, out: &mut (dyn Write + Send)) -> Resu
         bail!("no topic is declared there: a ConfigMap that declares one has the label config: kafka-topic");
     }
     let cluster = cluster(&settings.kafka_config)?;
-    let context = PlanContext::new(TopicPolicy {
+    let rules = match &settings.policy {
+        Some(file) => policy_file::load_named(file).await?,
+        None => TopicRules::default(),
+    };
+    let policy = TopicPolicy {
         owners: OwnerRules::new(settings.topic_owners.clone()),
         protected: settings.protected_topics.clone(),
         max_partitions: Some(settings.max_partitions),
-        ..TopicPolicy::default()
-    });
-    let report = PlanReport::new(reports(&cluster, &objects, &context).await?);
+        rules: Arc::new(rules),
+    };
+    let report = PlanReport::new(reports(&cluster, &objects, policy).await?);
     match settings.output {
         Output::Text => write!(out, "{report}")?,
         Output::Json => {
@@ -108,8 +118,11 @@ pub async fn plan(settings: &PlanSettings, out: &mut (dyn Write + Send)) -> Resu
 async fn reports(
     cluster: &dyn Cluster,
     objects: &[TopicObject],
-    context: &PlanContext,
+    policy: TopicPolicy,
 ) -> Result<Vec<TopicReport>> {
+    let mut governed = Governed::default();
+    governed.replace(policy.clone(), objects.iter());
+    let context = PlanContext { over_quota: governed.over().0, ..PlanContext::new(policy) };
     let mut reports = Vec::new();
     let mut declared: BTreeMap<TopicName, Vec<Declaration>> = BTreeMap::new();
     for object in objects {
@@ -119,15 +132,16 @@ async fn reports(
         }
     }
     let names: Vec<TopicName> = declared.keys().cloned().collect();
-    let keys: BTreeSet<String> =
-        declared.values().flatten().flat_map(|one| one.manifest.configs.keys().cloned()).collect();
+    // What a manifest leaves to a default has to be compared as well.
+    let mut keys: BTreeSet<String> = context.policy.rules.default_configs().map(str::to_owned).collect();
+    keys.extend(declared.values().flatten().flat_map(|one| one.manifest.configs.keys().cloned()));
     let described = cluster.describe_topics(&names, &ConfigKeys::Only(keys)).await?;
     for ((topic, declarations), observed) in declared.iter().zip(described) {
         let observed = match observed {
             Ok(observed) => observed,
             Err(error) => bail!("topic {topic}: {error}"),
         };
-        let plan = TopicPlan::of(topic, declarations, observed.as_ref(), None, context);
+        let plan = TopicPlan::of(topic, declarations, observed.as_ref(), None, &context);
         reports.push(TopicReport::of(&plan, observed.as_ref()));
     }
     Ok(reports)
@@ -159,11 +173,16 @@ mod tests {
     }
 
     async fn report(cluster: &MemoryCluster, manifests: &str) -> PlanReport {
+        report_under(cluster, manifests, "").await
+    }
+
+    async fn report_under(cluster: &MemoryCluster, manifests: &str, rules: &str) -> PlanReport {
         let mut objects = manifest_files::of_text(manifests, "shop").unwrap();
         (0..).zip(&mut objects).for_each(|(age, object)| object.created = age);
         let owners = OwnerRules::new(vec!["*=*".parse().unwrap()]);
-        let context = PlanContext::new(TopicPolicy { owners, ..TopicPolicy::default() });
-        PlanReport::new(reports(cluster, &objects, &context).await.unwrap())
+        let rules = Arc::new(TopicRules::parse(rules).unwrap());
+        let policy = TopicPolicy { owners, rules, ..TopicPolicy::default() };
+        PlanReport::new(reports(cluster, &objects, policy).await.unwrap())
     }
 
     #[tokio::test]
@@ -213,5 +232,25 @@ orders: to change (ConfigMap shop/a)
 0 as declared, 1 to change
 ";
         assert_eq!(told, expected);
+    }
+
+    #[tokio::test]
+    async fn limits_and_defaults_count_in_a_plan_as_they_do_in_the_cluster() {
+        let cluster = cluster_with("orders", 2).await;
+        let orders = object("a", "orders", "", "partitions: '3'");
+        let defaults = "defaults: { properties: { segment.ms: 5, max.message.bytes: 7 } }";
+        let told = report_under(&cluster, &orders, defaults).await.to_string();
+        let right =
+            told.contains("max.message.bytes: (none of its own) -> 7") && !told.contains("segment.ms");
+        assert!(right, "a default is compared with what is there: {told}");
+        let adjusted = "limits: { partitions: { max: 2, action: adjust } }";
+        let report = report_under(&cluster, &orders, adjusted).await;
+        assert_eq!(report.verdict(), Verdict::InSync, "{report}");
+        assert!(report.to_string().contains("note: ") && report.to_string().contains('3'), "{report}");
+        let two = orders + &object("b", "bills", "", "");
+        let report = report_under(&cluster, &two, "limits: { topics: { max: 1 } }").await;
+        assert_eq!(report.verdict(), Verdict::Refused, "{report}");
+        let told = report.to_string();
+        assert!(told.contains("orders: to change") && told.contains("ConfigMap shop/b"), "{told}");
     }
 }

@@ -23,6 +23,13 @@ pub(super) async fn load(file: &Path) -> Result<TopicRules> {
     }
 }
 
+/// The same for somebody at a command line: a file that is not there is a typing mistake.
+pub(super) async fn load_named(file: &Path) -> Result<TopicRules> {
+    let text =
+        read(file).await?.with_context(|| format!("--policy {}: there is no such file", file.display()))?;
+    parse(file, &text)
+}
+
 /// Looks at the file again and again, and lets a version that is right count. One that is wrong, or gone, is told of, and
 /// the one before goes on counting: nobody's topics change because of somebody's typing mistake.
 pub(super) async fn follow(

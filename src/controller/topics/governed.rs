@@ -26,7 +26,7 @@ impl Governed {
     }
 
     /// Takes another policy, for all the objects there are.
-    pub(super) fn replace<'a>(
+    pub(crate) fn replace<'a>(
         &mut self,
         policy: TopicPolicy,
         objects: impl Iterator<Item = &'a TopicObject>,
@@ -60,7 +60,7 @@ impl Governed {
     }
 
     /// What does not fit into its namespace's totals, and the objects for which that is news.
-    pub(super) fn over(&mut self) -> (Arc<BTreeMap<TopicObjectKey, Vec<OverQuota>>>, Vec<TopicObjectKey>) {
+    pub(crate) fn over(&mut self) -> (Arc<BTreeMap<TopicObjectKey, Vec<OverQuota>>>, Vec<TopicObjectKey>) {
         let mut news = Vec::new();
         if std::mem::take(&mut self.stale) {
             let over = self.usage.over(|namespace| self.policy.rules.of(namespace));
