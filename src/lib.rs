@@ -7,12 +7,14 @@ pub mod controller;
 pub mod fail_point;
 pub mod import;
 pub mod kafka;
+mod kafka_topic;
 pub mod metrics;
 mod object_key;
 pub mod placement;
 mod reason;
 pub mod topic;
 
+pub use kafka_topic::KafkaTopic;
 pub use object_key::ObjectKey;
 pub use reason::{Reason, Told};
 

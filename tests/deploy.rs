@@ -2,13 +2,23 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // clippy knows tests by their functions, not by their file
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::Arc,
+};
 
 use clap::Parser;
 use serde::Deserialize as _;
 use serde_json::Value;
 use topicops::{cli::Settings, topic::limits::TopicRules};
-use topicops_contract::{ClientRequest, TopicManifest, TopicSource, Workload, WorkloadKind, keys};
+use topicops_contract::{
+    ClientRequest, KafkaTopicSource, KafkaTopicStatus, State, Status, TopicManifest, TopicSource, Workload,
+    WorkloadKind,
+    keys::{self, kafka_topic},
+};
 
 #[derive(Debug, Parser)]
 struct Run {
@@ -162,8 +172,54 @@ fn the_selectors_are_the_labels_of_the_contract() {
 }
 
 #[test]
+fn the_custom_resources_schema_has_the_fields_that_are_read_and_written() {
+    let objects = objects("install");
+    let name = format!("{}.{}", kafka_topic::PLURAL, kafka_topic::GROUP);
+    let spec = &find(&objects, "CustomResourceDefinition", &name)["spec"];
+    assert_eq!(
+        (spec["group"].as_str(), spec["scope"].as_str()),
+        (Some(kafka_topic::GROUP), Some("Namespaced"))
+    );
+    assert_eq!(spec["names"]["plural"], kafka_topic::PLURAL);
+    assert_eq!(spec["names"]["kind"], kafka_topic::KIND);
+    let version = &spec["versions"][0];
+    assert_eq!(version["name"], kafka_topic::VERSION);
+    assert_eq!(kafka_topic::API_VERSION, format!("{}/{}", kafka_topic::GROUP, kafka_topic::VERSION));
+
+    let schema = &version["schema"]["openAPIV3Schema"]["properties"];
+    let names = |of: &Value| -> BTreeSet<String> { of.as_object().unwrap().keys().cloned().collect() };
+    assert_eq!(names(&schema["spec"]["properties"]), KafkaTopicSource::fields().collect());
+    let status = Status {
+        state: State::Ready,
+        reason: "InSync".to_owned(),
+        message: String::new(),
+        hash: "1".to_owned(),
+        topic_id: Some("id".to_owned()),
+        partitions: Some(1),
+        replication_factor: Some(1),
+        time: "2026-11-21T12:00:00Z".to_owned(),
+    };
+    let written =
+        serde_json::to_value(KafkaTopicStatus::of(&status, Some(&"orders".parse().unwrap()))).unwrap();
+    assert_eq!(names(&schema["status"]["properties"]), names(&written));
+    let condition = &schema["status"]["properties"]["conditions"]["items"]["properties"];
+    assert_eq!(names(condition), names(&written["conditions"][0]));
+    for text in [&schema["spec"], &schema["status"]] {
+        for (field, schema) in text["properties"].as_object().unwrap() {
+            assert!(schema["description"].is_string(), "kubectl explain has nothing to say of {field}");
+        }
+    }
+
+    let webhook = &find(&objects, "ValidatingWebhookConfiguration", "topicops")["webhooks"][1];
+    assert_eq!(webhook["rules"][0]["apiGroups"][0], kafka_topic::GROUP);
+    assert_eq!(webhook["rules"][0]["apiVersions"][0], kafka_topic::VERSION);
+    assert_eq!(webhook["rules"][0]["resources"][0], kafka_topic::PLURAL);
+    assert!(webhook.get("objectSelector").is_none(), "a KafkaTopic needs no label");
+}
+
+#[test]
 fn the_examples_keep_to_the_contract() {
-    let (mut topics, mut workloads) = (0, 0);
+    let (mut topics, mut custom, mut workloads) = (0, 0, 0);
     for object in objects("examples") {
         let metadata = &object["metadata"];
         let name = metadata["name"].as_str().unwrap();
@@ -175,6 +231,12 @@ fn the_examples_keep_to_the_contract() {
                 let source = TopicSource { name, annotations: &annotations, data: &data, binary_keys: &[] };
                 TopicManifest::parse(source).unwrap_or_else(|problems| panic!("{name}: {problems}"));
                 topics += 1;
+            }
+            "KafkaTopic" => {
+                let source = KafkaTopicSource { name, annotations: &annotations, spec: &object["spec"] };
+                TopicManifest::parse(source).unwrap_or_else(|problems| panic!("{name}: {problems}"));
+                assert_eq!(object["apiVersion"], kafka_topic::API_VERSION);
+                custom += 1;
             }
             "Deployment" => {
                 assert!(ClientRequest::is_labelled(&strings(&metadata["labels"])));
@@ -188,7 +250,7 @@ fn the_examples_keep_to_the_contract() {
             other => panic!("an example of kind {other} is checked by nobody"),
         }
     }
-    assert_eq!((topics, workloads), (3, 3));
+    assert_eq!((topics, custom, workloads), (3, 1, 3));
 }
 
 #[test]

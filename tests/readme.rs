@@ -15,7 +15,7 @@ use topicops::{
     cli::{ImportSettings, PlanSettings, Settings},
     topic::limits::TopicRules,
 };
-use topicops_contract::{SECRET_KEYS, keys};
+use topicops_contract::{KafkaTopicSource, SECRET_KEYS, keys};
 
 /// The rows of the table below `heading` whose first column is called `column`, cell by cell.
 fn table(heading: &str, column: &str) -> Vec<Vec<String>> {
@@ -55,6 +55,18 @@ fn topic_keys_and_annotations_are_those_of_the_contract() {
 #[test]
 fn the_keys_of_a_policy_are_those_that_are_read() {
     assert_eq!(first_column("### Limits and defaults", "key"), TopicRules::keys());
+}
+
+#[test]
+fn the_custom_resources_fields_are_those_of_the_contract() {
+    let fields: Vec<String> = KafkaTopicSource::fields().collect();
+    assert_eq!(first_column("### KafkaTopics", "field"), fields);
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains(&format!(
+        "apiVersion: {}\nkind: {}",
+        keys::kafka_topic::API_VERSION,
+        keys::kafka_topic::KIND
+    )));
 }
 
 #[test]

@@ -88,8 +88,8 @@ impl KafkaTopicStatus {
 }
 
 impl State {
-    /// The status of the condition `Ready`: `True` is as declared, `False` asks something of the author or is not as declared, and `Unknown` is on
-    /// its way, or left alone as the author asked.
+    /// The status of the condition `Ready`: `True` is as declared, `False` is not, and asks something of the author, and
+    /// `Unknown` is on its way, or left alone as the author asked.
     pub fn ready(self) -> &'static str {
         match self {
             Self::Ready => "True",

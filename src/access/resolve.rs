@@ -95,7 +95,7 @@ impl<'a> Resolver<'a> {
 
     fn topic(&mut self, name: &str, what: Use) -> Option<TopicName> {
         let Some(grant) = self.grants.owner(name) else {
-            self.find(Reason::TopicNotDeclared, format!("no ConfigMap declares topic {name}"));
+            self.find(Reason::TopicNotDeclared, format!("no ConfigMap or KafkaTopic declares topic {name}"));
             return None;
         };
         if self.allows(grant, what) {
@@ -234,7 +234,7 @@ mod tests {
             [
                 "topic payments is owned by ConfigMap billing/payments, which does not list shop/nosy: \
                  add \"shop/nosy\" to its data key \"consumers\"",
-                "no ConfigMap declares topic x",
+                "no ConfigMap or KafkaTopic declares topic x",
                 "topic payments is owned by ConfigMap billing/payments, which does not list shop/nosy: \
                  add \"shop/nosy\" to its data key \"producers\"",
             ]

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Deserialize;
 use serde_json::Value;
-use topicops_contract::keys;
+use topicops_contract::keys::{self, kafka_topic};
 
-use crate::{controller::topics::TopicObject, topic::TopicObjectKey};
+use crate::{KafkaTopic, controller::topics::TopicObject, topic::TopicObjectKey};
 
 /// The topic objects of these files and folders (`-` is standard input), in the order in which they stand there; objects of
 /// other kinds are passed over. One without a namespace gets `namespace`.
@@ -85,7 +85,7 @@ fn collect(mut value: Value, namespace: &str, objects: &mut Vec<TopicObject>) ->
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     match (text("/apiVersion"), text("/kind")) {
         // What kubectl get prints.
-        ("v1", "List" | "ConfigMapList") => {
+        ("v1", "List" | "ConfigMapList") | (kafka_topic::API_VERSION, "KafkaTopicList") => {
             for mut item in value["items"].as_array_mut().map(std::mem::take).unwrap_or_default() {
                 if value["kind"] == "ConfigMapList" && item.is_object() {
                     item["apiVersion"] = "v1".into();
@@ -101,6 +101,13 @@ fn collect(mut value: Value, namespace: &str, objects: &mut Vec<TopicObject>) ->
                 serde_json::from_value(value).with_context(|| format!("ConfigMap {name}"))?;
             config_map.metadata.namespace.get_or_insert_with(|| namespace.to_owned());
             objects.push(TopicObject::from(&config_map));
+        }
+        (kafka_topic::API_VERSION, kafka_topic::KIND) => {
+            let name = text("/metadata/name").to_owned();
+            let mut topic: KafkaTopic =
+                serde_json::from_value(value).with_context(|| format!("KafkaTopic {name}"))?;
+            topic.metadata.namespace.get_or_insert_with(|| namespace.to_owned());
+            objects.push(TopicObject::from(&topic));
         }
         _ => {}
     }
@@ -150,13 +157,20 @@ items:
 - apiVersion: v1
   kind: ConfigMap
   metadata: { name: bills, labels: { config: kafka-topic } }
+- apiVersion: topic.kafka.nb/v1beta1
+  kind: KafkaTopic
+  metadata: { name: audit }
+  spec: { partitions: 3 }
+- apiVersion: kafka.strimzi.io/v1
+  kind: KafkaTopic
+  metadata: { name: audit }
 ";
 
     #[test]
     fn topics_are_found_among_other_objects_and_in_lists() {
         let found: Vec<String> =
             of_text(TWO, "team").unwrap().iter().map(|object| object.key.to_string()).collect();
-        assert_eq!(found, ["ConfigMap shop/orders", "ConfigMap team/bills"]);
+        assert_eq!(found, ["ConfigMap shop/orders", "ConfigMap team/bills", "KafkaTopic team/audit"]);
     }
 
     #[test]

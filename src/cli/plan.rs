@@ -91,7 +91,9 @@ pub enum Verdict {
 pub async fn plan(settings: &PlanSettings, out: &mut (dyn Write + Send)) -> Result<Verdict> {
     let objects = manifest_files::read(&settings.files, &settings.namespace)?;
     if objects.is_empty() {
-        bail!("no topic is declared there: a ConfigMap that declares one has the label config: kafka-topic");
+        bail!(
+            "no topic is declared there: a KafkaTopic declares one, or a ConfigMap with the label config: kafka-topic"
+        );
     }
     let cluster = cluster(&settings.kafka_config)?;
     let rules = match &settings.policy {

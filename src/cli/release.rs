@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use topicops_contract::{OperatorId, keys};
 
 use crate::{
-    ObjectKey,
+    KafkaTopic, ObjectKey,
     controller::{leader, topics::other_finalizers},
 };
 
@@ -57,15 +57,19 @@ pub async fn release(settings: &ReleaseSettings, out: &mut (dyn Write + Send)) -
     if !settings.force && !settings.unlabelled && !settings.dry_run {
         refuse_while_led(&client, settings).await?;
     }
-    for kind in kinds() {
+    for kind in kinds(settings.unlabelled) {
         release_kind(&client, settings, &kind, out).await?;
     }
     Ok(())
 }
 
-/// The kinds of object that topicops writes a finalizer to.
-fn kinds() -> Vec<ApiResource> {
-    vec![ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&())]
+/// The kinds of object that topicops writes a finalizer to. A KafkaTopic has no label to lose.
+fn kinds(unlabelled: bool) -> Vec<ApiResource> {
+    let mut kinds = vec![ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&())];
+    if !unlabelled {
+        kinds.push(ApiResource::erase::<KafkaTopic>(&()));
+    }
+    kinds
 }
 
 async fn refuse_while_led(client: &Client, settings: &ReleaseSettings) -> Result<()> {

@@ -18,6 +18,7 @@ use tracing::{error, info};
 
 use super::{Admission, Grants, Settings, TlsMin, kafka_config, policy_file, probes};
 use crate::{
+    KafkaTopic,
     access::GrantsMode,
     controller::{
         Leadership, Reporter,
@@ -28,7 +29,7 @@ use crate::{
         admission::{AdmissionConsent, AdmissionPolicy},
         certificates::{CertificateSettings, Certificates},
         health::Health,
-        keep_watching,
+        keep_watching, keep_watching_if_served,
         topics::{ConfigMapLedger, KubeEvidence, StatusWriter, TopicController, TopicIndex},
     },
     fail_point::fail_point,
@@ -314,7 +315,10 @@ fn watch_all(
     let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
     let api: Api<ConfigMap> = Api::all(client.clone());
     tasks.spawn("watch of ConfigMaps", keep_watching(api, labels, Arc::clone(topics) as _, synced));
-    let mut listed = vec![topics_listed];
+    let (synced, custom_listed) = watch::channel(false);
+    let api: Api<KafkaTopic> = Api::all(client.clone());
+    tasks.spawn("watch of KafkaTopics", keep_watching_if_served(api, Arc::clone(topics) as _, synced));
+    let mut listed = vec![topics_listed, custom_listed];
     let mut add = |(watching, done): (BoxFuture<'static, ()>, watch::Receiver<bool>)| {
         tasks.spawn("a watch", watching);
         listed.push(done);

@@ -15,4 +15,4 @@ pub use crate::object_key::ObjectKey;
 pub use leader_watch::leader;
 pub use leadership::Leadership;
 pub use reporter::Reporter;
-pub use watch::{Index, keep_watching};
+pub use watch::{Index, keep_watching, keep_watching_if_served};

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
 use futures::{StreamExt, pin_mut};
 use kube::{
@@ -9,8 +9,8 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
-use tracing::warn;
+use tokio::{sync::watch, time::sleep};
+use tracing::{info, warn};
 
 use super::ObjectKey;
 
@@ -26,6 +26,9 @@ pub trait Index<K>: Send + Sync + 'static {
     fn keys(&self) -> Vec<ObjectKey>;
 }
 
+/// How often a kind that the API server does not know is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
 /// Keeps an index up to date for ever. `synced` becomes true when the first listing is complete.
 ///
 /// Losing the API server is no error: the index keeps what it knew, the watch resumes, and a new listing removes what went
@@ -39,8 +42,58 @@ pub async fn keep_watching<K>(
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     K::DynamicType: Default,
 {
+    follow(api, Config::default().labels(&labels), index.as_ref(), &synced, false).await;
+}
+
+/// The same for a custom resource that may not be installed: then there are none of it, and it is looked for again every ten
+/// seconds, with one request.
+pub async fn keep_watching_if_served<K>(api: Api<K>, index: Arc<dyn Index<K>>, synced: watch::Sender<bool>)
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K::DynamicType: Default,
+{
     let kind = K::kind(&K::DynamicType::default()).into_owned();
-    let stream = watcher(api, Config::default().labels(&labels)).default_backoff();
+    let mut told = false;
+    loop {
+        // A new watcher lists anew, where an old one would go on from what it knew.
+        match follow(api.clone(), Config::default(), index.as_ref(), &synced, true).await {
+            Missing::Watched => told = false,
+            Missing::Listed => {
+                if !std::mem::replace(&mut told, true) {
+                    info!(kind, "the API server does not know this kind: there are none of it until it does");
+                }
+                for key in index.keys() {
+                    index.remove(&key);
+                }
+                synced.send_replace(true);
+            }
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// What failed because the API server does not know the kind.
+enum Missing {
+    /// The listing: there are none.
+    Listed,
+    /// A watch of what was listed before. That it is gone is believed when it cannot be listed either.
+    Watched,
+}
+
+/// Ends only when the kind is missing and may be.
+async fn follow<K>(
+    api: Api<K>,
+    config: Config,
+    index: &dyn Index<K>,
+    synced: &watch::Sender<bool>,
+    may_be_absent: bool,
+) -> Missing
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K::DynamicType: Default,
+{
+    let kind = K::kind(&K::DynamicType::default()).into_owned();
+    let stream = watcher(api, config).default_backoff();
     pin_mut!(stream);
     let mut listed: BTreeSet<ObjectKey> = BTreeSet::new();
     while let Some(event) = stream.next().await {
@@ -61,7 +114,27 @@ pub async fn keep_watching<K>(
             Ok(Event::Delete(object)) => {
                 index.remove(&ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any()));
             }
-            Err(error) => warn!(kind, error = %error, "watching Kubernetes failed; trying again"),
+            Err(error) => {
+                if let Some(missing) = missing(&error).filter(|_| may_be_absent) {
+                    return missing;
+                }
+                warn!(kind, error = %error, "watching Kubernetes failed; trying again");
+            }
         }
+    }
+    // A watcher's stream has no end.
+    Missing::Watched
+}
+
+/// While an API server starts, and does not know its custom resources yet, it answers 503 and not 404.
+fn missing(error: &watcher::Error) -> Option<Missing> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 => {
+            Some(Missing::Listed)
+        }
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 404 => {
+            Some(Missing::Watched)
+        }
+        _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! A word to the authors: status annotations, Events, finalizers.
 
-use topicops_contract::{DeletionPolicy, State, Status, TopicName};
+use topicops_contract::{DeletionPolicy, State, Status, TopicName, TopicObjectKind};
 use tracing::debug;
 
 use super::{Outcome, StatusUpdate, TopicController, execute::Answers, topic_controller::Tenure};
@@ -128,6 +128,12 @@ impl TopicController {
             Told::Quietly => self.reporter.forget(&object.uid),
             Told::Normal | Told::Warning => self.reporter.say(reference, outcome.reason, &outcome.message),
         }
+        // The condition of a KafkaTopic has a time of its own only when its status changes.
+        let unchanged = |before: &&Status| match key.kind {
+            TopicObjectKind::ConfigMap => before.state == outcome.state,
+            TopicObjectKind::KafkaTopic => before.state.ready() == outcome.state.ready(),
+        };
+        let since = object.status.as_ref().filter(unchanged).map(|before| before.time.clone());
         let status = Status {
             state: outcome.state,
             reason: outcome.reason.to_string(),
@@ -136,7 +142,7 @@ impl TopicController {
             topic_id: found.topic_id,
             partitions: found.partitions,
             replication_factor: found.replication_factor,
-            time: now_rfc3339(),
+            time: since.unwrap_or_else(now_rfc3339),
         };
         // Kubernetes refuses new finalizers on what is being deleted.
         let finalizer = finalizer.unwrap_or(object.finalizer) && (object.finalizer || !object.deleting);

@@ -1,5 +1,6 @@
 use std::{
     collections::HashMap,
+    fmt::Debug,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -9,17 +10,18 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, Patch, PatchParams},
 };
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::{
     sync::{Notify, Semaphore},
     task::JoinSet,
     time::{Instant, sleep},
 };
-use topicops_contract::{Status, keys};
+use topicops_contract::{KafkaTopicStatus, Status, TopicObjectKind, keys};
 use tracing::{debug, warn};
 
 use super::TopicIndex;
-use crate::{fail_point::fail_point, topic::TopicObjectKey};
+use crate::{KafkaTopic, fail_point::fail_point, topic::TopicObjectKey};
 
 /// What is to be written to an object that declares a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,8 @@ pub struct StatusUpdate {
 /// that still waits.
 ///
 /// Written by server-side apply under a field manager of our own, so that nobody else's fields are touched and GitOps tools
-/// see no difference. The uid in it keeps a ConfigMap that is gone from being made again.
+/// see no difference. The uid in it keeps an object that is gone from being made again. A ConfigMap takes status and finalizer
+/// in one write; a KafkaTopic has its status in a subresource, and takes a write for each that changes.
 #[derive(Clone, Debug)]
 pub struct StatusWriter {
     inner: Arc<Inner>,
@@ -48,7 +51,7 @@ struct Inner {
     wake: Notify,
 }
 
-impl std::fmt::Debug for Inner {
+impl Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("StatusWriter")
     }
@@ -140,34 +143,15 @@ impl StatusWriter {
     }
 
     async fn write(&self, update: StatusUpdate) {
-        let api: Api<ConfigMap> = Api::namespaced(self.inner.client.clone(), &update.key.namespace);
-        let mut metadata =
-            json!({ "name": update.key.name, "namespace": update.key.namespace, "uid": update.uid });
-        if let Some(status) = &update.status {
-            let text = serde_json::to_string(status).unwrap_or_default();
-            metadata["annotations"] = json!({ keys::topic::STATUS: text });
-        }
-        if update.finalizer {
-            metadata["finalizers"] = json!([keys::TOPIC_FINALIZER]);
-        }
-        let apply = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let mut written = api.patch_metadata(&update.key.name, &params, &Patch::Apply(&apply)).await;
-        if let Ok(object) = &written
-            && !update.finalizer
-            && let Some(others) = other_finalizers(&object.metadata)
-        {
-            // Somebody else applied it, too: to take back our part of it does not take it off.
-            let version = &object.metadata.resource_version;
-            let patch = json!({ "metadata": { "finalizers": others, "resourceVersion": version } });
-            let params = PatchParams::default();
-            written = api.patch_metadata(&update.key.name, &params, &Patch::Merge(patch)).await;
-        }
+        let written = match update.key.kind {
+            TopicObjectKind::ConfigMap => self.write_config_map(&update).await,
+            TopicObjectKind::KafkaTopic => self.write_kafka_topic(&update).await,
+        };
         if written.is_ok() {
             fail_point!("topics/status-written");
         }
         match written {
-            Ok(_) => match update.status {
+            Ok(()) => match update.status {
                 Some(status) => {
                     self.inner.index.note_status(&update.key, &update.uid, status, update.finalizer);
                 }
@@ -184,7 +168,7 @@ impl StatusWriter {
                             .object(&update.key)
                             .is_none_or(|object| object.uid != update.uid) =>
             {
-                debug!(object = %update.key, "the ConfigMap is gone; its status is not written");
+                debug!(object = %update.key, "the object is gone; its status is not written");
             }
             Err(kube::Error::Api(status))
                 if (400..500).contains(&status.code) && !matches!(status.code, 409 | 429) =>
@@ -199,6 +183,78 @@ impl StatusWriter {
                 self.inner.wake.notify_one();
             }
         }
+    }
+
+    async fn write_config_map(&self, update: &StatusUpdate) -> Result<(), kube::Error> {
+        let api: Api<ConfigMap> = Api::namespaced(self.inner.client.clone(), &update.key.namespace);
+        let mut apply = ours(update);
+        if let Some(status) = &update.status {
+            let text = serde_json::to_string(status).unwrap_or_default();
+            apply["metadata"]["annotations"] = json!({ keys::topic::STATUS: text });
+        }
+        with_finalizer(&mut apply, update.finalizer);
+        self.write_metadata(&api, update, &apply).await
+    }
+
+    /// Applies metadata; where our finalizer is not wanted any more, it is gone afterwards.
+    async fn write_metadata<K>(
+        &self,
+        api: &Api<K>,
+        update: &StatusUpdate,
+        apply: &Value,
+    ) -> Result<(), kube::Error>
+    where
+        K: Clone + Debug + DeserializeOwned,
+    {
+        let object = api.patch_metadata(&update.key.name, &params(), &Patch::Apply(apply)).await?;
+        if !update.finalizer
+            && let Some(others) = other_finalizers(&object.metadata)
+        {
+            // Somebody else applied it, too: to take back our part of it does not take it off.
+            let version = &object.metadata.resource_version;
+            let patch = json!({ "metadata": { "finalizers": others, "resourceVersion": version } });
+            api.patch_metadata(&update.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_kafka_topic(&self, update: &StatusUpdate) -> Result<(), kube::Error> {
+        let api: Api<KafkaTopic> = Api::namespaced(self.inner.client.clone(), &update.key.namespace);
+        let object = self.inner.index.object(&update.key);
+        // First what its deletion waits for: a status that says all is well comes after it.
+        if object.as_ref().is_none_or(|object| object.finalizer != update.finalizer) {
+            let mut apply = ours(update);
+            with_finalizer(&mut apply, update.finalizer);
+            self.write_metadata(&api, update, &apply).await?;
+        }
+        let Some(status) = &update.status else { return Ok(()) };
+        let said = object.as_ref().and_then(|object| object.status.as_ref());
+        if said.is_some_and(|said| said.says_the_same(status)) {
+            return Ok(());
+        }
+        let topic = object.and_then(|object| object.manifest).map(|manifest| manifest.topic.clone());
+        let mut apply = ours(update);
+        apply["status"] = json!(KafkaTopicStatus::of(status, topic.as_ref()));
+        api.patch_status(&update.key.name, &params(), &Patch::Apply(&apply)).await.map(drop)
+    }
+}
+
+fn params() -> PatchParams {
+    PatchParams::apply(FIELD_MANAGER).force()
+}
+
+/// What every write of ours begins with.
+fn ours(update: &StatusUpdate) -> Value {
+    json!({
+        "apiVersion": update.key.kind.api_version(),
+        "kind": update.key.kind.as_str(),
+        "metadata": { "name": update.key.name, "namespace": update.key.namespace, "uid": update.uid },
+    })
+}
+
+fn with_finalizer(apply: &mut Value, finalizer: bool) {
+    if finalizer {
+        apply["metadata"]["finalizers"] = json!([keys::TOPIC_FINALIZER]);
     }
 }
 

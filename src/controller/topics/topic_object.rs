@@ -1,10 +1,17 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use topicops_contract::{Problems, Status, TopicManifest, TopicName, TopicObjectKind, TopicSource, keys};
+use topicops_contract::{
+    KafkaTopicSource, KafkaTopicStatus, Problems, Status, TopicManifest, TopicName, TopicObjectKind,
+    TopicSource, keys,
+};
 
-use crate::topic::{Declaration, TopicObjectKey};
+use crate::{
+    KafkaTopic,
+    topic::{Declaration, TopicObjectKey},
+};
 
 /// An object that declares a topic, trimmed to what is needed of it.
 #[derive(Clone, Debug)]
@@ -46,6 +53,8 @@ impl TopicObject {
     /// Whether what became of it matters to the topic; a status that we wrote does not.
     pub(super) fn differs(&self, now: &Self) -> bool {
         (&self.uid, &self.hash, self.deleting) != (&now.uid, &now.hash, now.deleting)
+            // A KafkaTopic's hash says nothing of its annotations, and there are none that it may have.
+            || self.problems != now.problems
             // Somebody took our finalizer or our status away: they are put back.
             || (self.finalizer && !now.finalizer)
             || (self.status.is_some() && now.status.is_none())
@@ -82,6 +91,34 @@ impl From<&ConfigMap> for TopicObject {
             problems,
             // One that cannot be read is somebody's hand-written text: it is replaced.
             status: annotations.get(keys::topic::STATUS).and_then(|text| serde_json::from_str(text).ok()),
+            written: [None, None],
+        }
+    }
+}
+
+impl From<&KafkaTopic> for TopicObject {
+    fn from(topic: &KafkaTopic) -> Self {
+        let meta = &topic.metadata;
+        let none = BTreeMap::new();
+        let (manifest, problems) = TopicManifest::parse_what_is_right(KafkaTopicSource {
+            name: meta.name.as_deref().unwrap_or_default(),
+            annotations: meta.annotations.as_ref().unwrap_or(&none),
+            spec: &topic.spec,
+        });
+        let status = KafkaTopicStatus::deserialize(&topic.status).ok();
+        let finalizer = meta.finalizers.iter().flatten().any(|finalizer| finalizer == keys::TOPIC_FINALIZER);
+        Self {
+            key: TopicObjectKey::of(TopicObjectKind::KafkaTopic, meta),
+            uid: meta.uid.clone().unwrap_or_default(),
+            created: meta.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+            deleting: meta.deletion_timestamp.is_some(),
+            finalizer,
+            held: finalizer,
+            // The API server counts the changes of a spec, and nothing else that an author writes is read.
+            hash: meta.generation.unwrap_or_default().to_string(),
+            manifest: manifest.map(Arc::new),
+            problems,
+            status: status.and_then(|status| status.status()),
             written: [None, None],
         }
     }
