@@ -2,7 +2,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -140,6 +140,28 @@ impl Testbed {
     /// As [`Self::apply`], and when the file cannot be read.
     pub async fn apply_path(&self, path: impl AsRef<Path>) -> Result<Vec<DynamicObject>> {
         manifests::apply_path(&self.client().await?, path.as_ref()).await
+    }
+
+    /// Applies every `*.yaml` in a folder by order of name, but for the files named.
+    ///
+    /// # Errors
+    /// As [`Self::apply_path`], and when a file that is left out is not there.
+    pub async fn apply_all_but(&self, folder: impl AsRef<Path>, left_out: &[&str]) -> Result<()> {
+        let folder = folder.as_ref();
+        for name in left_out {
+            ensure!(folder.join(name).is_file(), "there is no {name} in {}", folder.display());
+        }
+        let entries = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+        let mut files: Vec<_> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+        files.retain(|file| {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.ends_with(".yaml") && !left_out.contains(&name)
+        });
+        files.sort();
+        for file in files {
+            self.apply_path(file).await?;
+        }
+        Ok(())
     }
 
     /// Lets an image name stand for a local program, from now on; replaces what it stood for.
