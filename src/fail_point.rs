@@ -27,6 +27,20 @@ pub const NAMES: &[&str] = &[
     "topics/executed",
     "topics/recorded",
     "topics/status-written",
+    "moves/request-taken",
+    "moves/factor-planned",
+    "moves/throttles-noted",
+    "moves/brokers-throttled",
+    "moves/topics-throttled",
+    "moves/submission-noted",
+    "moves/submitted",
+    "moves/cancellation-noted",
+    "moves/cancelled",
+    "moves/batch-done",
+    "moves/throttles-removed",
+    "moves/elections-due",
+    "moves/leaders-elected",
+    "moves/nothing-left",
 ];
 
 #[cfg(feature = "fail-points")]

@@ -9,6 +9,7 @@ pub mod import;
 pub mod kafka;
 mod kafka_topic;
 pub mod metrics;
+pub mod moves;
 mod object_key;
 pub mod placement;
 mod reason;

@@ -86,6 +86,15 @@ pub struct Metrics {
     /// Unix time of the last pass that ended well.
     pub last_success_seconds: Family<PassLabel, Gauge<f64, AtomicU64>>,
     pub verifications: Family<StateLabel, Counter>,
+    /// Partitions that are to be moved, by state.
+    pub moving_partitions: Family<StateLabel, Gauge>,
+    /// Partitions whose moves ended, by how.
+    pub moved_partitions: Family<StateLabel, Counter>,
+    pub move_bytes_left: Gauge,
+    /// 0 when there is nothing to copy, or the time is not known.
+    pub move_seconds_left: Gauge,
+    /// Throttle settings of ours on brokers and topics.
+    pub move_throttles: Gauge,
 }
 
 /// 1 ms to about 30 s: a pass over nothing to one over ten thousand topics.
@@ -119,6 +128,11 @@ impl Metrics {
             policy_valid: Gauge::default(),
             last_success_seconds: Family::default(),
             verifications: Family::default(),
+            moving_partitions: Family::default(),
+            moved_partitions: Family::default(),
+            move_bytes_left: Gauge::default(),
+            move_seconds_left: Gauge::default(),
+            move_throttles: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("topicops");
         registry.register("topics", "Declared topics by state", metrics.topics.clone());
@@ -184,6 +198,25 @@ impl Metrics {
             "Credentials tried with librdkafka, by outcome",
             metrics.verifications.clone(),
         );
+        registry.register(
+            "moving_partitions",
+            "Partitions to be moved, by state",
+            metrics.moving_partitions.clone(),
+        );
+        registry.register("moved_partitions", "Moves that ended, by how", metrics.moved_partitions.clone());
+        registry.register_with_unit(
+            "move_left",
+            "What is left to copy",
+            Unit::Bytes,
+            metrics.move_bytes_left.clone(),
+        );
+        registry.register_with_unit(
+            "move_left",
+            "How long that will take",
+            Unit::Seconds,
+            metrics.move_seconds_left.clone(),
+        );
+        registry.register("move_throttles", "Throttle settings of ours", metrics.move_throttles.clone());
         metrics
     }
 

@@ -72,7 +72,13 @@ reasons! {
     Drifted: "topic", Warning;
     DriftCorrected: "topic", Warning;
     TopicRemade: "topic", Warning;
-    ReplicationFactorChange: "topic", Warning;
+    TooFewBrokers: "topic", Warning;
+    BelowMinInsyncReplicas: "topic", Warning;
+    Moving: "topic", Quietly;
+    MoveStuck: "topic", Warning;
+    WaitingForAnotherMove: "topic", Warning;
+    Moved: "topic", Normal;
+    MoveCancelled: "topic", Normal;
     RetentionDiskShareNotSupported: "topic", Warning;
     InUse: "topic", Warning;
     TopicReplaced: "topic", Warning;

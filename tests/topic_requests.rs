@@ -101,6 +101,7 @@ impl Scene {
             reporter: reporter.clone(),
             health: Health::new(metrics.clone()),
             metrics: metrics.clone(),
+            desk: Arc::default(),
             context: PlanContext::default(),
             grants: watch::channel(Arc::new(TopicGrants::default())).0,
             granted: watch::channel(false).0,

@@ -1,5 +1,6 @@
 //! The command line: settings, and what each command does with them.
 
+mod byte_rate;
 mod import;
 mod kafka_config;
 mod manifest_files;

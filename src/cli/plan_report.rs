@@ -1,7 +1,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use topicops_contract::PartitionCount;
+use topicops_contract::{PartitionCount, ReplicationFactor};
 
 use super::plan::Verdict;
 use crate::{
@@ -145,7 +145,8 @@ impl TopicReport {
     fn step(&mut self, step: &Step, observed: Option<&TopicDescription>) {
         match step {
             Step::Create(topic) => self.create(topic),
-            Step::Grow(total) => self.grow(*total, observed),
+            Step::Grow(more) => self.grow(more.total, observed),
+            Step::ChangeFactor(factor) => self.change_factor(*factor, observed),
             Step::Configure(change) => self.configure(change, observed),
             Step::Delete { .. } => self.action = Action::Delete,
         }
@@ -166,6 +167,12 @@ impl TopicReport {
         self.action = Action::Change;
         let before = observed.map(|topic| topic.partitions().to_string());
         self.changed("partitions", before, Some(total.to_string()));
+    }
+
+    fn change_factor(&mut self, factor: ReplicationFactor, observed: Option<&TopicDescription>) {
+        self.action = Action::Change;
+        let before = observed.map(|topic| topic.replication_factor().to_string());
+        self.changed("replication-factor", before, Some(factor.to_string()));
     }
 
     fn configure(&mut self, change: &ConfigChange, observed: Option<&TopicDescription>) {

@@ -30,11 +30,13 @@ use crate::{
         certificates::{CertificateSettings, Certificates},
         health::Health,
         keep_watching, keep_watching_if_served,
+        moves::{ConfigMapMoveStore, MoveDesk, Mover, watch_requests},
         topics::{ConfigMapLedger, KubeEvidence, StatusWriter, TopicController, TopicIndex},
     },
     fail_point::fail_point,
     kafka::{ClientProperties, Cluster, MeasuredCluster, PemSource, WireCluster},
     metrics::{Metrics, ReasonLabel, StateLabel},
+    moves::BatchLimits,
     topic::{OwnerRules, PlanContext, TopicGrants, TopicPolicy, limits::TopicRules},
 };
 
@@ -143,6 +145,10 @@ pub async fn run(settings: Settings) -> Result<()> {
 
     let (grants, granted_topics) = watch::channel(Arc::new(TopicGrants::default()));
     let (granted, whole) = watch::channel(false);
+    let desk = Arc::new(MoveDesk::default());
+    let requests =
+        watch_requests(client.clone(), namespace.clone(), settings.operator_id.clone(), Arc::clone(&desk));
+    tasks.spawn("watch of rebalances", requests);
     let topic_controller = TopicController {
         cluster: Arc::clone(&cluster),
         store: Arc::new(ConfigMapLedger::new(client.clone(), &namespace, settings.operator_id.clone())),
@@ -155,11 +161,23 @@ pub async fn run(settings: Settings) -> Result<()> {
         health: health.clone(),
         metrics: metrics.clone(),
         context: PlanContext { drift: settings.drift.into(), ..PlanContext::default() },
+        desk: Arc::clone(&desk),
         grants,
         granted,
         resync: settings.resync,
     };
     tasks.spawn("topics", topic_controller.run(leading.clone()));
+    let mover = Mover {
+        cluster: Arc::clone(&cluster),
+        store: Arc::new(ConfigMapMoveStore::new(client.clone(), &namespace, settings.operator_id.clone())),
+        desk,
+        index: Arc::clone(&topics),
+        limits: move_limits(&settings),
+        reporter: reporter.clone(),
+        health: health.clone(),
+        metrics: metrics.clone(),
+    };
+    tasks.spawn("moves", mover.run(leading.clone()));
 
     let events: Arc<dyn ClientEvents> = Arc::new(ReporterEvents::new(reporter));
     let store: Arc<dyn SecretStore> = Arc::new(KubeSecretStore::new(client));
@@ -233,6 +251,17 @@ async fn govern(
         });
     }
     Ok(())
+}
+
+/// Replicas that one broker copies at the same time: more would only share what its throttle lets through.
+const COPIES_PER_BROKER: usize = 5;
+
+fn move_limits(settings: &Settings) -> BatchLimits {
+    BatchLimits {
+        partitions: usize::try_from(settings.move_batch).unwrap_or(usize::MAX),
+        per_broker: COPIES_PER_BROKER,
+        throttle: settings.move_throttle,
+    }
 }
 
 /// The parts that run for as long as the process does, by name.

@@ -3,6 +3,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use topicops_contract::{DriftPolicy, NamePattern, OperatorId};
 
+use super::byte_rate::byte_rate;
 use crate::topic::OwnerRule;
 
 /// The settings of `topicops run`: each a flag and an environment variable.
@@ -51,6 +52,14 @@ pub struct Settings {
     /// Policy file: limits and defaults for topics, as YAML. It is read again when it changes; none there: no limits.
     #[arg(long, env = "TOPICOPS_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,
+
+    /// Bytes per second that a broker copies, or is copied from, at most while replicas are moved: 50MB/s, 64MiB/s; 0 is as fast as it can.
+    #[arg(long, env = "TOPICOPS_MOVE_THROTTLE", default_value = "50MB/s", value_parser = byte_rate, value_name = "RATE")]
+    pub move_throttle: u64,
+
+    /// Partitions that are moved at the same time at most.
+    #[arg(long, env = "TOPICOPS_MOVE_BATCH", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub move_batch: u32,
 
     /// Bootstrap servers for the Secrets, when clients reach the brokers differently from topicops.
     #[arg(long, env = "TOPICOPS_CLIENT_BOOTSTRAP_SERVERS", value_name = "HOST:PORT,…")]
@@ -191,6 +200,8 @@ mod tests {
             ("--topic-owners", "shop"),
             ("--protected-topics", "a b"),
             ("--resync", "soon"),
+            ("--move-throttle", "fast"),
+            ("--move-batch", "0"),
             ("--scram-iterations", "100"),
             ("--webhook-listen", "nowhere"),
             ("--grants", "all"),

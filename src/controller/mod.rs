@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod health;
 mod leader_watch;
 mod leadership;
+pub mod moves;
 mod reporter;
 pub mod topics;
 mod watch;

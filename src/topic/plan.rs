@@ -7,14 +7,18 @@ use super::{
     config_merge::ConfigMerge,
     limits::{Field, Judgement},
 };
-use crate::kafka::{ConfigChange, NewTopic, TopicDescription};
+use crate::kafka::{ConfigChange, NewPartitions, NewTopic, TopicDescription};
+
+/// With fewer replicas than this says, nobody could write with `acks=all`.
+pub const MIN_IN_SYNC: &str = "min.insync.replicas";
 
 /// One thing to do with one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     Create(NewTopic),
-    /// To a total of so many partitions.
-    Grow(PartitionCount),
+    Grow(NewPartitions),
+    /// Its replicas are to be moved so that each partition has so many; that takes its time.
+    ChangeFactor(ReplicationFactor),
     Configure(ConfigChange),
     /// When nobody uses it, or its author said to force it.
     Delete {
@@ -117,7 +121,7 @@ impl TopicPlan {
                 plan.notices.extend(judged.notices(owner.object.kind));
                 let drift = context.drift.and(manifest.drift.unwrap_or_default());
                 match observed {
-                    Some(observed) => plan.converge(owner, &judged, observed, holding, drift),
+                    Some(observed) => plan.converge(owner, &judged, observed, holding, drift, context),
                     None if judged.refused.is_empty() => plan.create(owner, &judged, holding, drift),
                     None => {}
                 }
@@ -176,6 +180,14 @@ impl TopicPlan {
         self.steps.iter().any(|step| matches!(step, Step::Create(_)))
     }
 
+    /// The replication factor that the topic's replicas are to be moved to.
+    pub fn changes_factor(&self) -> Option<ReplicationFactor> {
+        self.steps.iter().find_map(|step| match step {
+            Step::ChangeFactor(factor) => Some(*factor),
+            _ => None,
+        })
+    }
+
     fn create(
         &mut self,
         owner: &Declaration,
@@ -226,6 +238,7 @@ impl TopicPlan {
         observed: &TopicDescription,
         holding: Option<&Holding>,
         drift: DriftPolicy,
+        context: &PlanContext,
     ) {
         let manifest = &judged.manifest;
         let before = applied_by(owner, holding);
@@ -233,7 +246,7 @@ impl TopicPlan {
         self.remade = before.topic_id.as_ref().is_some_and(|id| *id != observed.id);
         applied.topic_id = Some(observed.id.clone());
         self.count_partitions(owner, judged, observed, drift, &mut applied);
-        self.count_replicas(owner, judged, observed, &mut applied);
+        self.count_replicas(owner, judged, observed, (drift, context), &mut applied);
         self.refuse_disk_share(owner);
 
         let held = holding.map(|holding| &holding.keys);
@@ -295,7 +308,8 @@ impl TopicPlan {
             (_, true) if judged.withholds(&Field::Partitions) => {}
             (by_hand, true) => {
                 self.corrected.extend(by_hand.then_some(changed));
-                self.steps.push(Step::Grow(count));
+                let topic = self.topic.clone();
+                self.steps.push(Step::Grow(NewPartitions { topic, total: count, placement: None }));
                 applied.partitions = Some(declared);
             }
         }
@@ -306,19 +320,61 @@ impl TopicPlan {
         owner: &Declaration,
         judged: &Judgement,
         observed: &TopicDescription,
+        (drift, context): (DriftPolicy, &PlanContext),
         applied: &mut Applied,
     ) {
-        let found = observed.replication_factor();
-        let wanted = replication_factor(owner, judged);
-        let Some(factor) = wanted.filter(|factor| factor.get() != found) else {
-            applied.replication_factor = wanted.map(ReplicationFactor::get);
+        let Some(factor) = replication_factor(owner, judged) else {
+            applied.replication_factor = None;
             return;
         };
         let declared = factor.get();
-        if applied.replication_factor == Some(declared) {
-            self.drifted.push(Drift::ReplicationFactor { declared, found });
+        let goal = context.moving.get(&self.topic);
+        let has_it = |replicas: &Vec<i32>| i16::try_from(replicas.len()) == Ok(declared);
+        match goal {
+            // Meanwhile the brokers show those to come and those to go.
+            Some(goal) if *goal == declared => return,
+            Some(_) => {}
+            None if observed.replicas.iter().all(has_it) => {
+                applied.replication_factor = Some(declared);
+                return;
+            }
+            None => {}
+        }
+        let found = observed.replication_factor();
+        let by_hand = goal.is_none() && applied.replication_factor == Some(declared);
+        let changed = Drift::ReplicationFactor { declared, found };
+        if by_hand && drift == DriftPolicy::Report {
+            self.drifted.push(changed);
         } else if !judged.withholds(&Field::ReplicationFactor) {
-            self.refusals.push(Refusal::ReplicationFactorChange { declared, existing: found });
+            match self.unreachable(factor, judged, observed, context) {
+                Some(refusal) => self.refusals.push(refusal),
+                None => {
+                    self.corrected.extend(by_hand.then_some(changed));
+                    self.steps.push(Step::ChangeFactor(factor));
+                }
+            }
+        }
+    }
+
+    /// Why a replication factor cannot be had.
+    fn unreachable(
+        &self,
+        factor: ReplicationFactor,
+        judged: &Judgement,
+        observed: &TopicDescription,
+        context: &PlanContext,
+    ) -> Option<Refusal> {
+        let declared = factor.get();
+        let count = usize::try_from(declared).unwrap_or(0);
+        let own = |configs: &BTreeMap<String, String>| configs.get(MIN_IN_SYNC)?.parse::<usize>().ok();
+        let of_brokers = context.brokers.map(|brokers| brokers.min_in_sync);
+        let least = own(&judged.manifest.configs).or_else(|| own(&observed.configs)).or(of_brokers);
+        match (context.brokers, least) {
+            (Some(brokers), _) if count > brokers.count => {
+                Some(Refusal::TooFewBrokers { declared, brokers: brokers.count })
+            }
+            (_, Some(least)) if count < least => Some(Refusal::BelowMinInsyncReplicas { declared, least }),
+            _ => None,
         }
     }
 

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use topicops_contract::DriftPolicy;
+use topicops_contract::{DriftPolicy, TopicName};
 
 use super::{TopicObjectKey, TopicPolicy, limits::OverQuota};
 
@@ -12,10 +12,23 @@ pub struct PlanContext {
     pub drift: DriftPolicy,
     /// The declarations that do not fit into their namespaces' totals: [`super::limits::Usage::over`].
     pub over_quota: Arc<BTreeMap<TopicObjectKey, Vec<OverQuota>>>,
+    /// Topics whose replicas are being moved, and the replication factor they have when that is over.
+    pub moving: BTreeMap<TopicName, i16>,
+    /// `None`: not known, or of no matter to any topic of this pass.
+    pub brokers: Option<BrokerFacts>,
 }
 
 impl PlanContext {
     pub fn new(policy: TopicPolicy) -> Self {
         Self { policy, ..Self::default() }
     }
+}
+
+/// What decides whether a replication factor can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokerFacts {
+    /// Brokers that are alive.
+    pub count: usize,
+    /// `min.insync.replicas` of topics that have none of their own.
+    pub min_in_sync: usize,
 }

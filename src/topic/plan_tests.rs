@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use topicops_contract::{TopicManifest, TopicObjectKind, TopicSource};
 
 use super::*;
-use crate::topic::{TopicObjectKey, TopicPolicy, limits::TopicRules};
+use crate::topic::{BrokerFacts, TopicObjectKey, TopicPolicy, limits::TopicRules};
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -96,7 +96,8 @@ fn what_is_as_declared_needs_nothing() {
 fn partitions_grow_and_never_shrink() {
     let topic = existing(3, 1, &[]);
     let more = plan(&declared(&[("partitions", "6")], &[]), Some(&topic), Some(&held(&[])));
-    assert_eq!(more.steps, [Step::Grow(6.try_into().unwrap())]);
+    let grown = NewPartitions { topic: more.topic.clone(), total: 6.try_into().unwrap(), placement: None };
+    assert_eq!(more.steps, [Step::Grow(grown)]);
     let fewer =
         plan(&declared(&[("partitions", "2"), ("retention", "1h")], &[]), Some(&topic), Some(&held(&[])));
     assert_eq!(fewer.refusals, [Refusal::FewerPartitions { declared: 2, existing: 3 }]);
@@ -119,11 +120,64 @@ fn more_partitions_than_the_operator_allows_are_neither_created_nor_grown() {
     }
 }
 
+/// A plan for another replication factor, on so many brokers that ask for so many replicas in sync.
+fn factor_plan(
+    data: &[(&str, &str)],
+    observed: &TopicDescription,
+    brokers: usize,
+    min_in_sync: usize,
+) -> TopicPlan {
+    let brokers = Some(BrokerFacts { count: brokers, min_in_sync });
+    let context = PlanContext { brokers, ..PlanContext::default() };
+    let topic = "orders".parse().unwrap();
+    TopicPlan::of(&topic, &[declared(data, &[])], Some(observed), Some(&held(&[])), &context)
+}
+
 #[test]
-fn a_changed_replication_factor_is_refused_with_both_numbers() {
-    let topic = existing(3, 1, &[]);
-    let plan = plan(&declared(&[("replication-factor", "3")], &[]), Some(&topic), Some(&held(&[])));
-    assert_eq!(plan.refusals, [Refusal::ReplicationFactorChange { declared: 3, existing: 1 }]);
+fn another_replication_factor_is_a_step_both_ways() {
+    let topic = existing(3, 2, &[]);
+    for factor in ["1", "3"] {
+        let plan = factor_plan(&[("replication-factor", factor)], &topic, 3, 1);
+        assert_eq!(plan.steps, [Step::ChangeFactor(factor.parse::<i16>().unwrap().try_into().unwrap())]);
+    }
+    let mut uneven = existing(3, 2, &[]);
+    uneven.replicas[2].push(9);
+    assert!(factor_plan(&[("replication-factor", "2")], &uneven, 3, 1).changes_factor().is_some());
+    assert!(factor_plan(&[("replication-factor", "2")], &topic, 3, 1).steps.is_empty());
+}
+
+#[test]
+fn a_replication_factor_that_cannot_be_had_or_would_stop_writers_is_refused_with_both_numbers() {
+    let topic = existing(3, 2, &[]);
+    let plan = factor_plan(&[("replication-factor", "4")], &topic, 3, 1);
+    assert_eq!(plan.refusals, [Refusal::TooFewBrokers { declared: 4, brokers: 3 }]);
+    let below = Refusal::BelowMinInsyncReplicas { declared: 1, least: 2 };
+    assert_eq!(
+        factor_plan(&[("replication-factor", "1")], &topic, 3, 2).refusals,
+        std::slice::from_ref(&below)
+    );
+    let own = existing(3, 2, &[("min.insync.replicas", "2")]);
+    assert_eq!(factor_plan(&[("replication-factor", "1")], &own, 3, 1).refusals, [below]);
+    let lowered = [("replication-factor", "1"), ("properties", "min.insync.replicas=1")];
+    assert!(factor_plan(&lowered, &own, 3, 2).refusals.is_empty(), "the topic's own, as declared, counts");
+}
+
+#[test]
+fn a_topic_on_its_way_is_planned_by_where_it_goes() {
+    // Meanwhile the brokers show those to come and those to go.
+    let topic = existing(3, 4, &[]);
+    let moving = |goal| PlanContext {
+        moving: BTreeMap::from([("orders".parse().unwrap(), goal)]),
+        ..PlanContext::default()
+    };
+    let of = |declared_factor: &str, goal| {
+        let declaration = declared(&[("replication-factor", declared_factor)], &[]);
+        let topic_name = "orders".parse().unwrap();
+        TopicPlan::of(&topic_name, &[declaration], Some(&topic), Some(&held(&[])), &moving(goal))
+            .changes_factor()
+    };
+    assert_eq!(of("3", 3), None);
+    assert_eq!(of("1", 3).map(ReplicationFactor::get), Some(1), "it was set back");
 }
 
 #[test]
@@ -310,7 +364,7 @@ fn an_authors_change_is_applied_where_drift_is_only_reported_and_corrects_nothin
     let edited = declared(&[("partitions", "2"), ("retention", "1h"), ("properties", "segment.ms=6")], &[]);
     let plan = plan_in(&edited, Some(&by_hand), Some(&holding), DriftPolicy::Report);
     assert_eq!(configure(&plan).unwrap().set, map(&[("segment.ms", "6")]));
-    assert!(plan.steps.contains(&Step::Grow(2.try_into().unwrap())));
+    assert!(plan.steps.iter().any(|step| matches!(step, Step::Grow(more) if more.total.get() == 2)));
     assert_eq!(plan.drifted.len(), 1, "{:?}", plan.drifted);
 }
 

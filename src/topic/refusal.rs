@@ -33,9 +33,14 @@ pub enum Refusal {
     },
     /// It is outside a limit of the operator's configuration.
     Limit(Violation),
-    ReplicationFactorChange {
+    TooFewBrokers {
         declared: i16,
-        existing: i16,
+        brokers: usize,
+    },
+    /// Nobody could write any more with `acks=all`.
+    BelowMinInsyncReplicas {
+        declared: i16,
+        least: usize,
     },
     RetentionDiskShare {
         share: String,
@@ -67,7 +72,8 @@ impl Refusal {
             Self::AdoptionNotAllowed { .. } => Reason::AdoptionNotAllowed,
             Self::FewerPartitions { .. } => Reason::FewerPartitions,
             Self::Limit(violation) => violation.reason,
-            Self::ReplicationFactorChange { .. } => Reason::ReplicationFactorChange,
+            Self::TooFewBrokers { .. } => Reason::TooFewBrokers,
+            Self::BelowMinInsyncReplicas { .. } => Reason::BelowMinInsyncReplicas,
             Self::RetentionDiskShare { .. } => Reason::RetentionDiskShareNotSupported,
             Self::Replaced { .. } => Reason::TopicReplaced,
             Self::InUse { .. } => Reason::InUse,
@@ -105,9 +111,14 @@ impl Refusal {
                 field(keys::data::PARTITIONS)
             ),
             Self::Limit(violation) => violation.problem(kind).to_string(),
-            Self::ReplicationFactorChange { declared, existing } => format!(
-                "{}: \"{declared}\": the topic has a replication factor of {existing}, and this version does not move \
-                 replicas; declare {existing}, or reassign its partitions with Kafka's own tools",
+            Self::TooFewBrokers { declared, brokers } => format!(
+                "{}: \"{declared}\": each replica takes a broker of its own, and {brokers} are alive; \
+                 declare {brokers} or fewer, or add brokers",
+                field(keys::data::REPLICATION_FACTOR)
+            ),
+            Self::BelowMinInsyncReplicas { declared, least } => format!(
+                "{}: \"{declared}\": the topic's min.insync.replicas is {least}, so with fewer replicas \
+                 nobody could write with acks=all; declare {least} or more, or lower min.insync.replicas first",
                 field(keys::data::REPLICATION_FACTOR)
             ),
             Self::RetentionDiskShare { share } => format!(

@@ -13,7 +13,7 @@ use topicops::{
     Reason,
     kafka::{
         Cluster, ConfigChange, ConfigKeys, DoomedTopic, ItemError, MemoryCluster, NewPartitions, NewTopic,
-        TopicDescription,
+        TopicDescription, TopicPartition,
     },
     topic::{
         Declaration, Deletion, Holding, OwnerRules, PlanContext, Step, TopicObjectKey, TopicPlan,
@@ -296,6 +296,24 @@ impl World {
         }
     }
 
+    /// As the mover would, in no time.
+    fn move_to(&self, topic: &TopicName, factor: usize) {
+        let brokers = block_on(self.cluster.describe_cluster()).unwrap().brokers;
+        let replicas = self.topics().remove(topic).unwrap().replicas;
+        let changes: Vec<_> = (0..)
+            .zip(replicas)
+            .map(|(partition, mut replicas): (i32, Vec<i32>)| {
+                let others = brokers.iter().map(|(id, _)| *id).filter(|id| !replicas.contains(id));
+                let others: Vec<i32> = others.collect();
+                replicas.extend(others);
+                replicas.truncate(factor);
+                (TopicPartition { topic: topic.clone(), partition }, Some(replicas))
+            })
+            .collect();
+        block_on(self.cluster.alter_reassignments(&changes)).unwrap();
+        self.cluster.finish_moves();
+    }
+
     /// The id of a topic that was made.
     fn carry_out(&self, topic: &TopicName, step: &Step) -> Result<Option<String>, ItemError> {
         let cluster = &self.cluster;
@@ -304,9 +322,14 @@ impl World {
                 let made = block_on(cluster.create_topics(std::slice::from_ref(new))).unwrap().remove(0);
                 made.map(|made| Some(made.id))
             }
-            Step::Grow(total) => {
-                let more = NewPartitions { topic: topic.clone(), total: *total, placement: None };
-                block_on(cluster.create_partitions(&[more])).unwrap().remove(0).map(|()| None)
+            Step::Grow(more) => {
+                let grown =
+                    block_on(cluster.create_partitions(std::slice::from_ref(more))).unwrap().remove(0);
+                grown.map(|()| None)
+            }
+            Step::ChangeFactor(factor) => {
+                self.move_to(topic, usize::try_from(factor.get()).unwrap());
+                Ok(None)
             }
             Step::Configure(change) => {
                 let change = (topic.clone(), change.clone());
@@ -331,7 +354,11 @@ impl World {
             Hand::Unsets(key) => {
                 Step::Configure(ConfigChange { unset: vec![key.to_owned()], ..ConfigChange::default() })
             }
-            Hand::Grows => Step::Grow((topic.partitions() + 1).try_into().unwrap()),
+            Hand::Grows => Step::Grow(NewPartitions {
+                topic: name.clone(),
+                total: (topic.partitions() + 1).try_into().unwrap(),
+                placement: None,
+            }),
             Hand::Deletes => Step::Delete { force: true, id: topic.id },
         };
         self.carry_out(name, &step).unwrap();

@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        LazyLock,
+        LazyLock, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -53,6 +53,8 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime for the tests")
 });
 static WORLD: OnceCell<Result<World, String>> = OnceCell::const_new();
+/// Variables for topicops, beside those of the manifests, in every world of this binary.
+pub static SETTINGS: OnceLock<Vec<(&'static str, &'static str)>> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Tests that share the world, and those that need it for themselves.
@@ -63,9 +65,17 @@ pub fn in_the_world<F>(test: F)
 where
     F: AsyncFnOnce(&'static World) -> Result<()>,
 {
+    in_the_world_of(Options::default(), test);
+}
+
+/// The same where the world is another than usual; all tests of a binary have to ask for the same one.
+pub fn in_the_world_of<F>(options: Options, test: F)
+where
+    F: AsyncFnOnce(&'static World) -> Result<()>,
+{
     RUNTIME.block_on(async {
         let _turn = TURNS.read().await;
-        run(test).await;
+        run(options, test).await;
     });
 }
 
@@ -76,16 +86,16 @@ where
 {
     RUNTIME.block_on(async {
         let _turn = TURNS.write().await;
-        run(test).await;
+        run(Options::default(), test).await;
     });
 }
 
-async fn run<F>(test: F)
+async fn run<F>(options: Options, test: F)
 where
     F: AsyncFnOnce(&'static World) -> Result<()>,
 {
     // Tried once: what kept it from starting would keep it from starting again.
-    let start = async || World::start(Options::default()).await.map_err(|error| format!("{error:#}"));
+    let start = async || World::start(options.clone()).await.map_err(|error| format!("{error:#}"));
     let world = match WORLD.get_or_init(start).await {
         Ok(world) => world,
         Err(error) => panic!("the world did not start: {error}"),
@@ -140,6 +150,8 @@ impl World {
             .env("TOPICOPS_FAIL_POINT_FILE", "/fail-points/armed")
             // Tests that let topics be adopted have a namespace of that name.
             .env("TOPICOPS_TOPIC_OWNERS", "adopter-*=*");
+        let settings = SETTINGS.get().map(Vec::as_slice).unwrap_or_default();
+        let program = settings.iter().fold(program, |program, (name, value)| program.env(*name, *value));
         self.bed.map_image(IMAGE, program).await?;
         self.bed.apply_path(repository().join("deploy/install")).await?;
         let kafka = self.bed.kafka()?;

@@ -24,6 +24,8 @@ pub(super) struct Answers {
     pub(super) deletion_refused: Option<ItemError>,
     /// It is there, or has grown, already: by somebody else's hand since we looked, or behind lagging metadata.
     pub(super) lagging: bool,
+    /// The brokers are not those any more that its replicas were to go to.
+    pub(super) misplaced: bool,
 }
 
 impl Answers {
@@ -45,10 +47,9 @@ impl TopicController {
             for step in &plan.steps {
                 match step {
                     Step::Create(topic) => creates.push((index, topic.clone())),
-                    Step::Grow(total) => {
-                        let topic = plan.topic.clone();
-                        grows.push((index, NewPartitions { topic, total: *total, placement: None }));
-                    }
+                    Step::Grow(more) => grows.push((index, more.clone())),
+                    // The mover's: it takes its time.
+                    Step::ChangeFactor(_) => {}
                     Step::Configure(change) => changes.push((index, (plan.topic.clone(), change.clone()))),
                     Step::Delete { force, id } => deletes.push((index, *force, id)),
                 }
@@ -103,6 +104,9 @@ impl TopicController {
                 Err(error) if error.is(ItemError::TOPIC_ALREADY_EXISTS) => {
                     answers[index].lagging = true;
                 }
+                Err(error) if error.is(ItemError::INVALID_REPLICA_ASSIGNMENT) => {
+                    (answers[index].lagging, answers[index].misplaced) = (true, true);
+                }
                 Err(error) => answers[index].failures.push(("create the topic".to_owned(), error)),
             }
         }
@@ -110,6 +114,9 @@ impl TopicController {
             match result {
                 Ok(()) => self.count("create_partitions"),
                 Err(error) if error.is(ItemError::INVALID_PARTITIONS) => answers[index].lagging = true,
+                Err(error) if error.is(ItemError::INVALID_REPLICA_ASSIGNMENT) => {
+                    (answers[index].lagging, answers[index].misplaced) = (true, true);
+                }
                 Err(error) => {
                     let what = format!("grow the topic to {} partitions", more.total);
                     answers[index].failures.push((what, error));

@@ -46,9 +46,7 @@ impl TopicController {
         let looked = now.elapsed();
         let mut observed: BTreeMap<&TopicName, Item<_>> = asked.iter().zip(described).collect();
 
-        let mut plans = Vec::new();
-        let mut unsettled = BTreeSet::new();
-        let mut descriptions = BTreeMap::new();
+        let mut looked_at = Vec::new();
         for (topic, declarations) in declared {
             let description = match observed.remove(topic) {
                 None => None,
@@ -85,18 +83,26 @@ impl TopicController {
                 }
                 description => description,
             };
-            let held = tenure.ledger.get(topic);
-            let mut plan = TopicPlan::of(topic, &declarations, description.as_ref(), held, &context);
+            looked_at.push((topic.clone(), declarations, description));
+        }
+        let context = self.with_brokers(context, &mut looked_at).await?;
+        let mut plans: Vec<TopicPlan> = Vec::new();
+        let mut unsettled = BTreeSet::new();
+        let mut descriptions = BTreeMap::new();
+        for (topic, declarations, description) in looked_at {
+            let held = tenure.ledger.get(&topic);
+            let mut plan = TopicPlan::of(&topic, &declarations, description.as_ref(), held, &context);
             let by_hand = !plan.corrected.is_empty() || !plan.drifted.is_empty() || plan.remade;
-            if by_hand && tenure.changed.contains_key(topic) {
+            if by_hand && tenure.changed.contains_key(&topic) {
                 // Our own change may be what this broker does not know yet: nothing is concluded from that.
                 let careful = PlanContext { drift: DriftPolicy::Report, ..context.clone() };
-                plan = TopicPlan::of(topic, &declarations, description.as_ref(), held, &careful);
+                plan = TopicPlan::of(&topic, &declarations, description.as_ref(), held, &careful);
                 unsettled.insert(topic.clone());
             }
-            descriptions.insert(topic.clone(), description);
             plans.push(plan);
+            descriptions.insert(topic, description);
         }
+        self.place(tenure, &mut plans, &descriptions).await;
 
         fail_point!("topics/planned");
         let held: Vec<Option<Holding>> =
@@ -171,6 +177,10 @@ impl TopicController {
                 let owner = plan.owner.as_ref().filter(|owner| exists && (!owner.deleting || waits));
                 tenure.grants.set(&plan.topic, owner.map(grant_of));
             }
+            if answers.misplaced {
+                tenure.placing.forget();
+            }
+            self.note_at_desk(plan, exists);
             self.report_plan(plan, &answers, description.as_ref());
         }
         tenure.ledger.record(self.store.as_ref(), after).await?;
@@ -200,6 +210,7 @@ impl TopicController {
             self.grants.send_replace(Arc::new(tenure.grants.clone()));
         }
         self.granted.send_if_modified(|granted| !std::mem::replace(granted, true));
+        self.desk.note_whole();
     }
 }
 

@@ -52,14 +52,15 @@ impl TopicController {
             Outcome::invalid(&owner.problems)
         } else {
             let drifted = Outcome::drifted(&plan.drifted);
-            let outcome = match Outcome::refused(&plan.refusals, owner.object.kind) {
-                Some(refused) => refused.with(drifted),
-                None => drifted.unwrap_or_else(Outcome::in_sync),
-            };
+            let outcome =
+                match Outcome::refused(&plan.refusals, owner.object.kind).or_else(|| self.moving(plan)) {
+                    Some(outcome) => outcome.with(drifted),
+                    None => drifted.unwrap_or_else(Outcome::in_sync),
+                };
             outcome.and(&plan.notices)
         };
         let grown = plan.steps.iter().find_map(|step| match step {
-            Step::Grow(count) if answers.failures.is_empty() => Some(count.get()),
+            Step::Grow(more) if answers.failures.is_empty() => Some(more.total.get()),
             _ => None,
         });
         let created = answers.created.as_ref();
@@ -76,6 +77,20 @@ impl TopicController {
         };
         let finalizer = owner.manifest.deletion_policy == DeletionPolicy::Delete;
         self.report(&owner.object, &outcome, Some(found), Some(finalizer));
+    }
+
+    /// How far the topic's replicas are on their way, if they are.
+    fn moving(&self, plan: &TopicPlan) -> Option<Outcome> {
+        let said = self.desk.moving().get(&plan.topic).and_then(|moving| moving.said.clone());
+        let about_to = || {
+            let factor = plan.changes_factor()?;
+            Some((
+                Reason::Moving,
+                format!("its replicas are about to be moved to replication factor {factor}"),
+            ))
+        };
+        let (reason, message) = said.or_else(about_to)?;
+        Some(Outcome::pending(reason, message))
     }
 
     /// The brokers did not answer: authors learn that it is not what they wrote that keeps a topic waiting. What was well

@@ -12,10 +12,11 @@ use topicops_contract::TopicName;
 use tracing::{info, warn};
 
 use super::{
-    Evidence, Gone, Ledger, LedgerError, LedgerStore, Retries, StatusWriter, TopicIndex, departures::Endings,
+    Evidence, Gone, Ledger, LedgerError, LedgerStore, Placing, Retries, StatusWriter, TopicIndex,
+    departures::Endings,
 };
 use crate::{
-    controller::{Reporter, health::Health},
+    controller::{Reporter, health::Health, moves::MoveDesk},
     kafka::{Cluster, ClusterError},
     metrics::{Metrics, PassLabel},
     topic::{Drift, PlanContext, TopicGrant, TopicGrants},
@@ -42,6 +43,8 @@ pub struct TopicController {
     pub health: Health,
     pub metrics: Metrics,
     pub context: PlanContext,
+    /// Where moves of replicas are asked for.
+    pub desk: Arc<MoveDesk>,
     /// Published only when whole: a topic that is missing for a moment would cost its users their access for that moment.
     pub grants: watch::Sender<Arc<TopicGrants>>,
     /// Whether [`TopicController::grants`] are those of this leadership, and whole.
@@ -80,6 +83,7 @@ pub(super) struct Tenure {
     /// Objects of which is not known yet whether they are gone.
     pub(super) departed: Vec<Gone>,
     pub(super) endings: Endings,
+    pub(super) placing: Placing,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,6 +118,7 @@ impl TopicController {
             }
             // What was granted here is another replica's to say from now on, until this one has looked at everything again.
             self.granted.send_replace(false);
+            self.desk.forget();
             self.statuses.clear();
             self.index.lead(false);
         }
@@ -146,6 +151,7 @@ impl TopicController {
                 recent: BTreeMap::new(),
                 departed: Vec::new(),
                 endings: Endings::new(),
+                placing: Placing::default(),
             };
             self.index.mark_all();
             self.index.mark(tenure.ledger.deletions());

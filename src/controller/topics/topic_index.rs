@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -64,6 +64,10 @@ impl TopicIndex {
     ) -> T {
         let inner = self.lock();
         look(&inner.governed, inner.objects.get(object).map(|object| object.created))
+    }
+
+    pub fn policy(&self) -> TopicPolicy {
+        self.lock().governed.policy().clone()
     }
 
     /// Another policy counts from now on: everything is looked at again.
@@ -205,6 +209,13 @@ impl TopicIndex {
         let inner = self.lock();
         let keys = inner.by_topic.get(topic).into_iter().flatten();
         keys.filter_map(|key| inner.objects.get(key)).filter_map(TopicObject::declaration).collect()
+    }
+
+    /// The object that has a topic, for Events.
+    pub fn owner_reference(&self, topic: &TopicName) -> Option<ObjectReference> {
+        let inner = self.lock();
+        let key = &inner.grants.owner(topic.as_str())?.owner;
+        Some(key.reference(&inner.objects.get(key)?.uid))
     }
 
     pub fn object(&self, key: &TopicObjectKey) -> Option<TopicObject> {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     pub(crate) brokers: u8,
+    pub(crate) racks: Option<u8>,
     pub(crate) node: bool,
     pub(crate) broker_heap_mib: u32,
     pub(crate) broker_settings: Vec<(String, String)>,
@@ -21,6 +22,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             brokers: 1,
+            racks: None,
             node: true,
             broker_heap_mib: 512,
             broker_settings: Vec::new(),
@@ -34,6 +36,12 @@ impl Options {
     #[must_use]
     pub fn brokers(self, count: u8) -> Self {
         Self { brokers: count, ..self }
+    }
+
+    /// Only so many racks (at least one), so that some brokers share one: broker 4 of three racks stands in `rack-1`.
+    #[must_use]
+    pub fn racks(self, count: u8) -> Self {
+        Self { racks: Some(count.max(1)), ..self }
     }
 
     #[must_use]

@@ -40,7 +40,7 @@ impl BrokerSettings<'_> {
         vec![
             ("process.roles", "broker,controller".to_owned()),
             ("node.id", self.id.to_string()),
-            ("broker.rack", format!("rack-{}", self.id)),
+            ("broker.rack", format!("rack-{}", (self.id - 1) % self.options.racks.unwrap_or(u8::MAX) + 1)),
             ("controller.quorum.voters", voters.join(",")),
             ("log.dirs", self.data_folder().display().to_string()),
             ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer".to_owned()),

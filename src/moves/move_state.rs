@@ -1,0 +1,259 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use topicops_contract::TopicName;
+
+use super::{Throttles, rebalance_request::RebalanceRequest};
+use crate::kafka::TopicPartition;
+
+/// Everything about moves that outlives a crash: which there are, how far they are, and which throttles are ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MoveState {
+    /// The layout of this text; a later topicops reads earlier ones.
+    version: u32,
+    #[serde(default)]
+    pub topics: BTreeMap<TopicName, TopicMove>,
+    #[serde(default)]
+    pub throttles: Throttles,
+    /// The rebalance that was taken last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<TakenRequest>,
+}
+
+/// A rebalance that was asked for and planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TakenRequest {
+    pub request: RebalanceRequest,
+    /// Partitions that its plan moves.
+    pub planned: usize,
+    /// Bytes that its plan copies.
+    pub bytes: u64,
+    /// Moves of it that were called off or given up.
+    #[serde(default)]
+    pub abandoned: usize,
+    /// More was to be moved than one plan takes: there will be another.
+    #[serde(default)]
+    pub more: bool,
+    /// What stays where it is, and why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub remarks: String,
+}
+
+impl TakenRequest {
+    /// One that moves nothing.
+    pub fn empty(request: RebalanceRequest) -> Self {
+        Self { request, planned: 0, bytes: 0, abandoned: 0, more: false, remarks: String::new() }
+    }
+}
+
+/// The moves of one topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicMove {
+    pub goal: Goal,
+    /// Partitions of it when it was planned: those that are done are taken out below.
+    pub planned: usize,
+    /// It is being called off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled: bool,
+    /// Partitions that were given up: somebody else moved them, or Kafka refused.
+    #[serde(default)]
+    pub abandoned: usize,
+    pub partitions: BTreeMap<i32, PartitionMove>,
+}
+
+/// What a topic is moved for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Goal {
+    ReplicationFactor { from: i16, to: i16 },
+    Rebalance { id: String, factor: i16 },
+}
+
+/// The move of one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionMove {
+    pub phase: Phase,
+    /// Who held it, preferred leader first.
+    pub from: Vec<i32>,
+    pub to: Vec<i32>,
+    /// The size of one replica when the move was planned.
+    pub bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// For its turn.
+    Waiting,
+    /// Its throttles are being set.
+    Starting,
+    /// Kafka was, or is just being, asked to move it.
+    Submitted,
+    /// Kafka is being asked to call it off.
+    Cancelling,
+    /// Somebody else moves it elsewhere: ours is given up, and nothing is done about it until theirs has ended.
+    Yielded,
+    /// The replicas are where they should be; the preferred leader may still have to be elected.
+    Done,
+}
+
+impl MoveState {
+    pub const VERSION: u32 = 1;
+
+    pub fn new() -> Self {
+        Self { version: Self::VERSION, ..Self::default() }
+    }
+
+    /// Reads what an earlier process wrote. What it had begun is looked at anew: a move that Kafka lists with our target is
+    /// ours and goes on, and one that it does not list never began, or has ended.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a later topicops wrote it.
+    pub fn take_over(text: &str) -> Result<Self, String> {
+        let mut state: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if state.version > Self::VERSION {
+            let newer = state.version;
+            return Err(format!(
+                "version {newer} is a later topicops's; this one reads up to {}",
+                Self::VERSION
+            ));
+        }
+        for (_, one) in state.partitions_mut() {
+            if matches!(one.phase, Phase::Starting | Phase::Submitted) {
+                one.phase = Phase::Waiting;
+            }
+        }
+        Ok(state)
+    }
+
+    pub fn to_text(&self) -> Result<String, String> {
+        serde_json::to_string(self).map_err(|error| error.to_string())
+    }
+
+    /// Nothing is to be done, and nothing of ours is left on the brokers.
+    pub fn is_idle(&self) -> bool {
+        self.topics.is_empty() && self.throttles.is_empty()
+    }
+
+    pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &PartitionMove)> {
+        self.topics.iter().flat_map(|(topic, moves)| {
+            let of_topic = move |(partition, one): (&i32, _)| {
+                (TopicPartition { topic: topic.clone(), partition: *partition }, one)
+            };
+            moves.partitions.iter().map(of_topic)
+        })
+    }
+
+    pub(super) fn partitions_mut(&mut self) -> impl Iterator<Item = (TopicPartition, &mut PartitionMove)> {
+        self.topics.iter_mut().flat_map(|(topic, moves)| {
+            let topic = topic.clone();
+            let named = move |(partition, one)| {
+                let partition: &i32 = partition;
+                (TopicPartition { topic: topic.clone(), partition: *partition }, one)
+            };
+            moves.partitions.iter_mut().map(named)
+        })
+    }
+
+    pub fn get(&self, partition: &TopicPartition) -> Option<&PartitionMove> {
+        self.topics.get(&partition.topic)?.partitions.get(&partition.partition)
+    }
+
+    pub fn get_mut(&mut self, partition: &TopicPartition) -> Option<&mut PartitionMove> {
+        self.topics.get_mut(&partition.topic)?.partitions.get_mut(&partition.partition)
+    }
+
+    pub(super) fn remove(&mut self, partition: &TopicPartition) {
+        if let Some(moves) = self.topics.get_mut(&partition.topic) {
+            moves.partitions.remove(&partition.partition);
+        }
+    }
+
+    /// Takes a move out that is not to be had.
+    pub fn give_up(&mut self, partition: &TopicPartition) {
+        let Some(moves) = self.topics.get_mut(&partition.topic) else { return };
+        moves.partitions.remove(&partition.partition);
+        moves.abandoned += 1;
+        if let (Goal::Rebalance { .. }, Some(taken)) = (&moves.goal, &mut self.request) {
+            taken.abandoned += 1;
+        }
+    }
+
+    /// Calls off what is moved of a topic: what has not begun is dropped, what is under way goes back.
+    pub fn cancel(&mut self, topic: &TopicName) {
+        let Some(moves) = self.topics.get_mut(topic) else { return };
+        if std::mem::replace(&mut moves.cancelled, true) {
+            return;
+        }
+        moves.partitions.retain(|_, one| one.phase != Phase::Waiting);
+        for one in moves.partitions.values_mut() {
+            if matches!(one.phase, Phase::Starting | Phase::Submitted) {
+                one.phase = Phase::Cancelling;
+            }
+        }
+    }
+
+    /// Calls off what was planned for a rebalance; other moves go on.
+    pub fn cancel_rebalance(&mut self) {
+        let of_rebalance =
+            |(_, moves): &(&TopicName, &TopicMove)| matches!(moves.goal, Goal::Rebalance { .. });
+        let topics: BTreeSet<TopicName> =
+            self.topics.iter().filter(of_rebalance).map(|(topic, _)| topic.clone()).collect();
+        for topic in &topics {
+            self.cancel(topic);
+        }
+        if let Some(taken) = &mut self.request {
+            taken.more = false;
+        }
+    }
+
+    pub fn is_rebalancing(&self) -> bool {
+        self.topics.values().any(|moves| matches!(moves.goal, Goal::Rebalance { .. }))
+    }
+}
+
+impl TopicMove {
+    pub fn new(goal: Goal, partitions: BTreeMap<i32, PartitionMove>) -> Self {
+        Self { goal, planned: partitions.len(), cancelled: false, abandoned: 0, partitions }
+    }
+}
+
+impl Goal {
+    /// The replication factor that the topic is to have when its moves are over.
+    pub fn factor(&self) -> i16 {
+        match self {
+            Self::ReplicationFactor { to, .. } => *to,
+            Self::Rebalance { factor, .. } => *factor,
+        }
+    }
+}
+
+impl PartitionMove {
+    pub fn waiting(from: Vec<i32>, to: Vec<i32>, bytes: u64) -> Self {
+        Self { phase: Phase::Waiting, from, to, bytes }
+    }
+
+    /// Brokers that copy the partition.
+    pub fn adding(&self) -> impl Iterator<Item = i32> {
+        self.to.iter().copied().filter(|broker| !self.from.contains(broker))
+    }
+
+    /// Bytes that have to be copied for it.
+    pub fn to_copy(&self) -> u64 {
+        self.bytes.saturating_mul(self.adding().count() as u64)
+    }
+
+    /// Whether Kafka may be at work on it by our word.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self.phase, Phase::Starting | Phase::Submitted | Phase::Cancelling)
+    }
+}
+
+/// Whether both name the same brokers, in whatever order.
+pub(super) fn same_brokers(one: &[i32], other: &[i32]) -> bool {
+    let set = |brokers: &[i32]| brokers.iter().copied().collect::<BTreeSet<_>>();
+    set(one) == set(other)
+}

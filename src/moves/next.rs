@@ -1,0 +1,283 @@
+use std::collections::BTreeMap;
+
+use topicops_contract::TopicName;
+
+use super::{
+    BatchLimits, Goal, MoveState, Observed, PartitionMove, Phase, ThrottleChange,
+    batch::{choose, foreign},
+    move_state::same_brokers,
+    throttles::Needed,
+};
+use crate::kafka::{Reassignment, TopicPartition};
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// To be remembered before anything is done.
+    pub state: MoveState,
+    pub act: Act,
+    /// To be remembered once it is done.
+    pub after: Option<MoveState>,
+    /// What authors and administrators are told.
+    pub news: Vec<News>,
+    /// Moves of others: nothing is begun while there are any.
+    pub foreign: Vec<Reassignment>,
+    /// Why partitions wait that could be moved otherwise.
+    pub obstacles: BTreeMap<TopicPartition, String>,
+    /// Moves under way whose brokers are away.
+    pub stuck: BTreeMap<TopicPartition, Vec<i32>>,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Time has to pass.
+    Nothing,
+    /// The throttles have to be looked at first.
+    Look,
+    Throttle(ThrottleChange),
+    Submit(Vec<(TopicPartition, Vec<i32>)>),
+    Cancel(Vec<TopicPartition>),
+    Unthrottle(ThrottleChange),
+    Elect(Vec<TopicPartition>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// All partitions of a topic are where they should be.
+    Moved { topic: TopicName, goal: Goal, partitions: usize },
+    /// A topic's moves were called off, and its replicas are where they were.
+    Cancelled { topic: TopicName, goal: Goal },
+    /// Somebody else moves a partition of ours elsewhere.
+    Replaced { partition: TopicPartition, to: Vec<i32> },
+    /// Somebody else called off a move of ours.
+    CalledOff { partition: TopicPartition },
+    /// The topic is gone.
+    Gone { topic: TopicName },
+}
+
+/// Says what comes next.
+///
+/// Nothing is begun while moves of others are under way. What is begun goes in batches, and the next batch when the former is
+/// done: the throttles are noted and set, and seen to be set, before Kafka is asked to move; they are taken away when the batch
+/// is done, and their note after that.
+pub fn next(before: &MoveState, seen: &Observed, limits: BatchLimits) -> Step {
+    let mut look = Looking { state: before.clone(), news: Vec::new() };
+    look.forget_gone(seen);
+    look.settle(seen);
+    let Looking { mut state, mut news } = look;
+
+    let foreign: Vec<Reassignment> = foreign(&state, seen).into_iter().cloned().collect();
+    let stuck = stuck(&state, seen);
+    let (mut chosen, obstacles) = choose(&state, seen, limits);
+    if !foreign.is_empty() {
+        chosen.clear();
+        each(&mut state, |one| one.phase == Phase::Starting, |one| one.phase = Phase::Waiting);
+    }
+    let step = |state: MoveState, act: Act, after: Option<MoveState>, news: Vec<News>| Step {
+        state,
+        act,
+        after,
+        news,
+        foreign: foreign.clone(),
+        obstacles: obstacles
+            .iter()
+            .map(|(partition, why)| (partition.clone(), why.message(partition)))
+            .collect(),
+        stuck: stuck.clone(),
+    };
+
+    let listed =
+        |partition: &TopicPartition| seen.reassignments.iter().any(|one| one.partition == *partition);
+    let doomed: Vec<TopicPartition> = state
+        .partitions()
+        .filter(|(partition, one)| one.phase == Phase::Cancelling && listed(partition))
+        .map(|(partition, _)| partition)
+        .collect();
+    if !doomed.is_empty() {
+        return step(state, Act::Cancel(doomed), None, news);
+    }
+
+    let mut needed = Needed::default();
+    for (partition, one) in state.partitions() {
+        if one.is_under_way() || chosen.contains(&partition) {
+            needed.add(&partition, one);
+        }
+    }
+    let batch_over =
+        state.partitions().all(|(partition, one)| !one.is_under_way() || stuck.contains_key(&partition));
+    if batch_over {
+        if state.throttles.exceed(&needed) {
+            let Some(throttles) = &seen.throttles else { return step(state, Act::Look, None, news) };
+            let (left, change) = state.throttles.remove(&needed, throttles);
+            let mut after = state.clone();
+            after.throttles = left;
+            if !change.is_empty() {
+                return step(state, Act::Unthrottle(change), Some(after), news);
+            }
+            state = after;
+        }
+        let led_by_another = |partition: &TopicPartition, one: &PartitionMove| {
+            let leader = seen.leader(partition);
+            leader.is_some() && leader != one.to.first().copied()
+        };
+        let done: Vec<(TopicPartition, PartitionMove)> = state
+            .partitions()
+            .filter(|(_, one)| one.phase == Phase::Done)
+            .map(|(partition, one)| (partition, one.clone()))
+            .collect();
+        let to_elect: Vec<TopicPartition> = done
+            .iter()
+            .filter(|(partition, one)| led_by_another(partition, one))
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        let mut after = state.clone();
+        done.iter().for_each(|(partition, _)| after.remove(partition));
+        let finished = finish(&mut after);
+        if !to_elect.is_empty() {
+            // Told once it is remembered.
+            return step(state, Act::Elect(to_elect), Some(after), news);
+        }
+        news.extend(finished);
+        state = after;
+    }
+
+    let starting: Vec<(TopicPartition, Vec<i32>)> = state
+        .partitions()
+        .filter(|(partition, one)| one.phase == Phase::Starting || chosen.contains(partition))
+        .map(|(partition, one)| (partition, one.to.clone()))
+        .collect();
+    let throttled = limits.throttle > 0 && needed != Needed::default();
+    match &seen.throttles {
+        Some(throttles) if throttled => {
+            let (noted, change) = state.throttles.set(&needed, throttles, limits.throttle);
+            state.throttles = noted;
+            if !change.is_empty() {
+                each_named(&mut state, &starting, |one| one.phase = Phase::Starting);
+                return step(state, Act::Throttle(change), None, news);
+            }
+        }
+        None if throttled && !starting.is_empty() => return step(state, Act::Look, None, news),
+        _ => {}
+    }
+    if starting.is_empty() {
+        return step(state, Act::Nothing, None, news);
+    }
+    each_named(&mut state, &starting, |one| one.phase = Phase::Submitted);
+    step(state, Act::Submit(starting), None, news)
+}
+
+/// Takes out topics that have no moves left, and tells of them.
+pub(super) fn finish(state: &mut MoveState) -> Vec<News> {
+    let over = |moves: &super::TopicMove| moves.partitions.is_empty();
+    let ended = state.topics.iter().filter(|(_, moves)| over(moves));
+    let news = ended.filter_map(|(topic, moves)| {
+        let (topic, goal) = (topic.clone(), moves.goal.clone());
+        match (moves.cancelled, moves.abandoned) {
+            (true, _) => Some(News::Cancelled { topic, goal }),
+            (false, 0) => Some(News::Moved { topic, goal, partitions: moves.planned }),
+            // That was told when it happened.
+            (false, _) => None,
+        }
+    });
+    let news = news.collect();
+    state.topics.retain(|_, moves| !over(moves));
+    news
+}
+
+struct Looking {
+    state: MoveState,
+    news: Vec<News>,
+}
+
+impl Looking {
+    fn forget_gone(&mut self, seen: &Observed) {
+        for topic in seen.topics.iter().filter(|(_, now)| now.is_none()).map(|(topic, _)| topic) {
+            self.state.throttles.forget(topic);
+            if self.state.topics.remove(topic).is_some() {
+                self.news.push(News::Gone { topic: topic.clone() });
+            }
+        }
+    }
+
+    /// Brings every move's phase up to what the brokers show.
+    fn settle(&mut self, seen: &Observed) {
+        let listed: BTreeMap<&TopicPartition, &Reassignment> =
+            seen.reassignments.iter().map(|one| (&one.partition, one)).collect();
+        let mut given_up = Vec::new();
+        for (partition, one) in self.state.partitions_mut() {
+            let listed = listed.get(&partition).map(|listed| listed.target());
+            let ours = listed.as_ref().is_some_and(|target| same_brokers(target, &one.to));
+            let now = seen.replicas(&partition);
+            let at = |brokers: &[i32]| now.is_some_and(|now| same_brokers(now, brokers));
+            let lost = seen.lost.contains(&partition);
+            let replaced = |to: Vec<i32>| News::Replaced { partition: partition.clone(), to };
+            match (one.phase, listed) {
+                (Phase::Done, _) | (Phase::Yielded, Some(_)) => {}
+                (Phase::Yielded, None) => given_up.push((partition, true)),
+                (Phase::Waiting | Phase::Starting, Some(_)) if ours => one.phase = Phase::Submitted,
+                // Another's; it is waited for.
+                (Phase::Waiting, Some(_)) => {}
+                (Phase::Starting, Some(_)) => one.phase = Phase::Waiting,
+                (Phase::Waiting | Phase::Starting, None) => {
+                    if now == Some(one.to.as_slice()) {
+                        one.phase = Phase::Done;
+                    }
+                }
+                (Phase::Submitted | Phase::Cancelling, Some(_)) if ours => {}
+                (Phase::Submitted | Phase::Cancelling, Some(to)) => {
+                    one.phase = Phase::Yielded;
+                    self.news.push(replaced(to));
+                }
+                (Phase::Submitted, None) if at(&one.to) => one.phase = Phase::Done,
+                (Phase::Submitted, None) if lost => {
+                    self.news.push(News::CalledOff { partition: partition.clone() });
+                    given_up.push((partition, true));
+                }
+                (Phase::Cancelling, None) if now == Some(one.from.as_slice()) => {
+                    given_up.push((partition, false));
+                }
+                (Phase::Cancelling, None) if at(&one.from) => {
+                    // Kafka puts back who held it, and not in their old order: that is a move without anything to copy.
+                    let now = now.unwrap_or_default().to_vec();
+                    *one = PartitionMove::waiting(now, one.from.clone(), 0);
+                }
+                (Phase::Cancelling, None) if at(&one.to) => one.phase = Phase::Done,
+                (Phase::Cancelling, None) if lost => given_up.push((partition, false)),
+                // Metadata lags.
+                (Phase::Submitted | Phase::Cancelling, None) => {}
+            }
+        }
+        for (partition, abandoned) in &given_up {
+            match abandoned {
+                true => self.state.give_up(partition),
+                false => self.state.remove(partition),
+            }
+        }
+    }
+}
+
+fn stuck(state: &MoveState, seen: &Observed) -> BTreeMap<TopicPartition, Vec<i32>> {
+    let under_way = state.partitions().filter(|(_, one)| one.phase == Phase::Submitted);
+    let away = under_way.map(|(partition, one)| {
+        (partition, one.adding().filter(|broker| !seen.brokers.contains(broker)).collect::<Vec<_>>())
+    });
+    away.filter(|(_, brokers)| !brokers.is_empty()).collect()
+}
+
+fn each(state: &mut MoveState, which: impl Fn(&PartitionMove) -> bool, change: impl Fn(&mut PartitionMove)) {
+    state.partitions_mut().map(|(_, one)| one).filter(|one| which(one)).for_each(change);
+}
+
+fn each_named(
+    state: &mut MoveState,
+    named: &[(TopicPartition, Vec<i32>)],
+    change: impl Fn(&mut PartitionMove),
+) {
+    let named: std::collections::BTreeSet<&TopicPartition> =
+        named.iter().map(|(partition, _)| partition).collect();
+    state
+        .partitions_mut()
+        .filter(|(partition, _)| named.contains(partition))
+        .for_each(|(_, one)| change(one));
+}

@@ -1,0 +1,229 @@
+//! What tests of moves share: the bed, records that are written all the while, and looks at replicas and throttles.
+#![allow(dead_code, unreachable_pub, clippy::panic, clippy::expect_used)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{FutureProducer, FutureRecord},
+};
+use topicops::{
+    kafka::{Cluster, ConfigKeys, TopicDescription},
+    moves::Side,
+};
+use topicops_contract::TopicName;
+
+use crate::support::{Options, PATIENCE, SETTINGS, World, wait};
+
+/// The ConfigMap in which topicops remembers what it moves.
+pub const MOVES: &str = "topicops-moves";
+
+const RACKS: u8 = 3;
+
+/// Four brokers, two of them (1 and 4) in one rack.
+pub fn bed() -> Options {
+    SETTINGS.get_or_init(|| vec![("TOPICOPS_MOVE_THROTTLE", "1MB/s"), ("TOPICOPS_MOVE_BATCH", "4")]);
+    Options::default().brokers(4).racks(RACKS).broker_heap_mib(256)
+}
+
+/// How many racks these brokers stand in.
+pub fn racks(replicas: &[i32]) -> usize {
+    replicas.iter().map(|broker| (broker - 1) % i32::from(RACKS)).collect::<BTreeSet<_>>().len()
+}
+
+pub async fn described(world: &World, topic: &str) -> Result<TopicDescription> {
+    let topic: TopicName = topic.parse()?;
+    let keys = ConfigKeys::Only(Side::BOTH.map(|side| side.list_key().to_owned()).into());
+    let described = world.cluster()?.describe_topics(&[topic], &keys).await?.remove(0)?;
+    described.context("no such topic")
+}
+
+pub async fn placements(world: &World, topic: &str) -> Result<Vec<Vec<i32>>> {
+    Ok(described(world, topic).await?.replicas)
+}
+
+/// Waits until every partition's replicas are right, and nothing is moved any more.
+pub async fn until_placed(
+    world: &World,
+    topic: &str,
+    right: impl Fn(&[i32]) -> bool,
+) -> Result<Vec<Vec<i32>>> {
+    wait::until(format!("the replicas of {topic}"), PATIENCE * 2, || async {
+        let moving = world.cluster()?.list_reassignments().await?;
+        let replicas = placements(world, topic).await?;
+        let still: Vec<_> = moving.iter().filter(|one| one.partition.topic.as_str() == topic).collect();
+        ensure!(still.is_empty() && replicas.iter().all(|one| right(one)), "{replicas:?}, {still:?}");
+        Ok::<_, anyhow::Error>(replicas)
+    })
+    .await
+}
+
+/// All throttles that are set on brokers and on this topic.
+pub async fn throttles(world: &World, topic: &str) -> Result<BTreeMap<String, String>> {
+    let cluster = world.cluster()?;
+    let brokers: Vec<i32> = cluster.describe_cluster().await?.brokers.into_iter().map(|(id, _)| id).collect();
+    let keys = ConfigKeys::Only(Side::BOTH.map(|side| side.rate_key().to_owned()).into());
+    let mut found: BTreeMap<String, String> = described(world, topic).await?.configs;
+    for (id, told) in brokers.iter().zip(cluster.describe_broker_configs(&brokers, &keys).await?) {
+        found.extend(told?.own.into_iter().map(|(key, value)| (format!("{id} {key}"), value)));
+    }
+    Ok(found)
+}
+
+/// librdkafka's settings of the administrator.
+fn client(world: &World) -> Result<ClientConfig> {
+    let kafka = world.bed.kafka()?;
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", kafka.bootstrap_servers())
+        .set("security.protocol", "SASL_SSL")
+        .set("sasl.mechanism", "SCRAM-SHA-512")
+        .set("sasl.username", kafka.admin_user())
+        .set("sasl.password", kafka.admin_password())
+        .set("ssl.ca.location", kafka.ca_file().display().to_string());
+    Ok(config)
+}
+
+/// Writes so much to each partition of a topic, with all replicas asked.
+pub async fn fill(world: &World, topic: &str, partitions: i32, mebibytes: usize) -> Result<()> {
+    let producer: FutureProducer = client(world)?.set("acks", "all").set("linger.ms", "20").create()?;
+    let record = vec![b'x'; 512 * 1024];
+    for partition in 0..partitions {
+        let sends = (0..mebibytes * 2).map(|_| {
+            let record: FutureRecord<'_, (), _> =
+                FutureRecord::to(topic).partition(partition).payload(&record);
+            producer.send(record, PATIENCE)
+        });
+        for sent in futures::future::join_all(sends).await {
+            sent.map_err(|(error, _)| error)?;
+        }
+    }
+    Ok(())
+}
+
+/// Records that are written for as long as this lives, one after the other, with acks=all: what was acknowledged is counted.
+pub struct Load {
+    topic: String,
+    acknowledged: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    writer: tokio::task::JoinHandle<Result<()>>,
+    prober: tokio::task::JoinHandle<Result<()>>,
+}
+
+impl Load {
+    pub fn begin(world: &World, topic: &str) -> Result<Self> {
+        let producer: FutureProducer = client(world)?
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", "60000")
+            .create()?;
+        let (acknowledged, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let writer =
+            tokio::spawn(write(producer, topic.to_owned(), Arc::clone(&acknowledged), Arc::clone(&stop)));
+        let impatient: FutureProducer = client(world)?.set("acks", "all").set("retries", "0").create()?;
+        let prober = tokio::spawn(probe(impatient, topic.to_owned(), Arc::clone(&stop)));
+        Ok(Self { topic: topic.to_owned(), acknowledged, stop, writer, prober })
+    }
+
+    pub fn count(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many more were acknowledged.
+    pub async fn until_written(&self, more: u64) -> Result<()> {
+        let wanted = self.count() + more;
+        wait::until(format!("{wanted} records to be acknowledged"), PATIENCE, || async {
+            let count = self.count();
+            if count >= wanted { Ok(()) } else { Err(format!("{count} are")) }
+        })
+        .await
+    }
+
+    /// Stops, and reads every acknowledged record back.
+    pub async fn end(self, world: &World) -> Result<()> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.writer.await??;
+        self.prober.await??;
+        let (topic, wanted) = (self.topic, self.acknowledged.load(Ordering::SeqCst));
+        let consumer: BaseConsumer = client(world)?
+            .set("group.id", format!("check-{topic}"))
+            .set("enable.partition.eof", "true")
+            .create()?;
+        let partitions = placements(world, &topic).await?.len();
+        let found = tokio::task::spawn_blocking(move || read_all(&consumer, &topic, partitions)).await??;
+        let missing: Vec<u64> = (0..wanted).filter(|number| !found.contains(number)).take(5).collect();
+        ensure!(missing.is_empty(), "acknowledged records are lost: {missing:?} of {wanted}");
+        Ok(())
+    }
+}
+
+async fn write(
+    producer: FutureProducer,
+    topic: String,
+    acknowledged: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+) -> Result<()> {
+    while !stop.load(Ordering::SeqCst) {
+        let number = acknowledged.load(Ordering::SeqCst).to_string();
+        let record = FutureRecord::to(&topic).key(number.as_str()).payload(number.as_str());
+        match producer.send(record, PATIENCE).await {
+            Ok(_) => {}
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::NotEnoughReplicas), _)) => {
+                bail!("record {number}: below min.insync.replicas")
+            }
+            Err((error, _)) => bail!("record {number} was not acknowledged: {error}"),
+        }
+        acknowledged.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
+/// Writes without ever trying again: librdkafka's retries would hide that too few replicas were in sync. What else fails is no
+/// finding: leaders change while replicas move.
+async fn probe(producer: FutureProducer, topic: String, stop: Arc<AtomicBool>) -> Result<()> {
+    while !stop.load(Ordering::SeqCst) {
+        let record: FutureRecord<'_, str, str> = FutureRecord::to(&topic).payload("probe");
+        if let Err((KafkaError::MessageProduction(error), _)) = producer.send(record, PATIENCE).await {
+            let below = [RDKafkaErrorCode::NotEnoughReplicas, RDKafkaErrorCode::NotEnoughReplicasAfterAppend];
+            ensure!(!below.contains(&error), "a partition was below min.insync.replicas: {error}");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+fn read_all(consumer: &BaseConsumer, topic: &str, partitions: usize) -> Result<BTreeSet<u64>> {
+    let mut assigned = TopicPartitionList::new();
+    for partition in 0..i32::try_from(partitions)? {
+        assigned.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&assigned)?;
+    let (mut found, mut ended) = (BTreeSet::new(), BTreeSet::new());
+    let began = std::time::Instant::now();
+    while ended.len() < partitions {
+        ensure!(began.elapsed() < PATIENCE, "{} of {partitions} partitions were read", ended.len());
+        match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(record)) => {
+                let text = std::str::from_utf8(record.payload().unwrap_or_default()).unwrap_or_default();
+                found.extend(text.parse::<u64>());
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                ended.insert(partition);
+            }
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
+        }
+    }
+    Ok(found)
+}
