@@ -276,6 +276,57 @@ proptest! {
     }
 }
 
+#[test]
+fn a_large_cluster_is_drained_extended_and_evened_out_at_once() {
+    let mut layout = Layout::new((0..30).map(|id| (id, Some(format!("r{}", id % 3)))));
+    let mut partitions = Vec::new();
+    for at in 0u32..1_500 {
+        // Brokers 24 to 29 are new. Sizes are those of many small topics and a few large ones.
+        let first = i32::try_from(at * 7 % 24).unwrap();
+        let replicas: Vec<i32> = (0..3).map(|step| (first + step * 4) % 24).collect();
+        let bytes = u64::from(at * 7_919 % 1_000) * if at % 40 == 0 { 50 } else { 1 };
+        layout.hold(&replicas, bytes);
+        let topic = format!("t{}", at / 3).parse().unwrap();
+        partitions.push(PlacedPartition {
+            topic,
+            partition: i32::try_from(at % 3).unwrap(),
+            replicas,
+            bytes,
+        });
+    }
+    for id in [0, 1, 5] {
+        layout.brokers.get_mut(&id).unwrap().draining = true;
+    }
+    let goals = RebalanceGoals::default();
+    let plan = rebalance(&layout, &partitions, &goals);
+    assert_eq!(plan.stuck, []);
+    let mut after = layout.clone();
+    for change in &plan.moves {
+        let one = partitions.iter_mut().find(|one| is_of(one, &change.topic, change.partition)).unwrap();
+        after.release(&one.replicas, one.bytes);
+        after.hold(&change.to, one.bytes);
+        one.replicas.clone_from(&change.to);
+    }
+    let fair: u64 = partitions.iter().map(|one| one.bytes).sum::<u64>() / 9;
+    for one in &partitions {
+        let distinct: BTreeSet<_> = one.replicas.iter().collect();
+        assert_eq!((distinct.len(), pairs_in_one_rack(&layout, &one.replicas)), (3, 0), "{one:?}");
+    }
+    for (id, broker) in &after.brokers {
+        let had = (broker.replicas, broker.leaders, broker.bytes);
+        match id {
+            0 | 1 | 5 => assert_eq!(had, (0, 0, 0), "broker {id} is not empty"),
+            // 4,500 replicas, 1,500 leaders and three times all bytes, on 27 brokers.
+            _ => {
+                assert!((166..=167).contains(&broker.replicas), "broker {id}: {had:?}");
+                assert!((55..=56).contains(&broker.leaders), "broker {id}: {had:?}");
+                assert!(broker.bytes.abs_diff(fair) * 10 <= fair, "broker {id}: {had:?}, not about {fair}");
+            }
+        }
+    }
+    assert_eq!(rebalance(&after, &partitions, &goals).moves, [], "the second plan is not empty");
+}
+
 fn is_of(one: &PlacedPartition, topic: &topicops_contract::TopicName, partition: i32) -> bool {
     (&one.topic, one.partition) == (topic, partition)
 }
