@@ -83,6 +83,8 @@ pub struct Metrics {
     pub leader: Gauge,
     /// 1 when the policy file, as it is now, counts.
     pub policy_valid: Gauge,
+    /// Unix time at which the policy that counts was read.
+    pub policy_loaded_seconds: Gauge<f64, AtomicU64>,
     /// Unix time of the last pass that ended well.
     pub last_success_seconds: Family<PassLabel, Gauge<f64, AtomicU64>>,
     pub verifications: Family<StateLabel, Counter>,
@@ -126,6 +128,7 @@ impl Metrics {
             kubernetes_up: Gauge::default(),
             leader: Gauge::default(),
             policy_valid: Gauge::default(),
+            policy_loaded_seconds: Gauge::default(),
             last_success_seconds: Family::default(),
             verifications: Family::default(),
             moving_partitions: Family::default(),
@@ -185,6 +188,12 @@ impl Metrics {
             "policy_valid",
             "1 when the policy file counts as it is now",
             metrics.policy_valid.clone(),
+        );
+        registry.register_with_unit(
+            "policy_loaded_timestamp",
+            "When the policy that counts was read",
+            Unit::Seconds,
+            metrics.policy_loaded_seconds.clone(),
         );
         registry.register("leader", "1 on the replica that leads", metrics.leader.clone());
         registry.register_with_unit(

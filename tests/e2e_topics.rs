@@ -2,6 +2,8 @@
 
 #[path = "topics/import.rs"]
 mod import;
+#[path = "e2e_topics/limits.rs"]
+mod limits;
 mod support;
 
 use std::process::Stdio;

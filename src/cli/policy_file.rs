@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A ConfigMap takes up to a minute to reach a Pod; this adds little to it, and costs one read of a small file.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What the file says; one that is not there says nothing.
 pub(super) async fn load(file: &Path) -> Result<TopicRules> {
@@ -40,6 +40,7 @@ pub(super) async fn follow(
     metrics: Metrics,
 ) {
     let mut counts = policy;
+    loaded(&metrics);
     let mut existed = read(file).await.is_ok_and(|text| text.is_some());
     loop {
         tokio::time::sleep(LOOK).await;
@@ -61,11 +62,18 @@ pub(super) async fn follow(
                 info!(file = %file.display(), "another policy counts from now on; every topic is looked at again");
                 counts.rules = Arc::new(rules);
                 index.govern(counts.clone());
+                loaded(&metrics);
                 told(&health, &metrics, None);
             }
             Err(error) => told(&health, &metrics, Some(format!("{error:#}; the policy before it counts"))),
         }
     }
+}
+
+fn loaded(metrics: &Metrics) {
+    #[allow(clippy::cast_precision_loss)]
+    let now = jiff::Timestamp::now().as_millisecond() as f64 / 1_000.0;
+    metrics.policy_loaded_seconds.set(now);
 }
 
 fn told(health: &Health, metrics: &Metrics, wrong: Option<String>) {
