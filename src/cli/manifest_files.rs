@@ -82,32 +82,34 @@ pub(super) fn of_text(text: &str, namespace: &str) -> Result<Vec<TopicObject>> {
 }
 
 fn collect(mut value: Value, namespace: &str, objects: &mut Vec<TopicObject>) -> Result<()> {
-    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    match (text("/apiVersion"), text("/kind")) {
-        // What kubectl get prints.
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
+    let what = || format!("{kind} {name}");
+    match (version.as_str(), kind.as_str()) {
+        // What kubectl prints, and the API server: there the items do not say their kind.
         ("v1", "List" | "ConfigMapList") | (kafka_topic::API_VERSION, "KafkaTopicList") => {
             for mut item in value["items"].as_array_mut().map(std::mem::take).unwrap_or_default() {
-                if value["kind"] == "ConfigMapList" && item.is_object() {
-                    item["apiVersion"] = "v1".into();
-                    item["kind"] = "ConfigMap".into();
+                if kind != "List" && item.is_object() {
+                    item["apiVersion"] = version.as_str().into();
+                    item["kind"] = kind.trim_end_matches("List").into();
                 }
                 collect(item, namespace, objects)?;
             }
         }
         ("v1", "ConfigMap") if is_topic(&value) => {
-            let name = text("/metadata/name").to_owned();
             check_strings(&value, &name)?;
-            let mut config_map: ConfigMap =
-                serde_json::from_value(value).with_context(|| format!("ConfigMap {name}"))?;
+            let mut config_map: ConfigMap = serde_json::from_value(value).with_context(what)?;
             config_map.metadata.namespace.get_or_insert_with(|| namespace.to_owned());
             objects.push(TopicObject::from(&config_map));
         }
         (kafka_topic::API_VERSION, kafka_topic::KIND) => {
-            let name = text("/metadata/name").to_owned();
-            let mut topic: KafkaTopic =
-                serde_json::from_value(value).with_context(|| format!("KafkaTopic {name}"))?;
+            let mut topic: KafkaTopic = serde_json::from_value(value).with_context(what)?;
             topic.metadata.namespace.get_or_insert_with(|| namespace.to_owned());
             objects.push(TopicObject::from(&topic));
+        }
+        // Passed over, it would look as if there was nothing to do.
+        (other, kafka_topic::KIND) if other.starts_with(keys::ANNOTATION_PREFIX) => {
+            bail!("{}: apiVersion: \"{other}\": there is {} alone", what(), kafka_topic::API_VERSION);
         }
         _ => {}
     }
@@ -171,6 +173,19 @@ items:
         let found: Vec<String> =
             of_text(TWO, "team").unwrap().iter().map(|object| object.key.to_string()).collect();
         assert_eq!(found, ["ConfigMap shop/orders", "ConfigMap team/bills", "KafkaTopic team/audit"]);
+        let raw =
+            "apiVersion: topic.kafka.nb/v1beta1\nkind: KafkaTopicList\nitems: [{ metadata: { name: a } }]";
+        assert_eq!(of_text(raw, "team").unwrap()[0].key.to_string(), "KafkaTopic team/a");
+    }
+
+    #[test]
+    fn a_custom_resource_of_another_version_is_not_passed_over() {
+        let error = of_text(&TWO.replace("v1beta1", "v2"), "team").unwrap_err();
+        let told = format!("{error:#}");
+        assert!(
+            told.contains("KafkaTopic audit") && told.contains("there is topic.kafka.nb/v1beta1 alone"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -7,12 +7,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 use tempfile::TempDir;
-use topicops::kafka::{
-    Acl, AclOperation, AclResource, Cluster, ConfigChange, ConfigKeys, NewTopic, PatternType, ResourceType,
-    ScramKeys, ScramMechanism, TopicDescription,
+use topicops::{
+    KafkaTopic,
+    kafka::{
+        Acl, AclOperation, AclResource, Cluster, ConfigChange, ConfigKeys, NewTopic, PatternType,
+        ResourceType, ScramKeys, ScramMechanism, TopicDescription,
+    },
 };
-use topicops_contract::{Password, State, TopicName};
+use topicops_contract::{KafkaTopicStatus, Password, State, Status, TopicName, TopicObjectKind};
 
 use crate::support::{PATIENCE, World, in_the_world, wait};
 
@@ -151,61 +155,85 @@ async fn set(world: &World, topic: &TopicName, key: &str, value: Option<&str>) -
 
 #[test]
 fn what_is_imported_plans_to_nothing_and_is_adopted_without_a_change() {
-    in_the_world(async |world| {
-        // The world's --topic-owners lets namespaces of this name have what exists.
-        let (namespace, prefix) = (world.namespace("adopter").await?, world.topic("imported"));
-        let reader = Reader::new(world).await?;
-        let names = make_topics(world, &prefix).await?;
-        let before = observe(world, &names).await?;
+    in_the_world(async |world| round_trip(world, TopicObjectKind::ConfigMap).await);
+}
 
-        let folder = tempfile::tempdir()?;
-        let wanted = format!("{prefix}.*");
-        let imported = reader.run("import", &["--topics", &wanted, "-n", &namespace]).await?;
-        ensure!(imported.status.success(), "{imported:?}");
-        let text = String::from_utf8(imported.stdout)?;
-        ensure!(text.matches("kind: ConfigMap").count() == names.len(), "{text}");
-        ensure!(!text.contains("throttled.replicas"), "{text}");
-        let path = folder.path().join("topics");
-        let shown = path.to_str().context("a folder's name")?;
-        let again = reader.run("import", &["--topics", &wanted, "-n", &namespace, "-o", shown]).await?;
-        ensure!(again.status.success(), "{again:?}");
-        let mut files: Vec<_> =
-            std::fs::read_dir(&path)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-        files.sort();
-        ensure!(files.len() == names.len(), "{files:?}");
-        for file in &files {
-            let one = std::fs::read_to_string(file)?;
-            ensure!(text.contains(&one), "not the same a second time: {one}");
-        }
+#[test]
+fn what_is_imported_as_custom_resources_plans_to_nothing_and_is_adopted_without_a_change() {
+    in_the_world(async |world| round_trip(world, TopicObjectKind::KafkaTopic).await);
+}
 
-        let (code, told) = reader.plan(&path, &[]).await?;
-        ensure!(code == Some(0) && told == "nothing to do: 5 as declared\n", "{code:?}: {told}");
+async fn round_trip(world: &World, kind: TopicObjectKind) -> Result<()> {
+    let named = kind.as_str().to_lowercase();
+    let named = named.as_str();
+    // The world's --topic-owners lets namespaces of this name have what exists.
+    let (namespace, prefix) = (world.namespace("adopter").await?, world.topic("imported"));
+    let reader = Reader::new(world).await?;
+    let names = make_topics(world, &prefix).await?;
+    let before = observe(world, &names).await?;
 
-        set(world, &names[3], "max.message.bytes", Some("999")).await?;
-        let (code, told) = reader.plan(&path, &[]).await?;
-        let line = "    max.message.bytes: 999 -> 123456\n";
-        ensure!(code == Some(3) && told.contains(line) && told.contains("1 to change"), "{code:?}: {told}");
-        let (code, told) = reader.plan(&path, &["-o", "json"]).await?;
-        let json: serde_json::Value = serde_json::from_str(&told).context(told)?;
-        let change = &json["topics"].as_array().context("topics")?[0];
-        let right = change["action"] == "change"
-            && change["topic"] == names[3].as_str()
-            && change["changes"][0]["before"] == "999"
-            && change["changes"][0]["after"] == "123456";
-        ensure!(code == Some(3) && right && json["summary"]["inSync"] == 4, "{code:?}: {json:#}");
-        set(world, &names[3], "max.message.bytes", Some("123456")).await?;
+    let folder = tempfile::tempdir()?;
+    let wanted = format!("{prefix}.*");
+    let imported = reader.run("import", &["--topics", &wanted, "-n", &namespace, "--as", named]).await?;
+    ensure!(imported.status.success(), "{imported:?}");
+    let text = String::from_utf8(imported.stdout)?;
+    ensure!(text.matches(&format!("kind: {kind}")).count() == names.len(), "{text}");
+    ensure!(!text.contains("throttled.replicas"), "{text}");
+    let path = folder.path().join("topics");
+    let shown = path.to_str().context("a folder's name")?;
+    let again =
+        reader.run("import", &["--topics", &wanted, "-n", &namespace, "--as", named, "-o", shown]).await?;
+    ensure!(again.status.success(), "{again:?}");
+    let mut files: Vec<_> =
+        std::fs::read_dir(&path)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.sort();
+    ensure!(files.len() == names.len(), "{files:?}");
+    for file in &files {
+        let one = std::fs::read_to_string(file)?;
+        ensure!(text.contains(&one), "not the same a second time: {one}");
+    }
 
-        let config_maps = world.bed.apply(&text).await?;
-        ensure!(config_maps.len() == names.len(), "{config_maps:?}");
-        for one in &config_maps {
-            let name = one.metadata.name.clone().context("a name")?;
-            let status = world.until_ready(&namespace, &name).await?;
-            ensure!(status.state == State::Ready && status.reason == "InSync", "{name}: {status:?}");
-        }
-        let after = observe(world, &names).await?;
-        ensure!(after == before, "{before:?}\nbecame\n{after:?}");
-        Ok(())
-    });
+    let (code, told) = reader.plan(&path, &[]).await?;
+    ensure!(code == Some(0) && told == "nothing to do: 5 as declared\n", "{code:?}: {told}");
+
+    set(world, &names[3], "max.message.bytes", Some("999")).await?;
+    let (code, told) = reader.plan(&path, &[]).await?;
+    let line = "    max.message.bytes: 999 -> 123456\n";
+    ensure!(code == Some(3) && told.contains(line) && told.contains("1 to change"), "{code:?}: {told}");
+    let (code, told) = reader.plan(&path, &["-o", "json"]).await?;
+    let json: serde_json::Value = serde_json::from_str(&told).context(told)?;
+    let change = &json["topics"].as_array().context("topics")?[0];
+    let right = change["action"] == "change"
+        && change["topic"] == names[3].as_str()
+        && change["changes"][0]["before"] == "999"
+        && change["changes"][0]["after"] == "123456";
+    ensure!(code == Some(3) && right && json["summary"]["inSync"] == 4, "{code:?}: {json:#}");
+    set(world, &names[3], "max.message.bytes", Some("123456")).await?;
+
+    let objects = world.bed.apply(&text).await?;
+    ensure!(objects.len() == names.len(), "{objects:?}");
+    for one in &objects {
+        let name = one.metadata.name.clone().context("a name")?;
+        let status = match kind {
+            TopicObjectKind::ConfigMap => world.until_ready(&namespace, &name).await?,
+            TopicObjectKind::KafkaTopic => until_ready(world, &namespace, &name).await?,
+        };
+        ensure!(status.state == State::Ready && status.reason == "InSync", "{name}: {status:?}");
+    }
+    let after = observe(world, &names).await?;
+    ensure!(after == before, "{before:?}\nbecame\n{after:?}");
+    Ok(())
+}
+
+async fn until_ready(world: &World, namespace: &str, name: &str) -> Result<Status> {
+    let api = world.api::<KafkaTopic>(namespace);
+    wait::until(format!("KafkaTopic {namespace}/{name} to be ready"), PATIENCE, || async {
+        let status = KafkaTopicStatus::deserialize(&api.get(name).await?.status)?;
+        let status = status.status().context("no status yet")?;
+        ensure!(status.state == State::Ready, "{status:?}");
+        Ok::<_, anyhow::Error>(status)
+    })
+    .await
 }
 
 #[test]
