@@ -5,7 +5,7 @@ use std::{
 
 use topicops_contract::{TopicManifest, TopicName};
 
-use super::{Action, NamespaceRules, OverQuota, namespace_rules::bounded_bytes};
+use super::{Action, Limit, NamespaceRules, OverQuota, namespace_rules::bounded_bytes};
 use crate::topic::TopicObjectKey;
 
 /// What one object declares, as far as totals go.
@@ -16,6 +16,12 @@ pub struct Declared {
     /// Unix seconds of its creation: the older have what there is first.
     pub created: i64,
     pub deleting: bool,
+    share: Share,
+}
+
+/// What a declaration takes of the totals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
     asks: Amounts,
     /// What is there of it already, and stays when it is refused.
     stands: Amounts,
@@ -25,6 +31,7 @@ pub struct Declared {
 
 /// Topics, partitions and bytes: in the order of [`NamespaceRules::quotas`].
 type Amounts = [u128; 3];
+type Quotas<'a> = [Option<&'a Limit<i64>>; 3];
 
 impl Declared {
     /// `effective`: with defaults and adjustments. `existing`: how many partitions it has, where it is known to exist.
@@ -45,14 +52,12 @@ impl Declared {
             topic: effective.topic.clone(),
             created,
             deleting,
-            asks: [1, partitions, bytes * partitions],
-            stands: existing.map_or([0; 3], |partitions| [1, partitions, bytes * partitions]),
-            refused,
+            share: Share {
+                asks: [1, partitions, bytes * partitions],
+                stands: existing.map_or([0; 3], |partitions| [1, partitions, bytes * partitions]),
+                refused,
+            },
         }
-    }
-
-    fn counts(&self) -> Amounts {
-        if self.refused { self.stands } else { self.asks }
     }
 
     fn age(&self) -> Age {
@@ -74,7 +79,7 @@ struct OfNamespace {
     objects: BTreeMap<TopicObjectKey, Declared>,
     /// A topic counts once, for the object that owns it or comes first; the one that takes over is among the rest.
     by_topic: BTreeMap<TopicName, BTreeMap<(bool, Age), TopicObjectKey>>,
-    counted: BTreeMap<Age, TopicObjectKey>,
+    counted: BTreeMap<Age, Share>,
     total: Amounts,
 }
 
@@ -115,13 +120,15 @@ impl Usage {
             if fits(&rules, namespace.total) {
                 continue;
             }
+            let quotas = rules.quotas();
             let mut used = Amounts::default();
-            for declared in namespace.counted.values().filter_map(|key| namespace.objects.get(key)) {
-                let found = found(&rules, declared, used);
-                used = sum(used, counted(declared, &found));
-                if !found.is_empty() {
-                    over.insert(declared.object.clone(), found);
+            for ((_, object), share) in &namespace.counted {
+                if share.beyond(&quotas, used).contains(&true)
+                    && let Some(declared) = namespace.objects.get(object)
+                {
+                    over.insert(object.clone(), found(&rules, declared, used));
                 }
+                used = sum(used, share.taken(&quotas, used));
             }
         }
         over
@@ -137,23 +144,17 @@ impl Usage {
         if rivals.into_iter().any(|(other, key)| *key != declared.object && *other < rank) {
             return Vec::new();
         }
-        let counts_now = |key: &TopicObjectKey| {
-            namespace.objects.get(key).filter(|one| namespace.counted.contains_key(&one.age()))
-        };
-        let own = counts_now(&declared.object).map_or([0; 3], Declared::counts);
+        let now = namespace.objects.get(&declared.object).map(Declared::age);
+        let own = now.and_then(|age| namespace.counted.get(&age)).map_or([0; 3], Share::counts);
         let with: Amounts = std::array::from_fn(|index| {
-            namespace.total[index].saturating_sub(own[index]) + declared.asks[index]
+            namespace.total[index].saturating_sub(own[index]) + declared.share.asks[index]
         });
         if fits(rules, with) {
             return Vec::new();
         }
-        let mut used = Amounts::default();
-        for (_, key) in namespace.counted.range(..declared.age()).filter(|(_, key)| **key != declared.object)
-        {
-            if let Some(older) = namespace.objects.get(key) {
-                used = sum(used, counted(older, &found(rules, older, used)));
-            }
-        }
+        let quotas = rules.quotas();
+        let older = namespace.counted.range(..declared.age()).filter(|((_, key), _)| *key != declared.object);
+        let used = older.fold(Amounts::default(), |used, (_, share)| sum(used, share.taken(&quotas, used)));
         found(rules, declared, used)
     }
 
@@ -162,9 +163,8 @@ impl Usage {
         let now = self.namespaces.get(&declared.object.namespace);
         let now = now.and_then(|namespace| namespace.objects.get(&declared.object));
         now.is_none_or(|now| {
-            now.refused
-                || now.topic != declared.topic
-                || declared.asks.iter().zip(now.asks).any(|(asks, now)| *asks > now)
+            let more = declared.share.asks.iter().zip(now.share.asks).any(|(asks, now)| *asks > now);
+            now.share.refused || now.topic != declared.topic || more
         })
     }
 }
@@ -202,19 +202,16 @@ impl OfNamespace {
     }
 
     fn uncount(&mut self, topic: &TopicName) {
-        let Some((age, amounts)) = self.first(topic).map(|first| (first.age(), first.counts())) else {
-            return;
-        };
+        let Some((age, share)) = self.first(topic).map(|first| (first.age(), first.share)) else { return };
         self.counted.remove(&age);
-        self.total = std::array::from_fn(|index| self.total[index].saturating_sub(amounts[index]));
+        let counts = share.counts();
+        self.total = std::array::from_fn(|index| self.total[index].saturating_sub(counts[index]));
     }
 
     fn count(&mut self, topic: &TopicName) {
-        let Some((age, amounts)) = self.first(topic).map(|first| (first.age(), first.counts())) else {
-            return;
-        };
-        self.counted.insert(age.clone(), age.1);
-        self.total = sum(self.total, amounts);
+        let Some((age, share)) = self.first(topic).map(|first| (first.age(), first.share)) else { return };
+        self.counted.insert(age, share);
+        self.total = sum(self.total, share.counts());
     }
 }
 
@@ -230,30 +227,43 @@ fn sum(one: Amounts, other: Amounts) -> Amounts {
     std::array::from_fn(|index| one[index].saturating_add(other[index]))
 }
 
-/// What of a declaration does not fit beside what is used.
-fn found(rules: &NamespaceRules, declared: &Declared, used: Amounts) -> Vec<OverQuota> {
-    // What another limit refuses needs no second reason.
-    if declared.refused {
-        return Vec::new();
+impl Share {
+    fn counts(&self) -> Amounts {
+        if self.refused { self.stands } else { self.asks }
     }
-    let mut found = Vec::new();
-    for (index, limit) in rules.quotas().into_iter().enumerate() {
-        let Some(limit) = limit.filter(|limit| used[index] + declared.asks[index] > most(limit.rule)) else {
-            continue;
-        };
-        let violation = match index {
-            0 => rules.over_topics(limit, &declared.topic, used[0]),
-            1 => rules.over_partitions(limit, declared.asks[1], used[1]),
-            _ => rules.over_bytes(limit, declared.asks[2], used[2]),
-        };
-        found.push(OverQuota { action: limit.action, violation });
+
+    /// Beside what is used, of which limits it is too much. What another limit refuses needs no second reason.
+    fn beyond(&self, quotas: &Quotas<'_>, used: Amounts) -> [bool; 3] {
+        let sum = sum(used, self.asks);
+        std::array::from_fn(|index| {
+            !self.refused && quotas[index].is_some_and(|limit| sum[index] > most(limit.rule))
+        })
     }
-    found
+
+    /// What it takes from the younger ones.
+    fn taken(&self, quotas: &Quotas<'_>, used: Amounts) -> Amounts {
+        let refuses = |limit: Option<&Limit<i64>>| limit.is_some_and(|limit| limit.action != Action::Warn);
+        let beyond = self.beyond(quotas, used);
+        let refused = beyond.iter().zip(quotas).any(|(beyond, limit)| *beyond && refuses(*limit));
+        if refused { self.stands } else { self.counts() }
+    }
 }
 
-/// What of a declaration takes room from the younger ones.
-fn counted(declared: &Declared, found: &[OverQuota]) -> Amounts {
-    if found.iter().any(|over| over.action != Action::Warn) { declared.stands } else { declared.counts() }
+/// What of a declaration does not fit beside what is used, in words.
+fn found(rules: &NamespaceRules, declared: &Declared, used: Amounts) -> Vec<OverQuota> {
+    let (quotas, asks) = (rules.quotas(), declared.share.asks);
+    let beyond = declared.share.beyond(&quotas, used);
+    let limits = quotas.into_iter().zip(beyond).enumerate();
+    let told = limits.filter_map(|(index, (limit, beyond))| {
+        let limit = limit.filter(|_| beyond)?;
+        let violation = match index {
+            0 => rules.over_topics(limit, &declared.topic, used[0]),
+            1 => rules.over_partitions(limit, asks[1], used[1]),
+            _ => rules.over_bytes(limit, asks[2], used[2]),
+        };
+        Some(OverQuota { action: limit.action, violation })
+    });
+    told.collect()
 }
 
 #[cfg(test)]
