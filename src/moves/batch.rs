@@ -22,6 +22,8 @@ pub(super) enum Obstacle {
     Unseen,
     Offline,
     BrokerAway(i32),
+    /// No broker told what `min.insync.replicas` is.
+    MinInSyncUnknown,
     /// So many replicas would be in sync afterwards, and the topic asks for more.
     TooFewInSync {
         left: usize,
@@ -38,6 +40,10 @@ impl Obstacle {
             Self::BrokerAway(broker) => {
                 format!("partition {} waits for broker {broker}, which is away", partition.partition)
             }
+            Self::MinInSyncUnknown => format!(
+                "partition {} waits: no broker tells its min.insync.replicas (ACL DescribeConfigs on the cluster)",
+                partition.partition
+            ),
             Self::TooFewInSync { left, needed } => format!(
                 "partition {} waits: {left} replicas would be in sync afterwards, and min.insync.replicas is {needed}",
                 partition.partition
@@ -80,7 +86,7 @@ pub(super) fn choose(
     (chosen, obstacles)
 }
 
-fn obstacle(partition: &TopicPartition, one: &PartitionMove, seen: &Observed) -> Option<Obstacle> {
+pub(super) fn obstacle(partition: &TopicPartition, one: &PartitionMove, seen: &Observed) -> Option<Obstacle> {
     if seen.paused.contains(&partition.topic) {
         return Some(Obstacle::Paused);
     }
@@ -101,7 +107,10 @@ fn obstacle(partition: &TopicPartition, one: &PartitionMove, seen: &Observed) ->
     let present: BTreeSet<i32> = topic.replicas.get(index).into_iter().flatten().copied().collect();
     let left = one.to.iter().filter(|broker| in_sync.contains(broker) || !present.contains(broker)).count();
     let own = topic.configs.get("min.insync.replicas").and_then(|text| text.parse().ok());
-    let needed: usize = own.unwrap_or(seen.min_in_sync);
+    let takes_away = present.iter().any(|broker| !one.to.contains(broker));
+    let Some(needed) = own.or(seen.min_in_sync) else {
+        return takes_away.then_some(Obstacle::MinInSyncUnknown);
+    };
     // Where too few are in sync already, the move may be what mends it.
     (left < needed && left < in_sync.len()).then_some(Obstacle::TooFewInSync { left, needed })
 }

@@ -52,6 +52,9 @@ impl TakenRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopicMove {
+    /// Kafka's id of the topic: another topic of that name is not moved.
+    #[serde(default)]
+    pub topic_id: String,
     pub goal: Goal,
     /// Partitions of it when it was planned: those that are done are taken out below.
     pub planned: usize,
@@ -216,8 +219,16 @@ impl MoveState {
 }
 
 impl TopicMove {
-    pub fn new(goal: Goal, partitions: BTreeMap<i32, PartitionMove>) -> Self {
-        Self { goal, planned: partitions.len(), cancelled: false, abandoned: 0, partitions }
+    pub fn new(topic_id: String, goal: Goal, partitions: BTreeMap<i32, PartitionMove>) -> Self {
+        Self { topic_id, goal, planned: partitions.len(), cancelled: false, abandoned: 0, partitions }
+    }
+
+    /// Leaves partitions to a later plan, so that not more than so many are moved by this one.
+    pub fn keep_first(&mut self, most: usize) {
+        while self.partitions.len() > most {
+            self.partitions.pop_last();
+        }
+        self.planned = self.planned.min(most);
     }
 }
 

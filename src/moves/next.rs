@@ -4,11 +4,11 @@ use topicops_contract::TopicName;
 
 use super::{
     BatchLimits, Goal, MoveState, Observed, PartitionMove, Phase, ThrottleChange,
-    batch::{choose, foreign},
+    batch::{choose, foreign, obstacle},
     move_state::same_brokers,
     throttles::Needed,
 };
-use crate::kafka::{Reassignment, TopicPartition};
+use crate::kafka::{Reassignment, TopicDescription, TopicPartition};
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,12 @@ pub fn next(before: &MoveState, seen: &Observed, limits: BatchLimits) -> Step {
 
     let foreign: Vec<Reassignment> = foreign(&state, seen).into_iter().cloned().collect();
     let stuck = stuck(&state, seen);
+    // What was begun and not yet asked of Kafka is looked at once more: its brokers may have changed since.
+    for (partition, one) in state.partitions_mut() {
+        if one.phase == Phase::Starting && obstacle(&partition, one, seen).is_some() {
+            one.phase = Phase::Waiting;
+        }
+    }
     let (mut chosen, obstacles) = choose(&state, seen, limits);
     if !foreign.is_empty() {
         chosen.clear();
@@ -192,7 +198,14 @@ struct Looking {
 
 impl Looking {
     fn forget_gone(&mut self, seen: &Observed) {
-        for topic in seen.topics.iter().filter(|(_, now)| now.is_none()).map(|(topic, _)| topic) {
+        let moves = &self.state.topics;
+        let is_another = |(topic, now): &(&TopicName, &Option<TopicDescription>)| {
+            let planned = moves.get(*topic).map_or("", |moves| moves.topic_id.as_str());
+            now.as_ref().is_none_or(|now| !planned.is_empty() && now.id != planned)
+        };
+        let gone: Vec<TopicName> =
+            seen.topics.iter().filter(is_another).map(|(topic, _)| topic.clone()).collect();
+        for topic in &gone {
             self.state.throttles.forget(topic);
             if self.state.topics.remove(topic).is_some() {
                 self.news.push(News::Gone { topic: topic.clone() });
@@ -222,6 +235,9 @@ impl Looking {
                 (Phase::Waiting | Phase::Starting, None) => {
                     if now == Some(one.to.as_slice()) {
                         one.phase = Phase::Done;
+                    } else if now.is_some() && !at(&one.from) && !at(&one.to) {
+                        // Somebody moved it meanwhile: what was planned from elsewhere is planned anew.
+                        given_up.push((partition, true));
                     }
                 }
                 (Phase::Submitted | Phase::Cancelling, Some(_)) if ours => {}
@@ -281,3 +297,7 @@ fn each_named(
         .filter(|(partition, _)| named.contains(partition))
         .for_each(|(_, one)| change(one));
 }
+
+#[cfg(test)]
+#[path = "next_tests.rs"]
+mod tests;

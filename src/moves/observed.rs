@@ -13,8 +13,8 @@ pub struct Observed {
     pub topics: BTreeMap<TopicName, Option<TopicDescription>>,
     /// The brokers that are alive.
     pub brokers: BTreeSet<i32>,
-    /// `min.insync.replicas` of topics that have none of their own.
-    pub min_in_sync: usize,
+    /// `min.insync.replicas` of topics that have none of their own; `None` when no broker told.
+    pub min_in_sync: Option<usize>,
     /// Read only when they are needed: see [`super::Act::Look`].
     pub throttles: Option<SeenThrottles>,
     /// Topics of which nothing new is begun: their authors paused them.

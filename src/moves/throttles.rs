@@ -123,8 +123,8 @@ impl Throttles {
             }
         }
         for (topic, lists) in &self.topics {
-            let none = Default::default();
-            let now = seen.topics.get(topic).unwrap_or(&none);
+            // What could not be read is not written either: it may hold what others listed.
+            let Some(now) = seen.topics.get(topic) else { continue };
             let wanted = needed.topics.get(topic);
             let mut settings = ConfigChange::default();
             for side in Side::BOTH {
@@ -189,8 +189,7 @@ impl Throttles {
             }
         }
         for (topic, wanted) in &needed.topics {
-            let none = Default::default();
-            let now = seen.topics.get(topic).unwrap_or(&none);
+            let Some(now) = seen.topics.get(topic) else { continue };
             let mut settings = ConfigChange::default();
             for side in Side::BOTH {
                 let index = side.index();

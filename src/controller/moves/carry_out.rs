@@ -121,6 +121,7 @@ impl Mover {
             }
         };
         let mut again = Vec::new();
+        let mut later = None;
         let mut refused: BTreeMap<TopicPartition, ItemError> = BTreeMap::new();
         for ((partition, to), answer) in asked.into_iter().zip(answers) {
             match answer {
@@ -128,7 +129,10 @@ impl Mover {
                     self.count("alter_reassignments");
                     info!(%partition, to = ?to.unwrap_or_default(), "moving a partition");
                 }
-                Err(error) if error.retriable => again.push(partition),
+                Err(error) if error.retriable => {
+                    later = Some(format!("Kafka cannot move {partition} now: {error}"));
+                    again.push(partition);
+                }
                 Err(error) => {
                     refused.insert(partition, error);
                 }
@@ -138,7 +142,8 @@ impl Mover {
             refused
                 .iter()
                 .next()
-                .map(|(partition, error)| format!("Kafka refused to move {partition}: {error}")),
+                .map(|(partition, error)| format!("Kafka refused to move {partition}: {error}"))
+                .or(later),
         );
         if !again.is_empty() || !refused.is_empty() {
             let mut state = work.state.clone();

@@ -13,8 +13,10 @@ use topicops_contract::{ReplicationFactor, TopicName};
 use tracing::{info, warn};
 
 use super::{
-    BrokerDefaults, MoveDesk, MoveStore, MoveStoreError, Survey, plan_factor, plan_moves::Movable,
-    plan_rebalance, tell::Telling,
+    BrokerDefaults, MoveDesk, MoveStore, MoveStoreError, Survey, plan_factor,
+    plan_moves::{MOST, Movable},
+    plan_rebalance,
+    tell::Telling,
 };
 use crate::{
     controller::{Reporter, health::Health, topics::TopicIndex},
@@ -45,6 +47,10 @@ const SOON: Duration = Duration::from_millis(100);
 const HOLD: Duration = Duration::from_secs(30);
 /// Between looks at how much was copied.
 const MEASURE: Duration = Duration::from_secs(5);
+/// Between tries of what the brokers refuse, at most.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between looks for a broker that is away with throttles of ours, while there is nothing else to do.
+const ABSENCE: Duration = Duration::from_secs(60);
 /// After a failure of the brokers or of the API server.
 const BACKOFF: Duration = Duration::from_secs(2);
 
@@ -53,7 +59,8 @@ pub(super) struct Work {
     /// As it is written, but for what is known to have to be begun again.
     pub(super) state: MoveState,
     pub(super) version: Option<String>,
-    pub(super) min_in_sync: usize,
+    /// `min.insync.replicas` of topics that have none of their own; read when it is needed.
+    pub(super) min_in_sync: Option<usize>,
     pub(super) copied: BTreeMap<TopicPartition, u64>,
     measured: Option<(Instant, u64)>,
     /// Bytes per second, as measured.
@@ -63,6 +70,8 @@ pub(super) struct Work {
     /// Topics that are not planned again before then, and why.
     pub(super) held: BTreeMap<TopicName, (Instant, String)>,
     pub(super) trouble: Option<String>,
+    /// Steps that failed one after the other.
+    failures: u32,
     /// A rebalance that cannot be done as asked, and why.
     pub(super) refused: Option<(String, String)>,
     pub(super) telling: Telling,
@@ -180,7 +189,13 @@ impl Mover {
         let shown = self.notice(work, &step);
         self.carry_out(work, step).await?;
         self.show(work, Some((&seen, shown)), waiting).await;
-        Ok(Some(if busy { SOON } else { PACE }))
+        work.failures = if busy && work.trouble.is_some() { work.failures.saturating_add(1) } else { 0 };
+        Ok(Some(match (busy, work.failures) {
+            (true, 0) => SOON,
+            (true, failures) => PACE.saturating_mul(1 << failures.min(5)).min(PATIENCE),
+            (false, _) if work.state.topics.is_empty() => ABSENCE,
+            (false, _) => PACE,
+        }))
     }
 
     fn limits_of(&self, work: &Work) -> BatchLimits {
@@ -277,6 +292,12 @@ impl Mover {
         let moved_by_others = |topic: &TopicName| listed.iter().any(|one| one.partition.topic == *topic);
         let mut survey = self.survey(work, &self.desk.draining()).await?;
         for (topic, factor) in wanted {
+            let room = MOST.saturating_sub(state.partitions().count());
+            if room == 0 {
+                // The state has to fit a ConfigMap: those under way come first.
+                waiting = true;
+                break;
+            }
             if moved_by_others(&topic) {
                 work.telling.others.insert(topic, factor);
                 waiting = true;
@@ -288,7 +309,8 @@ impl Mover {
                 continue;
             }
             match plan_factor(&mut survey, &topic, factor) {
-                Ok(Some(moves)) => {
+                Ok(Some(mut moves)) => {
+                    moves.keep_first(room);
                     info!(%topic, factor = factor.get(), partitions = moves.partitions.len(), "changing a replication factor");
                     state.topics.insert(topic, moves);
                 }
@@ -312,7 +334,7 @@ impl Mover {
         let survey = Survey::take(self.cluster.as_ref(), draining).await?;
         let brokers: Vec<i32> = survey.layout.brokers.keys().copied().collect();
         if let Some(defaults) = BrokerDefaults::read(self.cluster.as_ref(), &brokers).await? {
-            work.min_in_sync = defaults.min_in_sync;
+            work.min_in_sync = Some(defaults.min_in_sync);
         }
         Ok(survey)
     }
@@ -323,7 +345,8 @@ impl Work {
         Self {
             state,
             version,
-            min_in_sync: 1,
+            min_in_sync: None,
+            failures: 0,
             copied: BTreeMap::new(),
             measured: None,
             pace: None,

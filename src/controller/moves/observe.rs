@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use topicops_contract::TopicName;
 
-use super::{Mover, mover::Work};
+use super::{BrokerDefaults, Mover, mover::Work};
 use crate::{
     kafka::{BrokerConfigs, ClusterError, ConfigKeys, Item, TopicPartition},
     moves::{BrokerRates, Observed, Phase, SeenThrottles, Side},
@@ -34,6 +34,11 @@ impl Mover {
             .zip(described)
             .filter_map(|(name, described)| Some((name, described.ok()?)))
             .collect();
+        if work.min_in_sync.is_none() && !work.state.topics.is_empty() {
+            let ids: Vec<i32> = brokers.iter().copied().collect();
+            let defaults = BrokerDefaults::read(self.cluster.as_ref(), &ids).await?;
+            work.min_in_sync = defaults.map(|defaults| defaults.min_in_sync);
+        }
         let seen = if throttles {
             let ids: Vec<i32> = brokers.iter().copied().collect();
             let rates = ConfigKeys::Only(Side::BOTH.map(|side| side.rate_key().to_owned()).into());

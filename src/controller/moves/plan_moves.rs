@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Partitions that one plan moves at most: its state has to fit a ConfigMap. What is left is planned when they are done.
-const MOST: usize = 5_000;
+pub(super) const MOST: usize = 5_000;
 
 /// The moves that give a topic another replication factor; `None` when it has it.
 ///
@@ -33,7 +33,8 @@ pub fn plan_factor(
         .map(|((partition, (from, to)), bytes)| (partition, PartitionMove::waiting(from.clone(), to, bytes)))
         .collect();
     let goal = Goal::ReplicationFactor { from: described.replication_factor(), to: factor.get() };
-    Ok((!partitions.is_empty()).then(|| TopicMove::new(goal, partitions)))
+    let id = described.id.clone();
+    Ok((!partitions.is_empty()).then(|| TopicMove::new(id, goal, partitions)))
 }
 
 /// Which topics a rebalance may move.
@@ -143,12 +144,14 @@ pub fn plan_rebalance(
         remarks.push(format!("and {} partitions more likewise", plan.stuck.len() - 3));
     }
 
+    let id = |topic: &TopicName| survey.topics.get(topic).map(|topic| topic.id.clone()).unwrap_or_default();
     let mut topics: BTreeMap<TopicName, TopicMove> = BTreeMap::new();
     for one in plan.moves.iter().take(MOST) {
         let factor = i16::try_from(one.from.len()).unwrap_or(i16::MAX);
         let goal = || Goal::Rebalance { id: request.id.clone(), factor };
-        let moves =
-            topics.entry(one.topic.clone()).or_insert_with(|| TopicMove::new(goal(), BTreeMap::new()));
+        let moves = topics
+            .entry(one.topic.clone())
+            .or_insert_with(|| TopicMove::new(id(&one.topic), goal(), BTreeMap::new()));
         moves.planned += 1;
         let waiting = PartitionMove::waiting(one.from.clone(), one.to.clone(), one.bytes);
         moves.partitions.insert(one.partition, waiting);

@@ -24,7 +24,8 @@ pub async fn watch_requests(client: Client, namespace: String, operator: Operato
     let stream = watcher(api, Config::default().fields(&format!("metadata.name={name}"))).default_backoff();
     pin_mut!(stream);
     let mut listed = false;
-    let mut last = None;
+    // `None`: nothing was said yet, not even that there is no request.
+    let mut last: Option<Option<String>> = None;
     while let Some(event) = stream.next().await {
         let config_map = match event {
             Ok(Event::Init) => {
@@ -44,13 +45,13 @@ pub async fn watch_requests(client: Client, namespace: String, operator: Operato
         };
         let text = config_map.and_then(|config_map| config_map.data?.remove(REQUEST_KEY));
         // Its status changes more often than the request.
-        if text == last {
+        if last.as_ref() == Some(&text) {
             continue;
         }
         match text.as_deref().map(serde_json::from_str).transpose() {
             Ok(request) => desk.request(request),
             Err(error) => warn!(config_map = name, error = %error, "this is no request for a rebalance"),
         }
-        last = text;
+        last = Some(text);
     }
 }
