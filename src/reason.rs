@@ -79,7 +79,8 @@ reasons! {
     WaitingForAnotherMove: "topic", Warning;
     Moved: "topic", Normal;
     MoveCancelled: "topic", Normal;
-    RetentionDiskShareNotSupported: "topic", Warning;
+    DiskSizeUnknown: "topic", Warning;
+    RetentionStepping: "topic", Normal;
     InUse: "topic", Warning;
     TopicReplaced: "topic", Warning;
     TopicDeletionDisabled: "topic", Warning;

@@ -47,7 +47,7 @@ fn killed_in_the_middle_of_200_topics_and_50_clients_it_converges_with_nothing_t
                 until_admitted(async || client(index - TOPICS / 4).await).await?;
             }
             if index % 50 == 25 {
-                kill_the_leader(world).await?;
+                world.kill_the_leader().await?;
             }
         }
         until_converged(world, &namespace, &prefix).await?;
@@ -301,31 +301,6 @@ async fn scale(world: &World, replicas: i32) -> Result<()> {
 }
 
 /// SIGKILL to the process itself: its Pod stays, and its container is started again.
-async fn kill_the_leader(world: &World) -> Result<()> {
-    let pid = wait::until("the process of the replica that leads", PATIENCE, || async {
-        // The one killed before may hold the lease still while its container waits to be started again.
-        let leader = world.until_leader().await?.name_any();
-        process_of(&leader)?.with_context(|| format!("Pod {leader} has no process"))
-    })
-    .await?;
-    let status = tokio::process::Command::new("kill").args(["-KILL", &pid]).status().await?;
-    ensure!(status.success(), "kill -KILL {pid}: {status}");
-    Ok(())
-}
-
-fn process_of(pod: &str) -> Result<Option<String>> {
-    let identity = format!("TOPICOPS_IDENTITY={pod}");
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let of_pod = environment.split(|byte| *byte == 0).any(|pair| pair == identity.as_bytes());
-        if of_pod && command.starts_with(b"/usr/local/bin/topicops\0") {
-            return Ok(Some(entry.file_name().to_string_lossy().into_owned()));
-        }
-    }
-    Ok(None)
-}
-
 /// A caller that tries again, as GitOps tools do, while the replica that was called has just died.
 async fn until_admitted(call: impl AsyncFn() -> Result<()>) -> Result<()> {
     wait::until("an admission", PATIENCE, || async {

@@ -112,6 +112,12 @@ impl TopicManifest {
         (manifest, problems)
     }
 
+    /// The keys of topic configuration that this declares, be it in other words.
+    pub fn config_keys(&self) -> impl Iterator<Item = &str> {
+        let by_share = self.retention_disk_share.map(|_| "retention.bytes");
+        self.configs.keys().map(String::as_str).chain(by_share)
+    }
+
     /// The ConfigMap's data for this topic: [`TopicManifest::parse`] of it gives the same again.
     pub fn data(&self) -> BTreeMap<String, String> {
         let mut text = BTreeMap::from([(data::NAME.to_owned(), self.topic.to_string())]);

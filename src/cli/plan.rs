@@ -17,7 +17,7 @@ use super::{
     settings::pattern,
 };
 use crate::{
-    controller::topics::{Governed, TopicObject},
+    controller::topics::{Governed, TopicObject, ask_storage},
     kafka::{Cluster, ConfigKeys},
     topic::{Declaration, OwnerRule, OwnerRules, PlanContext, TopicPlan, TopicPolicy, limits::TopicRules},
 };
@@ -124,7 +124,7 @@ async fn reports(
 ) -> Result<Vec<TopicReport>> {
     let mut governed = Governed::default();
     governed.replace(policy.clone(), objects.iter());
-    let context = PlanContext { over_quota: governed.over().0, ..PlanContext::new(policy) };
+    let mut context = PlanContext { over_quota: governed.over().0, ..PlanContext::new(policy) };
     let mut reports = Vec::new();
     let mut declared: BTreeMap<TopicName, Vec<Declaration>> = BTreeMap::new();
     for object in objects {
@@ -136,14 +136,18 @@ async fn reports(
     let names: Vec<TopicName> = declared.keys().cloned().collect();
     // What a manifest leaves to a default has to be compared as well.
     let mut keys: BTreeSet<String> = context.policy.rules.default_configs().map(str::to_owned).collect();
-    keys.extend(declared.values().flatten().flat_map(|one| one.manifest.configs.keys().cloned()));
+    keys.extend(declared.values().flatten().flat_map(|one| one.manifest.config_keys().map(str::to_owned)));
     let described = cluster.describe_topics(&names, &ConfigKeys::Only(keys)).await?;
     for ((topic, declarations), observed) in declared.iter().zip(described) {
         let observed = match observed {
             Ok(observed) => observed,
             Err(error) => bail!("topic {topic}: {error}"),
         };
-        let plan = TopicPlan::of(topic, declarations, observed.as_ref(), None, &context);
+        let mut plan = TopicPlan::of(topic, declarations, observed.as_ref(), None, &context);
+        if plan.wants_storage {
+            context.storage = Some(Arc::new(ask_storage(cluster).await?));
+            plan = TopicPlan::of(topic, declarations, observed.as_ref(), None, &context);
+        }
         reports.push(TopicReport::of(&plan, observed.as_ref()));
     }
     Ok(reports)

@@ -160,7 +160,11 @@ pub async fn run(settings: Settings) -> Result<()> {
         reporter: reporter.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
-        context: PlanContext { drift: settings.drift.into(), ..PlanContext::default() },
+        context: PlanContext {
+            drift: settings.drift.into(),
+            steps: settings.retention_steps(),
+            ..PlanContext::default()
+        },
         desk: Arc::clone(&desk),
         grants,
         granted,

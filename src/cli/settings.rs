@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use topicops_contract::{DriftPolicy, NamePattern, OperatorId};
 
 use super::byte_rate::byte_rate;
-use crate::topic::OwnerRule;
+use crate::topic::{OwnerRule, RetentionSteps, limits::ByteSize};
 
 /// The settings of `topicops run`: each a flag and an environment variable.
 #[derive(Args, Clone, Debug)]
@@ -107,6 +107,18 @@ pub struct Settings {
     #[arg(long, env = "TOPICOPS_RESYNC", default_value = "5m", value_parser = duration, value_name = "DURATION")]
     pub resync: Duration,
 
+    /// What each step of a large cut in retention keeps of the present value; 0% makes every cut at once.
+    #[arg(long, env = "TOPICOPS_RETENTION_STEP", default_value = "50%", value_parser = kept, value_name = "PERCENT")]
+    pub retention_step: u8,
+
+    /// How long the brokers have for one step of a large cut in retention: more than their log.retention.check.interval.ms.
+    #[arg(long, env = "TOPICOPS_RETENTION_STEP_INTERVAL", default_value = "6m", value_parser = duration, value_name = "DURATION")]
+    pub retention_step_interval: Duration,
+
+    /// Topics that take no more bytes than this on any one broker have their retention cut at once.
+    #[arg(long, env = "TOPICOPS_RETENTION_STEP_ABOVE", default_value = "10Gi", value_name = "BYTES")]
+    pub retention_step_above: ByteSize,
+
     /// Between SIGTERM and the end of new connections: the time in which the API server and load balancers notice.
     #[arg(long, env = "TOPICOPS_SHUTDOWN_DELAY", default_value = "3s", value_parser = duration, value_name = "DURATION")]
     pub shutdown_delay: Duration,
@@ -121,6 +133,17 @@ pub struct Settings {
     /// What is logged: a level, or target=level pairs as in RUST_LOG.
     #[arg(long, env = "TOPICOPS_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
+}
+
+impl Settings {
+    /// How large cuts in retention are made.
+    pub fn retention_steps(&self) -> RetentionSteps {
+        RetentionSteps {
+            keep_percent: self.retention_step,
+            interval: i64::try_from(self.retention_step_interval.as_secs()).unwrap_or(i64::MAX),
+            above: u64::try_from(self.retention_step_above.bytes()).unwrap_or(0),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -170,6 +193,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(duration).map_err(|_| wrong())
 }
 
+fn kept(text: &str) -> Result<u8, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    percent
+        .filter(|percent| *percent <= 90)
+        .ok_or_else(|| format!("\"{text}\" is no percentage from 0% to 90%"))
+}
+
 #[allow(clippy::unnecessary_wraps)]
 pub(super) fn pattern(text: &str) -> Result<NamePattern, String> {
     let pattern = NamePattern::read(text.trim());
@@ -202,6 +232,8 @@ mod tests {
             ("--resync", "soon"),
             ("--move-throttle", "fast"),
             ("--move-batch", "0"),
+            ("--retention-step", "91%"),
+            ("--retention-step-above", "10 GB"),
             ("--scram-iterations", "100"),
             ("--webhook-listen", "nowhere"),
             ("--grants", "all"),

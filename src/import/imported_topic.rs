@@ -70,6 +70,7 @@ mod tests {
             in_sync: replicas.clone(),
             replicas,
             configs: configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            inherited: BTreeMap::new(),
         }
     }
 

@@ -65,9 +65,15 @@ pub struct TopicDescription {
     /// The settings of this topic itself (`DYNAMIC_TOPIC_CONFIG`), without what it inherits, among the [`ConfigKeys`]
     /// that were asked for.
     pub configs: BTreeMap<String, String>,
+    /// What counts for those of [`TopicDescription::INHERITED`] that were asked for and that the topic has not itself, as
+    /// far as brokers tell.
+    pub inherited: BTreeMap<String, String>,
 }
 
 impl TopicDescription {
+    /// The settings whose inherited values are described.
+    pub const INHERITED: [&str; 2] = ["retention.bytes", "retention.ms"];
+
     pub fn partitions(&self) -> i32 {
         i32::try_from(self.replicas.len()).unwrap_or(i32::MAX)
     }

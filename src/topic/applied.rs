@@ -1,7 +1,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use sha2::{Digest, Sha256};
-use topicops_contract::TopicConfig;
+use topicops_contract::{DiskShare, TopicConfig};
 
 /// What was declared when the brokers last had it so. What differs from a declaration that says the same still was changed
 /// on the brokers; what differs from one that says something else was changed by its author.
@@ -14,6 +14,10 @@ pub struct Applied {
     pub topic_id: Option<String>,
     pub partitions: Option<i32>,
     pub replication_factor: Option<i16>,
+    /// The share of the disk that `retention.bytes` was set for.
+    pub disk_share: Option<DiskShare>,
+    /// When the last step of a cut in retention was made that is still under way, in Unix seconds.
+    pub stepped_at: Option<i64>,
     /// Settings by key, as [`Applied::set`] writes them.
     pub(crate) configs: BTreeMap<String, String>,
 }

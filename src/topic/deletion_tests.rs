@@ -32,6 +32,7 @@ fn existing(id: &str) -> TopicDescription {
         leaders: vec![Some(1)],
         in_sync: vec![vec![1]],
         configs: BTreeMap::new(),
+        inherited: BTreeMap::new(),
     }
 }
 

@@ -3,9 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use topicops_contract::{DeletionPolicy, DriftPolicy, PartitionCount, ReplicationFactor, TopicName};
 
 use super::{
-    Applied, Declaration, Drift, Holding, Ownership, PlanContext, Refusal,
+    Applied, Declaration, Drift, Holding, Ownership, PlanContext, Refusal, RetentionStepping,
     config_merge::ConfigMerge,
+    disk_share::{RETENTION_BYTES, Replicas, ShareOfDisk},
     limits::{Field, Judgement},
+    stepped_cut::SteppedCut,
 };
 use crate::kafka::{ConfigChange, NewPartitions, NewTopic, TopicDescription};
 
@@ -49,6 +51,12 @@ pub struct TopicPlan {
     pub corrected: Vec<Drift>,
     /// What somebody changed on the brokers and is left so.
     pub drifted: Vec<Drift>,
+    /// Large cuts in retention that are under way.
+    pub stepping: Vec<RetentionStepping>,
+    /// More has to be known of the brokers: the plan is to be made again with [`PlanContext::storage`].
+    pub wants_storage: bool,
+    /// The rest can be planned once this is carried out: the topic is to be looked at again at once.
+    pub again: bool,
     /// Somebody deleted the topic and made it anew.
     pub remade: bool,
     /// Objects that declare the topic and do not own it.
@@ -78,6 +86,9 @@ impl TopicPlan {
             notices: Vec::new(),
             corrected: Vec::new(),
             drifted: Vec::new(),
+            stepping: Vec::new(),
+            wants_storage: false,
+            again: false,
             remade: false,
             refused: settled.refused.into_iter().map(|(one, refusal)| (one.clone(), refusal)).collect(),
         };
@@ -122,7 +133,7 @@ impl TopicPlan {
                 let drift = context.drift.and(manifest.drift.unwrap_or_default());
                 match observed {
                     Some(observed) => plan.converge(owner, &judged, observed, holding, drift, context),
-                    None if judged.refused.is_empty() => plan.create(owner, &judged, holding, drift),
+                    None if judged.refused.is_empty() => plan.create(owner, &judged, holding, drift, context),
                     None => {}
                 }
             }
@@ -194,6 +205,7 @@ impl TopicPlan {
         judged: &Judgement,
         holding: Option<&Holding>,
         drift: DriftPolicy,
+        context: &PlanContext,
     ) {
         let manifest = &judged.manifest;
         let lost = applied_by(owner, holding).topic_id;
@@ -204,8 +216,17 @@ impl TopicPlan {
             }
             self.corrected.push(Drift::Missing);
         }
+        let mut configs = manifest.configs.clone();
+        let count = |(partitions, factor): (PartitionCount, ReplicationFactor)| {
+            u64::try_from(i64::from(partitions.get()) * i64::from(factor.get())).unwrap_or(0)
+        };
+        let to_come = Replicas::ToCome(manifest.partitions.zip(manifest.replication_factor).map(count));
+        self.share_of_disk(owner, to_come, &Applied::default(), context, &mut configs);
+        if self.wants_storage {
+            return;
+        }
         let namespace = owner.object.namespace.clone();
-        let keys: BTreeSet<String> = manifest.configs.keys().cloned().collect();
+        let keys: BTreeSet<String> = configs.keys().cloned().collect();
         // Until the topic is made, nothing was applied to it but its loss.
         let before = Applied { topic_id: lost, ..Applied::default() };
         self.holding = Some(Holding {
@@ -219,15 +240,15 @@ impl TopicPlan {
             replication_factor: replication_factor(owner, judged).map(ReplicationFactor::get),
             ..Applied::default()
         };
-        manifest.configs.iter().for_each(|(key, value)| applied.set(key, value));
+        applied.disk_share = owner.manifest.retention_disk_share.filter(|_| keys.contains(RETENTION_BYTES));
+        configs.iter().for_each(|(key, value)| applied.set(key, value));
         self.holding_after = Some(Holding { namespace, keys, applied, deletion: None });
-        self.refuse_disk_share(owner);
         self.steps.push(Step::Create(NewTopic {
             name: self.topic.clone(),
             partitions: manifest.partitions,
             replication_factor: manifest.replication_factor,
             placement: None,
-            configs: manifest.configs.clone(),
+            configs,
         }));
     }
 
@@ -241,34 +262,43 @@ impl TopicPlan {
         context: &PlanContext,
     ) {
         let manifest = &judged.manifest;
-        let before = applied_by(owner, holding);
+        let mut before = applied_by(owner, holding);
         let mut applied = before.clone();
         self.remade = before.topic_id.as_ref().is_some_and(|id| *id != observed.id);
         applied.topic_id = Some(observed.id.clone());
         self.count_partitions(owner, judged, observed, drift, &mut applied);
         self.count_replicas(owner, judged, observed, (drift, context), &mut applied);
-        self.refuse_disk_share(owner);
 
-        let held = holding.map(|holding| &holding.keys);
-        // What is withheld stays as it is, and stays ours if it was.
-        let declared: BTreeMap<String, String> = manifest
+        let share = owner.manifest.retention_disk_share;
+        let mut declared: BTreeMap<String, String> = manifest
             .configs
             .iter()
             .filter(|(key, _)| !judged.withholds_config(key))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        let kept: BTreeSet<String> = held
-            .into_iter()
-            .flatten()
-            .filter(|key| manifest.configs.contains_key(*key) && judged.withholds_config(key))
-            .cloned()
-            .collect();
-        let gone = held.into_iter().flatten().filter(|key| !manifest.configs.contains_key(*key));
-        let merge = ConfigMerge::of(&declared, gone, &observed.configs, drift, &mut applied);
-        self.corrected.extend(merge.corrected);
+        self.share_of_disk(owner, Replicas::Placed(&observed.replicas), &before, context, &mut declared);
+        if share.is_none() || declared.contains_key(RETENTION_BYTES) {
+            applied.disk_share = share;
+        }
+        let declares =
+            |key: &str| manifest.configs.contains_key(key) || (share.is_some() && key == RETENTION_BYTES);
+        // What is withheld, or not known yet, stays as it is, and stays ours if it was.
+        let held = holding.map(|holding| &holding.keys).into_iter().flatten();
+        let (kept, gone): (Vec<&String>, Vec<&String>) =
+            held.filter(|key| !declared.contains_key(*key)).partition(|key| declares(key));
+        let mut merge = ConfigMerge::of(&declared, gone, &observed.configs, drift, &mut applied);
+        let cut = SteppedCut::limit(&mut merge.change, &self.topic, observed, context, &before, &mut applied);
+        self.wants_storage |= cut.wants_storage;
+        self.stepping = cut.stepping;
+        if cut.stepped {
+            before.stepped_at = Some(context.now);
+        }
+        let waits = |drift: &Drift| matches!(drift, Drift::Config { key, .. } if cut.waiting.contains(key));
+        self.corrected.extend(merge.corrected.into_iter().filter(|drift| !waits(drift)));
         self.drifted.extend(merge.drifted);
         let namespace = owner.object.namespace.clone();
-        let declared: BTreeSet<String> = declared.into_keys().chain(kept).collect();
+        let declared: BTreeSet<String> =
+            declared.into_keys().chain(kept.into_iter().cloned()).chain(cut.kept).collect();
         let mut both = declared.clone();
         both.extend(merge.change.unset.iter().cloned());
         self.holding =
@@ -378,9 +408,25 @@ impl TopicPlan {
         }
     }
 
-    fn refuse_disk_share(&mut self, owner: &Declaration) {
-        if let Some(share) = owner.manifest.retention_disk_share {
-            self.refusals.push(Refusal::RetentionDiskShare { share: share.to_string() });
+    /// Declares `retention.bytes` as the share of the disk that the author asks for.
+    fn share_of_disk(
+        &mut self,
+        owner: &Declaration,
+        replicas: Replicas<'_>,
+        applied: &Applied,
+        context: &PlanContext,
+        configs: &mut BTreeMap<String, String>,
+    ) {
+        let Some(share) = owner.manifest.retention_disk_share else { return };
+        match ShareOfDisk::of(share, replicas, context.storage.as_deref(), applied) {
+            ShareOfDisk::Bytes(bytes) => {
+                configs.insert(RETENTION_BYTES.to_owned(), bytes.to_string());
+            }
+            ShareOfDisk::Ask => self.wants_storage = true,
+            ShareOfDisk::Later => self.again = true,
+            ShareOfDisk::Unknown(why) => {
+                self.refusals.push(Refusal::DiskSizeUnknown { share: share.to_string(), why });
+            }
         }
     }
 }

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use topicops_contract::{DriftPolicy, TopicName};
 
-use super::{TopicObjectKey, TopicPolicy, limits::OverQuota};
+use super::{RetentionSteps, StorageFacts, TopicObjectKey, TopicPolicy, limits::OverQuota};
 
 /// What a plan depends on beside the topic itself: the same for all topics of a pass.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +10,13 @@ pub struct PlanContext {
     pub policy: TopicPolicy,
     /// What is done about topics that somebody changed on the brokers; a manifest may be stricter.
     pub drift: DriftPolicy,
+    /// How large cuts in retention are made.
+    pub steps: RetentionSteps,
+    /// What is known of the brokers' storage. A plan that cannot do without says so:
+    /// [`super::TopicPlan::wants_storage`].
+    pub storage: Option<Arc<StorageFacts>>,
+    /// Unix seconds: whether the next step of a cut is due.
+    pub now: i64,
     /// The declarations that do not fit into their namespaces' totals: [`super::limits::Usage::over`].
     pub over_quota: Arc<BTreeMap<TopicObjectKey, Vec<OverQuota>>>,
     /// Topics whose replicas are being moved, and the replication factor they have when that is over.

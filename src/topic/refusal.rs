@@ -42,8 +42,9 @@ pub enum Refusal {
         declared: i16,
         least: usize,
     },
-    RetentionDiskShare {
+    DiskSizeUnknown {
         share: String,
+        why: String,
     },
     /// Somebody made it anew, so that it is not the topic that is to be deleted.
     Replaced {
@@ -74,7 +75,7 @@ impl Refusal {
             Self::Limit(violation) => violation.reason,
             Self::TooFewBrokers { .. } => Reason::TooFewBrokers,
             Self::BelowMinInsyncReplicas { .. } => Reason::BelowMinInsyncReplicas,
-            Self::RetentionDiskShare { .. } => Reason::RetentionDiskShareNotSupported,
+            Self::DiskSizeUnknown { .. } => Reason::DiskSizeUnknown,
             Self::Replaced { .. } => Reason::TopicReplaced,
             Self::InUse { .. } => Reason::InUse,
         }
@@ -121,10 +122,8 @@ impl Refusal {
                  nobody could write with acks=all; declare {least} or more, or lower min.insync.replicas first",
                 field(keys::data::REPLICATION_FACTOR)
             ),
-            Self::RetentionDiskShare { share } => format!(
-                "{}: \"{share}\": not supported by this version; set retention.bytes in {}",
-                field(keys::data::RETENTION_DISK_SHARE),
-                field(keys::data::PROPERTIES)
+            Self::DiskSizeUnknown { share, why } => format!(
+                "retention-disk-share: \"{share}\": the brokers do not tell how large their disks are: {why}"
             ),
             Self::Replaced { topic } => format!(
                 "topic {topic} is not deleted: somebody made it anew since, so it is not the topic that this object stood for"

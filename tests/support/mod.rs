@@ -451,6 +451,19 @@ impl World {
         .await
     }
 
+    /// SIGKILLs the process of whoever leads.
+    pub async fn kill_the_leader(&self) -> Result<()> {
+        let pid = wait::until("the process of the replica that leads", PATIENCE, || async {
+            // The one killed before may hold the lease still while its container waits to be started again.
+            let leader = self.until_leader().await?.name_any();
+            process_of(&leader)?.with_context(|| format!("Pod {leader} has no process"))
+        })
+        .await?;
+        let status = tokio::process::Command::new("kill").args(["-KILL", &pid]).status().await?;
+        ensure!(status.success(), "kill -KILL {pid}: {status}");
+        Ok(())
+    }
+
     /// `GET` of a path on the probe port of a topicops Pod: code and body.
     pub async fn probe(&self, pod: &Pod, path: &str) -> Result<(u16, String)> {
         let address =
@@ -494,6 +507,19 @@ impl World {
     async fn evidence(&self) -> String {
         self.bed.dump().await
     }
+}
+
+fn process_of(pod: &str) -> Result<Option<String>> {
+    let identity = format!("TOPICOPS_IDENTITY={pod}");
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let of_pod = environment.split(|byte| *byte == 0).any(|pair| pair == identity.as_bytes());
+        if of_pod && command.starts_with(b"/usr/local/bin/topicops\0") {
+            return Ok(Some(entry.file_name().to_string_lossy().into_owned()));
+        }
+    }
+    Ok(None)
 }
 
 pub fn repository() -> PathBuf {

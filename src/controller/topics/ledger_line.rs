@@ -1,8 +1,8 @@
 //! One topic's line of the ledger: `topic namespace keys applied`.
 //!
 //! `keys` is a comma-separated list: `key=value` for a setting that was applied, `key` alone for one that is claimed.
-//! `applied` is one too, of whatever is known of `id`, `partitions` and `factor`, and of a deletion that is due: `deletion`,
-//! `deletion-id`, and a `consumer` or `producer` for each line. It was not there in version 0.1.
+//! `applied` is one too, of whatever is known of `id`, `partitions`, `factor`, `share` and `stepped`, and of a deletion that is
+//! due: `deletion`, `deletion-id`, and a `consumer` or `producer` for each line. It was not there in version 0.1.
 
 use topicops_contract::TopicName;
 
@@ -11,6 +11,8 @@ use crate::topic::{Deletion, Holding};
 const ID: &str = "id";
 const PARTITIONS: &str = "partitions";
 const FACTOR: &str = "factor";
+const SHARE: &str = "share";
+const STEPPED: &str = "stepped";
 const DELETION: &str = "deletion";
 const DELETION_ID: &str = "deletion-id";
 const CONSUMER: &str = "consumer";
@@ -29,6 +31,8 @@ pub(super) fn write(topic: &TopicName, holding: &Holding) -> String {
         applied.topic_id.as_deref().map(|id| format!("{ID}={}", escape(id))),
         applied.partitions.map(|count| format!("{PARTITIONS}={count}")),
         applied.replication_factor.map(|factor| format!("{FACTOR}={factor}")),
+        applied.disk_share.map(|share| format!("{SHARE}={}", escape(&share.to_string()))),
+        applied.stepped_at.map(|at| format!("{STEPPED}={at}")),
     ];
     let keys = keys.collect::<Vec<_>>().join(",");
     let mut facts: Vec<String> = facts.into_iter().flatten().collect();
@@ -76,6 +80,8 @@ fn read_fact(holding: &mut Holding, entry: &str) -> Option<()> {
         ID => applied.topic_id = Some(unescape(value)?),
         PARTITIONS => applied.partitions = Some(value.parse().ok()?),
         FACTOR => applied.replication_factor = Some(value.parse().ok()?),
+        SHARE => applied.disk_share = Some(unescape(value)?.parse().ok()?),
+        STEPPED => applied.stepped_at = Some(value.parse().ok()?),
         DELETION => {
             let force = value == FORCED;
             if !force && value != UNUSED {
@@ -172,8 +178,10 @@ mod tests {
                 proptest::option::of("[A-Za-z0-9_-]{22}"),
                 proptest::collection::vec("[a-z*]{1,5}/[a-z.*]{1,5}", 0..3),
             )),
+            (share, stepped_at) in (proptest::option::of(1u32..=100), proptest::option::of(any::<i64>())),
         ) {
-            let applied = Applied { topic_id, partitions, replication_factor, ..Applied::default() };
+            let disk_share = share.map(|percent| format!("{percent}%").parse().unwrap());
+            let applied = Applied { topic_id, partitions, replication_factor, disk_share, stepped_at, ..Applied::default() };
             let deletion = deletion.map(|(force, topic_id, lines)| {
                 let lines: Vec<_> = lines.iter().map(|line| line.parse().unwrap()).collect();
                 let producers = lines.iter().take(1).cloned().collect();

@@ -3,7 +3,7 @@ use topicops_contract::{Problems, State, TopicObjectKind, keys};
 use crate::{
     Reason,
     kafka::{ClusterError, ItemError},
-    topic::{Drift, Refusal, TopicPlan},
+    topic::{Drift, Refusal, RetentionStepping, TopicPlan},
 };
 
 /// How a topic object stands after a pass: what its status and its Events say.
@@ -49,12 +49,26 @@ impl Outcome {
         (!drifted.is_empty()).then_some(Self { state: State::Drifted, reason: Reason::Drifted, message })
     }
 
+    /// Large cuts in retention that are under way; `None` when there are none.
+    pub fn stepping(stepping: &[RetentionStepping]) -> Option<Self> {
+        let messages: Vec<String> = stepping
+            .iter()
+            .map(|step| {
+                let next = jiff::Timestamp::from_second(step.next_at).unwrap_or_default();
+                format!(
+                    "{} goes down to {} in steps, so that the brokers do not delete everything at once: {} now, {} to go, \
+                     the next at {next}",
+                    step.key, step.target, step.now, step.left
+                )
+            })
+            .collect();
+        (!stepping.is_empty()).then(|| Self::pending(Reason::RetentionStepping, messages.join("; ")))
+    }
+
     /// This one, with what another says behind it.
     #[must_use]
-    pub fn with(mut self, other: Option<Self>) -> Self {
-        if let Some(other) = other {
-            self.message = format!("{}; {}", self.message, other.message);
-        }
+    pub fn with(mut self, other: &Self) -> Self {
+        self.message = format!("{}; {}", self.message, other.message);
         self
     }
 

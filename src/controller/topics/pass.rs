@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use topicops_contract::{DriftPolicy, TopicName};
+use topicops_contract::TopicName;
 use tracing::debug;
 
 use super::{
@@ -16,8 +16,8 @@ use super::{
 use crate::{
     Reason,
     fail_point::fail_point,
-    kafka::{ConfigKeys, Item},
-    topic::{Declaration, Holding, PlanContext, TopicGrant, TopicPlan},
+    kafka::{ConfigKeys, Item, TopicDescription},
+    topic::{Declaration, Holding, TopicGrant},
 };
 
 impl TopicController {
@@ -37,7 +37,7 @@ impl TopicController {
         // What a manifest leaves to a default has to be compared as well.
         let mut keys: BTreeSet<String> = context.policy.rules.default_configs().map(str::to_owned).collect();
         for (topic, declarations) in &declared {
-            keys.extend(declarations.iter().flat_map(|one| one.manifest.configs.keys().cloned()));
+            keys.extend(declarations.iter().flat_map(|one| one.manifest.config_keys().map(str::to_owned)));
             keys.extend(
                 tenure.ledger.get(topic).into_iter().flat_map(|holding| holding.keys.iter().cloned()),
             );
@@ -86,22 +86,9 @@ impl TopicController {
             looked_at.push((topic.clone(), declarations, description));
         }
         let context = self.with_brokers(context, &mut looked_at).await?;
-        let mut plans: Vec<TopicPlan> = Vec::new();
-        let mut unsettled = BTreeSet::new();
-        let mut descriptions = BTreeMap::new();
-        for (topic, declarations, description) in looked_at {
-            let held = tenure.ledger.get(&topic);
-            let mut plan = TopicPlan::of(&topic, &declarations, description.as_ref(), held, &context);
-            let by_hand = !plan.corrected.is_empty() || !plan.drifted.is_empty() || plan.remade;
-            if by_hand && tenure.changed.contains_key(&topic) {
-                // Our own change may be what this broker does not know yet: nothing is concluded from that.
-                let careful = PlanContext { drift: DriftPolicy::Report, ..context.clone() };
-                plan = TopicPlan::of(&topic, &declarations, description.as_ref(), held, &careful);
-                unsettled.insert(topic.clone());
-            }
-            plans.push(plan);
-            descriptions.insert(topic, description);
-        }
+        let (mut plans, unsettled) = self.plan_all(tenure, &looked_at, context).await?;
+        let mut descriptions: BTreeMap<TopicName, Option<TopicDescription>> =
+            looked_at.into_iter().map(|(topic, _, description)| (topic, description)).collect();
         self.place(tenure, &mut plans, &descriptions).await;
 
         fail_point!("topics/planned");
@@ -132,6 +119,7 @@ impl TopicController {
             }
             if in_order {
                 tenure.retries.succeeded(&plan.topic);
+                self.wake_for(tenure, plan);
                 // A topic that is gone and that nobody declares is forgotten: its name is free.
                 let new = answers.created.is_some() || tenure.recent.contains_key(&plan.topic);
                 let unwanted = plan.owner.is_none() && plan.refused.is_empty();

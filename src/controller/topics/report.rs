@@ -51,12 +51,10 @@ impl TopicController {
         } else if plan.held_back {
             Outcome::invalid(&owner.problems)
         } else {
-            let drifted = Outcome::drifted(&plan.drifted);
-            let outcome =
-                match Outcome::refused(&plan.refusals, owner.object.kind).or_else(|| self.moving(plan)) {
-                    Some(outcome) => outcome.with(drifted),
-                    None => drifted.unwrap_or_else(Outcome::in_sync),
-                };
+            let first = Outcome::refused(&plan.refusals, owner.object.kind).or_else(|| self.moving(plan));
+            let rest = [Outcome::drifted(&plan.drifted), Outcome::stepping(&plan.stepping)];
+            let all = first.into_iter().chain(rest.into_iter().flatten());
+            let outcome = all.reduce(|first, next| first.with(&next)).unwrap_or_else(Outcome::in_sync);
             outcome.and(&plan.notices)
         };
         let grown = plan.steps.iter().find_map(|step| match step {

@@ -29,6 +29,11 @@ impl<K: Eq + Hash + Clone> Retries<K> {
         self.due.remove(item);
     }
 
+    /// Has an item looked at later, without anything having failed.
+    pub fn at(&mut self, item: K, due: Instant) {
+        self.due.insert(item, (0, due));
+    }
+
     /// When the next item is due.
     pub fn next(&self) -> Option<Instant> {
         self.due.values().map(|(_, due)| *due).min()

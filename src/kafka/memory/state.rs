@@ -88,6 +88,7 @@ impl State {
             leaders: Vec::new(),
             in_sync: Vec::new(),
             configs: topic.configs.clone(),
+            inherited: BTreeMap::new(),
         };
         add_partitions(&mut description, replicas);
         let made = CreatedTopic {

@@ -90,7 +90,9 @@ async fn part_of_topics(
     for (name, configs) in configs(pool, &existing, keys).await? {
         let Some(slot) = found.get_mut(&name) else { continue };
         match (configs, slot) {
-            (Ok(configs), Ok(Some(description))) => description.configs = configs,
+            (Ok((configs, inherited)), Ok(Some(description))) => {
+                (description.configs, description.inherited) = (configs, inherited);
+            }
             // Deleted between the two requests.
             (Err(error), slot) if error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION) => *slot = Ok(None),
             (Err(error), slot) => *slot = Err(error),
@@ -128,6 +130,7 @@ fn description(topic: MetadataResponseTopic) -> TopicDescription {
         leaders: Vec::with_capacity(partitions.len()),
         in_sync: Vec::with_capacity(partitions.len()),
         configs: BTreeMap::new(),
+        inherited: BTreeMap::new(),
     };
     for partition in partitions {
         description.replicas.push(ids(partition.replica_nodes));
@@ -138,7 +141,8 @@ fn description(topic: MetadataResponseTopic) -> TopicDescription {
     description
 }
 
-type Configs = Item<BTreeMap<String, String>>;
+/// Its own, and what it inherits of [`TopicDescription::INHERITED`].
+type Configs = Item<(BTreeMap<String, String>, BTreeMap<String, String>)>;
 
 async fn configs(
     pool: &Arc<Pool>,
@@ -165,9 +169,16 @@ async fn configs(
     for result in answer.results {
         missing.remove(&*result.resource_name);
         let settings = outcome(result.error_code, result.error_message.as_ref()).map(|()| {
-            let own = result.configs.into_iter().filter(|entry| entry.config_source == OF_THE_TOPIC);
-            own.filter_map(|entry| entry.value.map(|value| (entry.name.to_string(), value.to_string())))
-                .collect()
+            let (mut own, mut inherited) = (BTreeMap::new(), BTreeMap::new());
+            for entry in result.configs {
+                let of_the_topic = entry.config_source == OF_THE_TOPIC;
+                if !of_the_topic && !TopicDescription::INHERITED.contains(&entry.name.as_str()) {
+                    continue;
+                }
+                let into = if of_the_topic { &mut own } else { &mut inherited };
+                into.extend(entry.value.map(|value| (entry.name.to_string(), value.to_string())));
+            }
+            (own, inherited)
         });
         configs.push((result.resource_name.to_string(), settings));
     }

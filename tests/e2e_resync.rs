@@ -1,21 +1,24 @@
-//! What somebody changes on the brokers is found and put back, or reported and left; on a real broker.
+//! What is done without anybody's edit: what somebody changed on the brokers is put back or reported, disks are followed,
+//! and large cuts in retention go on step by step; on a real broker.
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Mutex};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use support::{PATIENCE, World, in_the_world, wait};
 use tokio::sync::OnceCell;
-use topicops::kafka::{Cluster, ConfigChange, ConfigKeys, DoomedTopic, NewPartitions, TopicDescription};
-use topicops_contract::State;
+use topicops::kafka::{
+    Cluster, ConfigChange, ConfigKeys, DoomedTopic, NewPartitions, TopicDescription, TopicPartition,
+};
+use topicops_contract::{DiskShare, State, Status};
 
 static HURRIED: OnceCell<()> = OnceCell::const_new();
 
-/// Runs a test where topicops looks at everything every two seconds.
+/// Runs a test where topicops looks at everything every two seconds, and steps of retention are three seconds apart.
 fn in_a_hurried_world<F>(test: F)
 where
     F: AsyncFnOnce(&'static World) -> Result<()>,
@@ -27,7 +30,11 @@ where
 }
 
 async fn hurry(world: &World) -> Result<()> {
-    let settings = [("TOPICOPS_RESYNC", "2s")];
+    let settings = [
+        ("TOPICOPS_RESYNC", "2s"),
+        ("TOPICOPS_RETENTION_STEP_INTERVAL", "3s"),
+        ("TOPICOPS_RETENTION_STEP_ABOVE", "0"),
+    ];
     let env = settings.map(|(name, value)| json!({ "name": name, "value": value }));
     let containers = json!([{ "name": "topicops", "env": env }]);
     let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
@@ -101,9 +108,7 @@ fn a_topic_deleted_by_hand_is_made_anew_with_word_of_what_is_lost_or_stays_delet
         }
         let note = world.until_event(&namespace, &remade, "DriftCorrected").await?;
         ensure!(note.contains("what was in it is gone"), "{note}");
-        let other = |status: &topicops_contract::Status| {
-            status.state == State::Ready && status.topic_id != before.topic_id
-        };
+        let other = |status: &Status| status.state == State::Ready && status.topic_id != before.topic_id;
         let after = world.until_status(&namespace, &remade, "made anew", other).await?;
         ensure!(after.partitions == Some(2), "{after:?}");
         let status = until_drifted(world, &namespace, &left).await?;
@@ -129,6 +134,114 @@ fn partitions_added_by_hand_are_reported() {
         world.until_ready(&namespace, &topic).await?;
         Ok(())
     });
+}
+
+#[test]
+fn a_share_of_the_disk_is_set_and_follows_the_partitions() {
+    in_a_hurried_world(async |world| {
+        let (namespace, topic) = (world.namespace("share").await?, world.topic("orders"));
+        let disks = world.cluster()?.describe_log_dirs().await?;
+        let disk = disks.into_values().next().context("no broker")??;
+        let total = disk.total_bytes().context("the broker does not tell the size of its disk")?;
+        let share: DiskShare = "1%".parse()?;
+        let each = |partitions: u64| (share.of(total) / partitions).to_string();
+        let data = json!({ "partitions": "2", "retention-disk-share": "1%" });
+        world.declare(&namespace, &topic, data, json!({})).await?;
+        world.until_ready(&namespace, &topic).await?;
+        until_configs(world, &topic, &[("retention.bytes", &each(2))]).await?;
+        world.patch_topic(&namespace, &topic, json!({ "data": { "partitions": "5" } })).await?;
+        until_configs(world, &topic, &[("retention.bytes", &each(5))]).await?;
+        // Given up, it is gone.
+        world.patch_topic(&namespace, &topic, json!({ "data": { "retention-disk-share": null } })).await?;
+        until_configs(world, &topic, &[]).await
+    });
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
+#[test]
+fn a_large_cut_goes_down_in_steps_across_the_death_of_who_makes_them() {
+    in_a_hurried_world(async |world| {
+        let (namespace, topic) = (world.namespace("steps").await?, world.topic("orders"));
+        world
+            .declare(&namespace, &topic, json!({ "partitions": "1", "retention": "64h" }), json!({}))
+            .await?;
+        world.until_ready(&namespace, &topic).await?;
+        fill(world, &topic).await?;
+        world.patch_topic(&namespace, &topic, json!({ "data": { "retention": "1h" } })).await?;
+        let stepping = |status: &Status| status.reason == "RetentionStepping";
+        let status = world.until_status(&namespace, &topic, "going down in steps", stepping).await?;
+        ensure!(status.state == State::Pending, "{status:?}");
+        ensure!(status.message.contains("retention.ms goes down to 3600000"), "{status:?}");
+        world.until_event(&namespace, &topic, "RetentionStepping").await?;
+        let first = retention_ms(world, &topic).await?;
+        world.kill_the_leader().await?;
+        let seen = Mutex::new(vec![first]);
+        wait::until("the retention that is declared", PATIENCE, || async {
+            let now = retention_ms(world, &topic).await?;
+            let mut seen = seen.lock().map_err(|_| anyhow!("a look panicked"))?;
+            if seen.last() != Some(&now) {
+                seen.push(now);
+            }
+            ensure!(now == HOUR_MS, "{now}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        let seen = seen.into_inner().map_err(|_| anyhow!("a look panicked"))?;
+        // Half each time, and never up again; a look that comes late may miss one.
+        let halves = seen.windows(2).all(|pair| [2, 4].contains(&(pair[0] / pair[1])));
+        ensure!(halves && first > HOUR_MS, "the brokers had {seen:?}");
+        world.until_ready(&namespace, &topic).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_cut_is_made_at_once_where_nothing_is_stored() {
+    in_a_hurried_world(async |world| {
+        let (namespace, topic) = (world.namespace("steps").await?, world.topic("empty"));
+        world.declare(&namespace, &topic, json!({ "retention": "unlimited" }), json!({})).await?;
+        world.until_ready(&namespace, &topic).await?;
+        world.patch_topic(&namespace, &topic, json!({ "data": { "retention": "1h" } })).await?;
+        wait::until("the retention that is declared", PATIENCE, || async {
+            let now = retention_ms(world, &topic).await?;
+            ensure!(now == HOUR_MS || now == -1, "it is made in steps: {now}");
+            ensure!(now == HOUR_MS, "{now}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        world.until_ready(&namespace, &topic).await?;
+        Ok(())
+    });
+}
+
+async fn retention_ms(world: &World, topic: &str) -> Result<i64> {
+    let configs = described(world, topic).await?.context("no topic")?.configs;
+    Ok(configs.get("retention.ms").context("no retention.ms")?.parse()?)
+}
+
+/// Writes a few records.
+async fn fill(world: &World, topic: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let input = folder.path().join("input");
+    std::fs::write(&input, "one\ntwo\nthree\n")?;
+    let kafka = world.bed.kafka()?;
+    let mut command = kafka.command("kafka-console-producer.sh")?;
+    command
+        .args(["--bootstrap-server", kafka.bootstrap_servers(), "--topic", topic, "--command-config"])
+        .arg(kafka.admin_properties())
+        .stdin(std::fs::File::open(&input)?)
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.context("it did not end")??;
+    ensure!(output.status.success(), "{output:?}");
+    wait::until(format!("records in {topic}"), PATIENCE, || async {
+        let disks = world.cluster()?.describe_log_dirs().await?;
+        let disk = disks.into_values().next().context("no broker")??;
+        let partition = TopicPartition { topic: topic.parse()?, partition: 0 };
+        ensure!(disk.size_of(&partition).is_some_and(|bytes| bytes > 0), "nothing is stored");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
 }
 
 async fn by_hand(world: &World, topic: &str, set: &[(&str, &str)], unset: &[&str]) -> Result<()> {

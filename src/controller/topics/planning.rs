@@ -1,0 +1,106 @@
+//! Plans of one batch, and the few questions about brokers that some of them cannot do without.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use topicops_contract::{DriftPolicy, TopicName};
+use tracing::warn;
+
+use super::{TopicController, topic_controller::Tenure};
+use crate::{
+    kafka::{Cluster, ClusterError, ConfigKeys, TopicDescription, Trouble},
+    topic::{Declaration, PlanContext, StorageFacts, TopicPlan},
+};
+
+/// What a pass saw of one topic: what declares it, and what the brokers have.
+type Look = (TopicName, Vec<Declaration>, Option<TopicDescription>);
+
+impl TopicController {
+    /// The plans of a pass, and those topics of which nothing was concluded that brokers may not know yet.
+    pub(super) async fn plan_all(
+        &self,
+        tenure: &Tenure,
+        looks: &[Look],
+        context: PlanContext,
+    ) -> Result<(Vec<TopicPlan>, BTreeSet<TopicName>), ClusterError> {
+        let mut context = PlanContext { now: unix_seconds(), ..context };
+        let mut unsettled = BTreeSet::new();
+        let mut plans: Vec<TopicPlan> =
+            looks.iter().map(|look| plan(tenure, look, &context, &mut unsettled)).collect();
+        if plans.iter().any(|one| one.wants_storage) {
+            // Asked anew each time: a topic that was small a moment ago may not be cut at once now.
+            context.storage = Some(Arc::new(ask_storage(self.cluster.as_ref()).await?));
+            for (look, one) in looks.iter().zip(&mut plans).filter(|(_, one)| one.wants_storage) {
+                *one = plan(tenure, look, &context, &mut unsettled);
+            }
+        }
+        Ok((plans, unsettled))
+    }
+
+    /// A topic whose plan goes on later is looked at again then.
+    pub(super) fn wake_for(&self, tenure: &mut Tenure, plan: &TopicPlan) {
+        let now = Instant::now();
+        if plan.again {
+            tenure.retries.at(plan.topic.clone(), now + AGAIN);
+        }
+        if let Some(next) = plan.stepping.iter().map(|step| step.next_at).min() {
+            let wait = next.saturating_sub(unix_seconds()).clamp(0, self.context.steps.interval.max(0));
+            let wait = Duration::from_secs(u64::try_from(wait).unwrap_or(0));
+            // At once would be in a loop, should the clock stand still.
+            tenure.retries.at(plan.topic.clone(), now + wait.max(AGAIN));
+        }
+    }
+}
+
+/// Long enough for the brokers to know what was just made.
+const AGAIN: Duration = Duration::from_millis(500);
+
+fn plan(
+    tenure: &Tenure,
+    (topic, declarations, observed): &Look,
+    context: &PlanContext,
+    unsettled: &mut BTreeSet<TopicName>,
+) -> TopicPlan {
+    let held = tenure.ledger.get(topic);
+    let plan_in =
+        |context: &PlanContext| TopicPlan::of(topic, declarations, observed.as_ref(), held, context);
+    let plan = plan_in(context);
+    let by_hand = !plan.corrected.is_empty() || !plan.drifted.is_empty() || plan.remade;
+    if !by_hand || !tenure.changed.contains_key(topic) {
+        return plan;
+    }
+    // Our own change may be what this broker does not know yet: nothing is concluded from that.
+    unsettled.insert(topic.clone());
+    plan_in(&PlanContext { drift: DriftPolicy::Report, ..context.clone() })
+}
+
+/// Asks what [`StorageFacts`] hold. Brokers that answer and do not tell are a fact, too.
+///
+/// # Errors
+/// No broker answers.
+pub async fn ask_storage(cluster: &dyn Cluster) -> Result<StorageFacts, ClusterError> {
+    let disks = match cluster.describe_log_dirs().await {
+        Ok(disks) => disks,
+        Err(error) if error.trouble == Trouble::Unreachable => return Err(error),
+        Err(error) => {
+            warn!(error = crate::chain(&error), "the brokers' disks cannot be asked for");
+            return Ok(StorageFacts::unknown(error.to_string()));
+        }
+    };
+    let facts = StorageFacts::of(&disks);
+    let any: Vec<i32> = disks.keys().take(1).copied().collect();
+    let keys = ConfigKeys::Only(StorageFacts::default_keys().map(str::to_owned).collect());
+    match cluster.describe_broker_configs(&any, &keys).await {
+        Ok(answers) => Ok(match answers.into_iter().next() {
+            Some(Ok(settings)) => facts.with_defaults(&settings),
+            // Kafka's own defaults have to do.
+            Some(Err(_)) | None => facts,
+        }),
+        Err(error) if error.trouble == Trouble::Unreachable => Err(error),
+        Err(_) => Ok(facts),
+    }
+}
+
+fn unix_seconds() -> i64 {
+    jiff::Timestamp::now().as_second()
+}

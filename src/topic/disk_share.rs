@@ -1,0 +1,56 @@
+use topicops_contract::DiskShare;
+
+use super::{Applied, StorageFacts};
+
+/// What a declared share of the disk comes to as `retention.bytes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ShareOfDisk {
+    Bytes(u64),
+    /// The brokers have to be asked first.
+    Ask,
+    /// The topic has to be there first: where its replicas go is left to the brokers.
+    Later,
+    /// The brokers do not tell.
+    Unknown(String),
+}
+
+/// Of the value that is set: sizes of disks and numbers of partitions are followed when they make more of a difference.
+const HYSTERESIS_PERCENT: u128 = 10;
+
+pub(super) const RETENTION_BYTES: &str = "retention.bytes";
+
+/// The replicas of a topic: as they are, or how many there will be if the author says so.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Replicas<'a> {
+    Placed(&'a [Vec<i32>]),
+    ToCome(Option<u64>),
+}
+
+fn near(bytes: u64, set: u64) -> bool {
+    u128::from(bytes.abs_diff(set)) * 100 <= u128::from(set) * HYSTERESIS_PERCENT
+}
+
+impl ShareOfDisk {
+    /// `applied`: what was set for which share before.
+    pub(super) fn of(
+        share: DiskShare,
+        replicas: Replicas<'_>,
+        facts: Option<&StorageFacts>,
+        applied: &Applied,
+    ) -> Self {
+        let Some(facts) = facts else { return Self::Ask };
+        let computed = match replicas {
+            Replicas::Placed(replicas) => facts.share_of_disks(share, replicas),
+            Replicas::ToCome(Some(count)) => facts.share_of_disks_when_spread(share, count),
+            Replicas::ToCome(None) => return Self::Later,
+        };
+        let set = applied.config(RETENTION_BYTES).filter(|_| applied.disk_share == Some(share));
+        match (computed, set.and_then(|set| set.parse::<u64>().ok())) {
+            (Ok(bytes), Some(set)) if near(bytes, set) => Self::Bytes(set),
+            (Ok(bytes), _) => Self::Bytes(bytes),
+            // A broker that is away has the disk it had.
+            (Err(_), Some(set)) => Self::Bytes(set),
+            (Err(why), None) => Self::Unknown(why),
+        }
+    }
+}
