@@ -33,6 +33,12 @@ impl Answers {
     pub(super) fn is_final(&self) -> bool {
         !self.lagging && self.in_use.is_empty() && self.failures.iter().all(|(_, error)| !error.retriable)
     }
+
+    /// Whether a creation that failed may have made the topic all the same: the controller carries out what it was asked for
+    /// also when its answer came too late, or from a broker that was the controller until then.
+    pub(super) fn may_be_made(&self) -> bool {
+        !self.lagging && self.failures.iter().any(|(_, error)| error.retriable)
+    }
 }
 
 impl TopicController {
@@ -208,4 +214,28 @@ fn asked_for(plan: &TopicPlan) -> Option<TopicGrant> {
     }
     let holding = plan.holding.as_ref()?;
     holding.deletion.as_ref().map(|deletion| deletion.grant(&holding.namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST_TIMED_OUT: i16 = 7;
+    const NOT_CONTROLLER: i16 = 41;
+
+    #[test]
+    fn only_a_creation_that_may_have_happened_keeps_its_claim() {
+        let failed = |number| Answers {
+            failures: vec![("create the topic".to_owned(), ItemError::of(number, None))],
+            ..Answers::default()
+        };
+        for number in [REQUEST_TIMED_OUT, NOT_CONTROLLER] {
+            assert!(failed(number).may_be_made(), "error {number}");
+        }
+        for number in [ItemError::INVALID_PARTITIONS, ItemError::INVALID_REPLICA_ASSIGNMENT] {
+            assert!(!failed(number).may_be_made(), "error {number}");
+        }
+        let somebodys = Answers { lagging: true, ..Answers::default() };
+        assert!(!somebodys.may_be_made(), "a topic that was there already is not claimed");
+    }
 }

@@ -140,7 +140,7 @@ impl TopicController {
                 } else {
                     tenure.retries.failed(plan.topic.clone(), now);
                 }
-                if plan.creates() {
+                if plan.creates() && !answers.may_be_made() {
                     // What was not made is not claimed: whoever makes the topic now, it is not ours.
                     after.push((plan.topic.clone(), held));
                 }
