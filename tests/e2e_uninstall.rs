@@ -3,9 +3,12 @@
 mod support;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod},
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     ResourceExt,
@@ -13,6 +16,7 @@ use kube::{
 };
 use serde_json::json;
 use support::{PATIENCE, World, alone_in_the_world, repository, wait};
+use topicops::KafkaTopic;
 
 #[test]
 fn uninstalled_it_leaves_nothing_that_cannot_be_deleted() {
@@ -25,6 +29,24 @@ fn uninstalled_it_leaves_nothing_that_cannot_be_deleted() {
             world.declare(&namespace, name, json!({}), delete.clone()).await?;
             world.until_ready(&namespace, name).await?;
         }
+        let custom = world.api::<KafkaTopic>(&namespace);
+        let kafka_topic = |name: &str, finalizers: &[&str]| {
+            let finalizers = finalizers.iter().map(|name| (*name).to_owned()).collect();
+            let metadata = ObjectMeta {
+                name: Some(name.to_owned()),
+                finalizers: Some(finalizers),
+                ..ObjectMeta::default()
+            };
+            KafkaTopic::new(metadata, json!({ "deletionPolicy": "delete" }))
+        };
+        let held = world.topic("held");
+        custom.create(&PostParams::default(), &kafka_topic(&held, &[])).await?;
+        wait::until("the finalizer of a KafkaTopic", PATIENCE, || async {
+            let finalizers = custom.get(&held).await?.finalizers().to_vec();
+            ensure!(finalizers == ["topic.kafka.nb/topic"], "{finalizers:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
         let (code, _, told) = release(world, &["--namespace", &namespace]).await?;
         ensure!(code == 1 && told.contains("leads") && told.contains("--force"), "{code}: {told}");
         ensure!(api.get(&stuck).await?.finalizers().len() == 1, "released while a replica leads");
@@ -48,6 +70,8 @@ fn uninstalled_it_leaves_nothing_that_cannot_be_deleted() {
         for name in [&stuck, &stays] {
             ensure!(said.contains(&format!("released ConfigMap {namespace}/{name}\n")), "{said}");
         }
+        ensure!(said.contains(&format!("released KafkaTopic {namespace}/{held}\n")), "{said}");
+        ensure!(custom.get(&held).await?.finalizers().is_empty());
         ensure!(api.get_opt(&stuck).await?.is_none(), "{stuck} is still there");
         let left = api.get(&stays).await?;
         ensure!(
@@ -66,9 +90,12 @@ fn uninstalled_it_leaves_nothing_that_cannot_be_deleted() {
         left.metadata.finalizers = Some(vec!["topic.kafka.nb/topic".to_owned()]);
         api.create(&PostParams::default(), &left).await?;
         api.delete(&by_hand, &DeleteParams::default()).await?;
+        custom.create(&PostParams::default(), &kafka_topic(&by_hand, &["topic.kafka.nb/topic"])).await?;
+        custom.delete(&by_hand, &DeleteParams::default()).await?;
         ensure!(api.get_opt(&by_hand).await?.is_some(), "no finalizer holds it");
         release_with_kubectl_alone(world).await?;
         ensure!(api.get_opt(&by_hand).await?.is_none(), "the README's commands do not let {by_hand} go");
+        ensure!(custom.get_opt(&by_hand).await?.is_none(), "nor the KafkaTopic of that name");
 
         // Installed again, it takes up where it was.
         world.bed.apply_path(repository().join("deploy/install")).await?;
