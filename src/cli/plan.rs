@@ -17,9 +17,15 @@ use super::{
     settings::pattern,
 };
 use crate::{
-    controller::topics::{Governed, TopicObject, ask_storage},
+    controller::{
+        moves::BrokerDefaults,
+        topics::{Governed, TopicObject, ask_storage},
+    },
     kafka::{Cluster, ConfigKeys},
-    topic::{Declaration, OwnerRule, OwnerRules, PlanContext, TopicPlan, TopicPolicy, limits::TopicRules},
+    topic::{
+        BrokerFacts, Declaration, MIN_IN_SYNC, OwnerRule, OwnerRules, PlanContext, TopicPlan, TopicPolicy,
+        limits::TopicRules,
+    },
 };
 
 /// The settings of `topicops plan`.
@@ -137,12 +143,28 @@ async fn reports(
     // What a manifest leaves to a default has to be compared as well.
     let mut keys: BTreeSet<String> = context.policy.rules.default_configs().map(str::to_owned).collect();
     keys.extend(declared.values().flatten().flat_map(|one| one.manifest.config_keys().map(str::to_owned)));
-    let described = cluster.describe_topics(&names, &ConfigKeys::Only(keys)).await?;
+    keys.insert(MIN_IN_SYNC.to_owned());
+    let keys = ConfigKeys::Only(keys);
+    let (described, moves, description) = tokio::try_join!(
+        cluster.describe_topics(&names, &keys),
+        cluster.list_reassignments(),
+        cluster.describe_cluster()
+    )?;
+    let brokers: Vec<i32> = description.brokers.iter().map(|(broker, _)| *broker).collect();
+    let defaults = BrokerDefaults::read(cluster, &brokers).await?;
+    context.brokers =
+        defaults.map(|defaults| BrokerFacts { count: brokers.len(), min_in_sync: defaults.min_in_sync });
+    let moving: BTreeSet<&TopicName> = moves.iter().map(|running| &running.partition.topic).collect();
     for ((topic, declarations), observed) in declared.iter().zip(described) {
         let observed = match observed {
             Ok(observed) => observed,
             Err(error) => bail!("topic {topic}: {error}"),
         };
+        if let Some(observed) = observed.as_ref().filter(|_| moving.contains(topic)) {
+            let factors = observed.factors_after(topic, &moves);
+            let one = factors.first().filter(|_| factors.len() == 1).and_then(|one| i16::try_from(*one).ok());
+            context.moving.extend(one.map(|one| (topic.clone(), one)));
+        }
         let mut plan = TopicPlan::of(topic, declarations, observed.as_ref(), None, &context);
         if plan.wants_storage {
             context.storage = Some(Arc::new(ask_storage(cluster).await?));
@@ -156,7 +178,7 @@ async fn reports(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::{MemoryCluster, NewTopic};
+    use crate::kafka::{MemoryCluster, NewTopic, TopicPartition};
 
     async fn cluster_with(topic: &str, partitions: i32) -> MemoryCluster {
         let cluster = MemoryCluster::new(1);
@@ -258,5 +280,28 @@ orders: to change (ConfigMap shop/a)
         assert_eq!(report.verdict(), Verdict::Refused, "{report}");
         let told = report.to_string();
         assert!(told.contains("orders: to change") && told.contains("ConfigMap shop/b"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_factor_that_is_being_had_is_nothing_to_do_and_one_that_cannot_be_had_is_refused() {
+        let cluster = cluster_with("orders", 1).await;
+        cluster.add_broker(2, None);
+        for key in ["num.partitions", "default.replication.factor", "min.insync.replicas"] {
+            cluster.set_broker_default(key, "1");
+        }
+        let declared = |factor: i16| object("a", "orders", "", &format!("replication-factor: '{factor}'"));
+        let before = report(&cluster, &declared(2)).await;
+        assert_eq!(before.verdict(), Verdict::Pending);
+        assert!(before.to_string().contains("replication-factor: 1 -> 2"), "{before}");
+        cluster.hold_moves();
+        let first = TopicPartition { topic: "orders".parse().unwrap(), partition: 0 };
+        cluster.alter_reassignments(&[(first, Some(vec![2, 1]))]).await.unwrap().remove(0).unwrap();
+        let meanwhile = report(&cluster, &declared(2)).await;
+        assert_eq!(meanwhile.verdict(), Verdict::InSync, "{meanwhile}");
+        let back = report(&cluster, &declared(1)).await;
+        assert_eq!(back.verdict(), Verdict::Pending, "{back}");
+        let too_many = report(&cluster, &declared(3)).await;
+        assert_eq!(too_many.verdict(), Verdict::Refused, "{too_many}");
+        assert!(too_many.to_string().contains("TooFewBrokers"), "{too_many}");
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use topicops_contract::{TopicConfig, TopicName};
 
@@ -21,15 +21,7 @@ impl ImportedTopic {
     /// `moves` are those under way in the cluster: what counts is where they lead.
     pub fn of(topic: TopicName, description: &TopicDescription, moves: &[Reassignment]) -> Self {
         let mut remarks = Vec::new();
-        let targets: BTreeMap<i32, usize> = moves
-            .iter()
-            .filter(|running| running.partition.topic == topic)
-            .map(|running| (running.partition.partition, running.target().len()))
-            .collect();
-        let factors: BTreeSet<usize> = (0..)
-            .zip(&description.replicas)
-            .map(|(partition, replicas)| targets.get(&partition).copied().unwrap_or(replicas.len()))
-            .collect();
+        let factors = description.factors_after(&topic, moves);
         let replication_factor = match factors.first() {
             Some(factor) if factors.len() == 1 => i16::try_from(*factor).ok(),
             _ => {

@@ -2,6 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use topicops_contract::{PartitionCount, ReplicationFactor, TopicName};
 
+use super::Reassignment;
+
 /// A topic to be created. What is `None` is left to the brokers' own defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTopic {
@@ -81,6 +83,23 @@ impl TopicDescription {
     /// The replication factor of the first partition; Kafka keeps one per partition, its tools report this one.
     pub fn replication_factor(&self) -> i16 {
         self.replicas.first().map_or(0, |replicas| i16::try_from(replicas.len()).unwrap_or(i16::MAX))
+    }
+}
+
+impl TopicDescription {
+    /// The replication factors of its partitions, once these moves are over: one where all are alike.
+    pub fn factors_after<'a>(
+        &self,
+        topic: &TopicName,
+        moves: impl IntoIterator<Item = &'a Reassignment>,
+    ) -> BTreeSet<usize> {
+        let of_it = moves.into_iter().filter(|running| running.partition.topic == *topic);
+        let targets: BTreeMap<i32, usize> =
+            of_it.map(|running| (running.partition.partition, running.target().len())).collect();
+        let factors = (0..).zip(&self.replicas);
+        factors
+            .map(|(partition, replicas)| targets.get(&partition).copied().unwrap_or(replicas.len()))
+            .collect()
     }
 }
 

@@ -38,6 +38,7 @@ impl Reader {
             rule(ResourceType::Topic, "*", AclOperation::Describe),
             rule(ResourceType::Topic, "*", AclOperation::DescribeConfigs),
             rule(ResourceType::Cluster, "kafka-cluster", AclOperation::Describe),
+            rule(ResourceType::Cluster, "kafka-cluster", AclOperation::DescribeConfigs),
         ];
         let cluster = world.cluster()?;
         let keys = ScramKeys::derive(ScramMechanism::Sha512, 4096, &Password::new("hunter2"))?;
