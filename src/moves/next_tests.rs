@@ -25,6 +25,7 @@ fn seen(replicas: &[i32], behind: &[i32]) -> Observed {
         leaders: vec![in_sync.first().copied()],
         in_sync: vec![in_sync],
         configs: BTreeMap::new(),
+        inherited: BTreeMap::new(),
     };
     Observed {
         topics: BTreeMap::from([(topic(), Some(described))]),

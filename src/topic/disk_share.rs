@@ -37,6 +37,7 @@ impl ShareOfDisk {
         replicas: Replicas<'_>,
         facts: Option<&StorageFacts>,
         applied: &Applied,
+        moving: bool,
     ) -> Self {
         let Some(facts) = facts else { return Self::Ask };
         let computed = match replicas {
@@ -46,6 +47,8 @@ impl ShareOfDisk {
         };
         let set = applied.config(RETENTION_BYTES).filter(|_| applied.disk_share == Some(share));
         match (computed, set.and_then(|set| set.parse::<u64>().ok())) {
+            // Replicas that come and those that go are both there for a while.
+            (Ok(_), Some(set)) if moving => Self::Bytes(set),
             (Ok(bytes), Some(set)) if near(bytes, set) => Self::Bytes(set),
             (Ok(bytes), _) => Self::Bytes(bytes),
             // A broker that is away has the disk it had.

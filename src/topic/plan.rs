@@ -270,10 +270,16 @@ impl TopicPlan {
         self.count_replicas(owner, judged, observed, (drift, context), &mut applied);
 
         let share = owner.manifest.retention_disk_share;
+        // A default fills in what nobody has said: what somebody set on the topic itself counts for more.
+        let is_anothers = |key: &String| {
+            !owner.manifest.configs.contains_key(key)
+                && observed.configs.contains_key(key)
+                && !holding.is_some_and(|holding| holding.keys.contains(key))
+        };
         let mut declared: BTreeMap<String, String> = manifest
             .configs
             .iter()
-            .filter(|(key, _)| !judged.withholds_config(key))
+            .filter(|(key, _)| !judged.withholds_config(key) && !is_anothers(key))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         self.share_of_disk(owner, Replicas::Placed(&observed.replicas), &before, context, &mut declared);
@@ -358,6 +364,11 @@ impl TopicPlan {
             return;
         };
         let declared = factor.get();
+        if owner.manifest.replication_factor != Some(factor) {
+            // What a limit makes of the number counts for new topics: no replica is taken from one that has it.
+            applied.replication_factor = None;
+            return;
+        }
         let goal = context.moving.get(&self.topic);
         let has_it = |replicas: &Vec<i32>| i16::try_from(replicas.len()) == Ok(declared);
         match goal {
@@ -418,7 +429,8 @@ impl TopicPlan {
         configs: &mut BTreeMap<String, String>,
     ) {
         let Some(share) = owner.manifest.retention_disk_share else { return };
-        match ShareOfDisk::of(share, replicas, context.storage.as_deref(), applied) {
+        let moving = context.moving.contains_key(&self.topic);
+        match ShareOfDisk::of(share, replicas, context.storage.as_deref(), applied, moving) {
             ShareOfDisk::Bytes(bytes) => {
                 configs.insert(RETENTION_BYTES.to_owned(), bytes.to_string());
             }

@@ -154,9 +154,12 @@ impl StorageFacts {
 
 impl Disk {
     fn of(disks: &BrokerDisks) -> Result<Self, String> {
-        let usable = || disks.dirs.iter().filter(|dir| dir.error.is_none());
-        let directories = usable().count() as u64;
-        let sizes: Option<Vec<u64>> = usable().map(|dir| dir.total_bytes).collect();
+        // What is left of several directories when one has failed is no measure: it would halve the share, and data with it.
+        if disks.dirs.iter().any(|dir| dir.error.is_some()) {
+            return Err("one of its log directories cannot be read".to_owned());
+        }
+        let directories = disks.dirs.len() as u64;
+        let sizes: Option<Vec<u64>> = disks.dirs.iter().map(|dir| dir.total_bytes).collect();
         match sizes.and_then(|sizes| sizes.into_iter().min()) {
             Some(smallest) => Ok(Self { directories, smallest }),
             None => Err("it does not tell the size of its disk, as brokers do from Kafka 3.3 on".to_owned()),
