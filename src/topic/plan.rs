@@ -366,7 +366,6 @@ impl TopicPlan {
         let declared = factor.get();
         if owner.manifest.replication_factor != Some(factor) {
             // What a limit makes of the number counts for new topics: no replica is taken from one that has it.
-            applied.replication_factor = None;
             return;
         }
         let goal = context.moving.get(&self.topic);
