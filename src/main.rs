@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use topicops::cli::{self, ImportSettings, LogFormat, PlanSettings, ReleaseSettings, Settings, Verdict};
+use topicops::cli::{
+    self, ImportSettings, LogFormat, PlanSettings, RebalanceSettings, Rebalanced, ReleaseSettings, Settings,
+    Verdict,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Topics as code, and credentials by annotation, for Apache Kafka on Kubernetes.
@@ -25,16 +28,19 @@ enum Command {
     /// Tells what topicops would do if these manifests were applied, and changes nothing: 0 nothing, 3 something.
     Plan(Box<PlanSettings>),
 
+    /// Asks topicops to move replicas: evenly over brokers and racks, or away from some.
+    Rebalance(Box<RebalanceSettings>),
+
     /// Takes topicops' finalizer and status from every object: before, or after, it is uninstalled.
     Release(ReleaseSettings),
 }
 
-/// Exit codes: 0 done, 1 error, 2 usage; of `plan` also 3, something to do.
+/// Exit codes: 0 done, 1 error, 2 usage; of `plan` and `rebalance --dry-run` also 3, something to do.
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let logging = match &command {
         Command::Run(settings) => log_to_stderr(settings),
-        Command::Import(_) | Command::Plan(_) | Command::Release(_) => Ok(()),
+        Command::Import(_) | Command::Plan(_) | Command::Rebalance(_) | Command::Release(_) => Ok(()),
     };
     if let Err(message) = logging {
         report(&message);
@@ -58,6 +64,12 @@ fn main() -> ExitCode {
                 Verdict::Refused => ExitCode::FAILURE,
                 Verdict::Pending => ExitCode::from(3),
             }),
+            Command::Rebalance(settings) => {
+                cli::rebalance(&settings, &mut out).await.map(|rebalanced| match rebalanced {
+                    Rebalanced::Done => ExitCode::SUCCESS,
+                    Rebalanced::Pending => ExitCode::from(3),
+                })
+            }
             Command::Release(settings) => cli::release(&settings, &mut out).await.map(done),
         }
     });

@@ -3,10 +3,18 @@
 mod moves_support;
 mod support;
 
-use anyhow::ensure;
-use moves_support::{Load, bed, until_placed};
+use anyhow::{Context, Result, ensure};
+use moves_support::{
+    Load, alter_topic, bed, fill, listed, make, placements, racks, rebalance, set_rate, throttles,
+    until_placed,
+};
 use serde_json::json;
-use support::in_the_world_of;
+use support::{PATIENCE, alone_in_the_world_of, in_the_world_of, wait};
+use topicops::{
+    fail_point,
+    kafka::{Cluster, TopicPartition},
+    moves::Side,
+};
 
 #[test]
 fn the_replication_factor_goes_up_and_down_under_load_and_racks_hold() {
@@ -16,12 +24,12 @@ fn the_replication_factor_goes_up_and_down_under_load_and_racks_hold() {
         world.declare(&namespace, &topic, data, json!({})).await?;
         world.until_ready(&namespace, &topic).await?;
         let load = Load::begin(world, &topic)?;
-        load.until_written(200).await?;
+        load.until_written(100).await?;
 
         let patch = |factor: &str| json!({ "data": { "replication-factor": factor } });
         world.patch_topic(&namespace, &topic, patch("3")).await?;
         let up = until_placed(world, &topic, |replicas| replicas.len() == 3).await?;
-        ensure!(up.iter().all(|replicas| moves_support::racks(replicas) == 3), "racks: {up:?}");
+        ensure!(up.iter().all(|replicas| racks(replicas) == 3), "racks: {up:?}");
         let status = world.until_ready(&namespace, &topic).await?;
         ensure!(status.replication_factor == Some(3), "{status:?}");
         world.until_event(&namespace, &topic, "Moved").await?;
@@ -29,7 +37,7 @@ fn the_replication_factor_goes_up_and_down_under_load_and_racks_hold() {
         let data = json!({ "data": { "replication-factor": "2", "properties": "min.insync.replicas=2" } });
         world.patch_topic(&namespace, &topic, data).await?;
         let down = until_placed(world, &topic, |replicas| replicas.len() == 2).await?;
-        ensure!(down.iter().all(|replicas| moves_support::racks(replicas) == 2), "racks: {down:?}");
+        ensure!(down.iter().all(|replicas| racks(replicas) == 2), "racks: {down:?}");
         for (three, two) in up.iter().zip(&down) {
             ensure!(
                 two.iter().all(|broker| three.contains(broker)),
@@ -44,4 +52,264 @@ fn the_replication_factor_goes_up_and_down_under_load_and_racks_hold() {
         world.until_refused(&namespace, &topic, "TooFewBrokers").await?;
         load.end(world).await
     });
+}
+
+#[test]
+fn a_drained_broker_is_emptied_under_throttles_that_are_gone_afterwards_and_those_of_others_stay() {
+    alone_in_the_world_of(bed(), async |world| {
+        let namespace = world.namespace("drain").await?;
+        let (topic, undeclared) = (world.topic("drain"), world.topic("undeclared"));
+        let data = json!({ "partitions": "4", "replication-factor": "2" });
+        world.declare(&namespace, &topic, data, json!({})).await?;
+        world.until_ready(&namespace, &topic).await?;
+        fill(world, &topic, 4, 4).await?;
+        make(world, &undeclared, &[vec![4, 1]]).await?;
+        // Somebody's own throttles: a rate on one broker, and a list on the topic.
+        set_rate(world, 1, Side::Leader, Some(7_777_777)).await?;
+        alter_topic(world, &topic, Side::Leader, "0:9").await?;
+        let before = throttles(world, &topic).await?;
+        let load = Load::begin(world, &topic)?;
+
+        let dry = rebalance(world, &["--drain", "4", "--dry-run"]).await?;
+        ensure!(dry.status.code() == Some(3), "{dry:?}");
+        let told = String::from_utf8(dry.stdout)?;
+        ensure!(told.contains(&format!("{topic}-")) && told.contains("BROKER"), "{told}");
+        ensure!(told.contains("of topics that nobody declares"), "{told}");
+        ensure!(throttles(world, &topic).await? == before && listed(world).await?.is_empty());
+
+        ensure!(rebalance(world, &["--drain", "4"]).await?.status.success());
+        wait::until("throttles for what moves", PATIENCE, || async {
+            let now = throttles(world, &topic).await?;
+            let follows = now.get(Side::Follower.list_key()).context("no list")?;
+            let moving = listed(world).await?;
+            ensure!(!moving.is_empty(), "nothing moves");
+            let wanted: Vec<String> = moving
+                .iter()
+                .filter(|one| one.partition.topic.as_str() == topic)
+                .flat_map(|one| {
+                    one.adding.iter().map(|broker| format!("{}:{broker}", one.partition.partition))
+                })
+                .collect();
+            ensure!(
+                wanted.iter().all(|item| follows.split(',').any(|one| one == item)),
+                "{follows}: {wanted:?}"
+            );
+            let leads = now.get(Side::Leader.list_key()).context("no list")?;
+            ensure!(leads.starts_with("0:9,"), "somebody's entry is gone: {leads}");
+            ensure!(now.get("1 leader.replication.throttled.rate").is_some_and(|rate| rate == "7777777"));
+            ensure!(now.values().any(|value| value == "1000000"), "{now:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        let moved = until_placed(world, &topic, |replicas| !replicas.contains(&4)).await?;
+        ensure!(moved.iter().all(|replicas| racks(replicas) == 2), "racks: {moved:?}");
+        wait::until("the throttles to be as before", PATIENCE, || async {
+            let now = throttles(world, &topic).await?;
+            ensure!(now == before, "{now:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        wait::until("the end to be told", PATIENCE, || async {
+            let status = String::from_utf8(rebalance(world, &["--status"]).await?.stdout)?;
+            ensure!(status.starts_with("done") && status.contains("nobody declares"), "{status}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        ensure!(placements(world, &undeclared).await? == [[4, 1]], "what nobody declares was moved");
+
+        // As long as the request stands, the broker gets nothing new.
+        let new = world.topic("new");
+        let data = json!({ "partitions": "6", "replication-factor": "1" });
+        world.declare(&namespace, &new, data, json!({})).await?;
+        world.until_ready(&namespace, &new).await?;
+        let placed = placements(world, &new).await?;
+        ensure!(placed.iter().all(|replicas| replicas != &[4]), "{placed:?}");
+        ensure!(rebalance(world, &["--cancel", "--wait"]).await?.status.success());
+        set_rate(world, 1, Side::Leader, None).await?;
+        load.end(world).await
+    });
+}
+
+#[test]
+fn a_replication_factor_set_back_calls_the_move_off_and_everything_is_as_before() {
+    alone_in_the_world_of(bed(), async |world| {
+        let (namespace, topic) = (world.namespace("cancel").await?, world.topic("cancel"));
+        let data = json!({ "partitions": "2", "replication-factor": "1" });
+        world.declare(&namespace, &topic, data, json!({})).await?;
+        world.until_ready(&namespace, &topic).await?;
+        fill(world, &topic, 2, 24).await?;
+        let before = placements(world, &topic).await?;
+        let patch = |factor: &str| json!({ "data": { "replication-factor": factor } });
+        world.patch_topic(&namespace, &topic, patch("3")).await?;
+        let moving =
+            |status: &topicops_contract::Status| status.reason == "Moving" && status.message.contains("left");
+        world.until_status(&namespace, &topic, "moving", moving).await?;
+        wait::until("the move to begin", PATIENCE, || async {
+            let moving = listed(world).await?;
+            ensure!(!moving.is_empty(), "nothing moves");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        world.patch_topic(&namespace, &topic, patch("1")).await?;
+        world.until_ready(&namespace, &topic).await?;
+        world.until_event(&namespace, &topic, "MoveCancelled").await?;
+        ensure!(listed(world).await?.is_empty());
+        ensure!(placements(world, &topic).await? == before);
+        let left = throttles(world, &topic).await?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn topicops_waits_for_the_moves_of_others_and_gives_way_to_them() {
+    alone_in_the_world_of(bed(), async |world| {
+        let namespace = world.namespace("others").await?;
+        let (topic, theirs) = (world.topic("ours"), world.topic("theirs"));
+        let data = json!({ "partitions": "1", "replication-factor": "1" });
+        world.declare(&namespace, &topic, data, json!({})).await?;
+        world.until_ready(&namespace, &topic).await?;
+        make(world, &theirs, &[vec![1]]).await?;
+        fill(world, &theirs, 1, 4).await?;
+        fill(world, &topic, 1, 24).await?;
+        // Somebody's move that does not get on, at a thousand bytes per second.
+        set_rate(world, 2, Side::Follower, Some(1_000)).await?;
+        alter_topic(world, &theirs, Side::Follower, "0:2").await?;
+        let cluster = world.cluster()?;
+        let foreign = TopicPartition { topic: theirs.parse()?, partition: 0 };
+        cluster.alter_reassignments(&[(foreign.clone(), Some(vec![2]))]).await?.remove(0)?;
+
+        let patch = |factor: &str| json!({ "data": { "replication-factor": factor } });
+        world.patch_topic(&namespace, &topic, patch("2")).await?;
+        let status = world.until_refused(&namespace, &topic, "WaitingForAnotherMove").await?;
+        ensure!(status.message.contains(&theirs), "{status:?}");
+        let running = listed(world).await?;
+        ensure!(running.iter().all(|one| one.partition == foreign), "{running:?}");
+        cluster.alter_reassignments(&[(foreign, None)]).await?.remove(0)?;
+        set_rate(world, 2, Side::Follower, None).await?;
+
+        // Now ours begins, and somebody sends the same partition elsewhere.
+        let partition = TopicPartition { topic: topic.parse()?, partition: 0 };
+        let ours = wait::until("our move to begin", PATIENCE, || async {
+            listed(world).await?.into_iter().find(|one| one.partition == partition).context("nothing moves")
+        })
+        .await?;
+        let elsewhere: Vec<i32> = (1..=4).filter(|broker| !ours.replicas.contains(broker)).take(1).collect();
+        cluster.alter_reassignments(&[(partition.clone(), Some(elsewhere.clone()))]).await?.remove(0)?;
+        world.until_event(&namespace, &topic, "WaitingForAnotherMove").await?;
+        wait::holds("their move", std::time::Duration::from_secs(3), || async {
+            for one in listed(world).await?.iter().filter(|one| one.partition == partition) {
+                ensure!(one.target() == elsewhere, "theirs was replaced: {one:?}");
+            }
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        // When theirs has ended, ours is planned anew.
+        until_placed(world, &topic, |replicas| replicas.len() == 2).await?;
+        world.until_ready(&namespace, &topic).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn killed_at_each_step_of_a_move_it_ends_as_declared_and_no_throttle_is_left() {
+    alone_in_the_world_of(bed(), async |world| {
+        let (namespace, topic) = (world.namespace("adopter").await?, world.topic("steps"));
+        let data = json!({ "partitions": "3", "replication-factor": "2" });
+        world.declare(&namespace, &topic, data, json!({})).await?;
+        // On every broker, and all led by one, so that a rebalance has nothing to do but to elect others.
+        let led = world.topic("led");
+        make(world, &led, &vec![vec![1, 2, 3, 4]; 4]).await?;
+        world.declare(&namespace, &led, json!({}), json!({})).await?;
+        world.until_ready(&namespace, &topic).await?;
+        world.until_ready(&namespace, &led).await?;
+        let load = Load::begin(world, &topic)?;
+        let patch = async |factor: &str| {
+            world.patch_topic(&namespace, &topic, json!({ "data": { "replication-factor": factor } })).await
+        };
+        let mut places: Vec<&str> =
+            fail_point::NAMES.iter().copied().filter(|name| name.starts_with("moves/")).collect();
+        for place in ["moves/request-taken", "moves/elections-due", "moves/leaders-elected"] {
+            places.retain(|other| *other != place);
+            make_led_by_one(world, &led).await?;
+            let ask = async || rebalance(world, &["--topics", &led]).await;
+            let asked = world.killed_at(place, ask).await.context(place)?;
+            ensure!(asked.status.success(), "{asked:?}");
+            until_led_by_many(world, &led).await.context(place)?;
+        }
+        for place in ["moves/cancellation-noted", "moves/cancelled"] {
+            places.retain(|other| *other != place);
+            fill(world, &topic, 3, 4).await?;
+            patch("3").await?;
+            wait::until("the move to begin", PATIENCE, || async {
+                ensure!(!listed(world).await?.is_empty(), "nothing moves");
+                Ok::<_, anyhow::Error>(())
+            })
+            .await?;
+            world.killed_at(place, async || patch("2").await).await.context(place)?;
+            at_rest(world, &topic, 2).await.context(place)?;
+        }
+        for place in places {
+            world.killed_at(place, async || patch("3").await).await.context(place)?;
+            at_rest(world, &topic, 3).await.context(place)?;
+            patch("2").await?;
+            at_rest(world, &topic, 2).await.context(place)?;
+        }
+        world.until_ready(&namespace, &topic).await?;
+        load.end(world).await
+    });
+}
+
+/// All is moved, and nothing of ours is left.
+async fn at_rest(world: &support::World, topic: &str, factor: usize) -> Result<()> {
+    until_placed(world, topic, |replicas| replicas.len() == factor).await?;
+    wait::until("no throttle to be left", PATIENCE, || async {
+        let left = throttles(world, topic).await?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
+async fn make_led_by_one(world: &support::World, topic: &str) -> Result<()> {
+    let cluster = world.cluster()?;
+    let replicas = placements(world, topic).await?;
+    let mut changes = Vec::new();
+    for (partition, replicas) in (0..).zip(replicas) {
+        let first = replicas.iter().copied().filter(|broker| *broker == 1);
+        let others = replicas.iter().copied().filter(|broker| *broker != 1);
+        let partition = TopicPartition { topic: topic.parse()?, partition };
+        changes.push((partition, Some(first.chain(others).collect())));
+    }
+    for result in cluster.alter_reassignments(&changes).await? {
+        result?;
+    }
+    let partitions: Vec<TopicPartition> = changes.into_iter().map(|(partition, _)| partition).collect();
+    wait::until("one broker to lead", PATIENCE, || async {
+        for result in cluster.elect_preferred_leaders(&partitions).await? {
+            result?;
+        }
+        let described = moves_support::described(world, topic).await?;
+        let led = described.replicas.iter().zip(&described.leaders);
+        ensure!(led.clone().all(|(replicas, leader)| *leader == replicas.first().copied()), "{described:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
+async fn until_led_by_many(world: &support::World, topic: &str) -> Result<()> {
+    wait::until("the preferred leaders to lead", PATIENCE, || async {
+        let status = String::from_utf8(rebalance(world, &["--status"]).await?.stdout)?;
+        ensure!(status.starts_with("done"), "{status}");
+        let described = moves_support::described(world, topic).await?;
+        let leaders: std::collections::BTreeSet<_> = described.leaders.iter().flatten().collect();
+        let preferred = described.replicas.iter().zip(&described.leaders);
+        ensure!(leaders.len() > 1, "{described:?}");
+        ensure!(
+            preferred.clone().all(|(replicas, leader)| *leader == replicas.first().copied()),
+            "{described:?}"
+        );
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
 }

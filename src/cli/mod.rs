@@ -8,12 +8,15 @@ mod plan;
 mod plan_report;
 mod policy_file;
 mod probes;
+mod rebalance;
+mod rebalance_table;
 mod release;
 mod run;
 mod settings;
 
 pub use import::{ImportSettings, Kind, import};
 pub use plan::{Output, PlanSettings, Verdict, plan};
+pub use rebalance::{RebalanceSettings, Rebalanced, rebalance};
 pub use release::{ReleaseSettings, release};
 pub use run::run;
 pub use settings::{Admission, Grants, LogFormat, Settings, TlsMin};

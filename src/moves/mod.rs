@@ -18,6 +18,7 @@ pub use move_state::{Goal, MoveState, PartitionMove, Phase, TakenRequest, TopicM
 pub use next::{Act, News, Step, next};
 pub use observed::{BrokerRates, Observed, SeenThrottles};
 pub use progress::Progress;
+pub(crate) use progress::{duration, size};
 pub use rebalance_request::{RebalanceRequest, RebalanceState, RebalanceStatus};
 pub use throttle_values::Side;
 pub use throttles::{ThrottleChange, Throttles};

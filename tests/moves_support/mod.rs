@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
@@ -18,15 +18,12 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord},
 };
 use topicops::{
-    kafka::{Cluster, ConfigKeys, TopicDescription},
+    kafka::{Cluster, ConfigChange, ConfigKeys, NewTopic, Reassignment, TopicDescription},
     moves::Side,
 };
 use topicops_contract::TopicName;
 
 use crate::support::{Options, PATIENCE, SETTINGS, World, wait};
-
-/// The ConfigMap in which topicops remembers what it moves.
-pub const MOVES: &str = "topicops-moves";
 
 const RACKS: u8 = 3;
 
@@ -78,6 +75,56 @@ pub async fn throttles(world: &World, topic: &str) -> Result<BTreeMap<String, St
         found.extend(told?.own.into_iter().map(|(key, value)| (format!("{id} {key}"), value)));
     }
     Ok(found)
+}
+
+/// All moves under way, whoever began them.
+pub async fn listed(world: &World) -> Result<Vec<Reassignment>> {
+    Ok(world.cluster()?.list_reassignments().await?)
+}
+
+/// A topic of somebody else's making, with its replicas on these brokers.
+pub async fn make(world: &World, topic: &str, replicas: &[Vec<i32>]) -> Result<()> {
+    let factor = replicas.first().map_or(0, Vec::len);
+    let new = NewTopic {
+        name: topic.parse()?,
+        partitions: Some(i32::try_from(replicas.len())?.try_into().map_err(|error| anyhow!("{error}"))?),
+        replication_factor: Some(i16::try_from(factor)?.try_into().map_err(|error| anyhow!("{error}"))?),
+        placement: Some(replicas.to_vec()),
+        configs: BTreeMap::new(),
+    };
+    world.cluster()?.create_topics(&[new]).await?.remove(0)?;
+    wait::until(format!("{topic} to be seen"), PATIENCE, || async {
+        placements(world, topic).await.map(drop)
+    })
+    .await
+}
+
+/// Sets a rate of a broker by somebody's hand, or takes it away.
+pub async fn set_rate(world: &World, broker: i32, side: Side, rate: Option<u64>) -> Result<()> {
+    let key = side.rate_key().to_owned();
+    let change = match rate {
+        Some(rate) => ConfigChange { set: BTreeMap::from([(key, rate.to_string())]), unset: Vec::new() },
+        None => ConfigChange { unset: vec![key], ..ConfigChange::default() },
+    };
+    Ok(world.cluster()?.alter_broker_configs(&[(broker, change)]).await?.remove(0)?)
+}
+
+/// Sets a topic's list of throttled replicas by somebody's hand.
+pub async fn alter_topic(world: &World, topic: &str, side: Side, list: &str) -> Result<()> {
+    let set = BTreeMap::from([(side.list_key().to_owned(), list.to_owned())]);
+    let change = ConfigChange { set, unset: Vec::new() };
+    Ok(world.cluster()?.alter_configs(&[(topic.parse()?, change)]).await?.remove(0)?)
+}
+
+/// `topicops rebalance`, as the administrator.
+pub async fn rebalance(world: &World, arguments: &[&str]) -> Result<std::process::Output> {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_topicops"));
+    command.arg("rebalance").args(arguments).env("KUBECONFIG", world.bed.kubeconfig_path());
+    if arguments.contains(&"--dry-run") {
+        command.arg("--kafka-config").arg(world.bed.kafka()?.admin_properties());
+    }
+    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await;
+    Ok(output.context("topicops rebalance did not end")??)
 }
 
 /// librdkafka's settings of the administrator.

@@ -84,9 +84,17 @@ pub fn alone_in_the_world<F>(test: F)
 where
     F: AsyncFnOnce(&'static World) -> Result<()>,
 {
+    alone_in_the_world_of(Options::default(), test);
+}
+
+/// The same where the world is another than usual.
+pub fn alone_in_the_world_of<F>(options: Options, test: F)
+where
+    F: AsyncFnOnce(&'static World) -> Result<()>,
+{
     RUNTIME.block_on(async {
         let _turn = TURNS.write().await;
-        run(Options::default(), test).await;
+        run(options, test).await;
     });
 }
 

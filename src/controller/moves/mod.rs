@@ -16,7 +16,7 @@ mod tell;
 
 pub use desk::{MoveDesk, Moving, Standing};
 pub use mover::Mover;
-pub use plan_moves::{plan_factor, plan_rebalance};
+pub use plan_moves::{Movable, plan_factor, plan_rebalance};
 pub use request_watch::watch_requests;
 pub use store::{ConfigMapMoveStore, MoveStore, MoveStoreError};
 pub use survey::{BrokerDefaults, Survey};

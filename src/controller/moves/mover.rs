@@ -13,10 +13,8 @@ use topicops_contract::{ReplicationFactor, TopicName};
 use tracing::{info, warn};
 
 use super::{
-    BrokerDefaults, MoveDesk, MoveStore, MoveStoreError, Survey, plan_factor,
-    plan_moves::{MOST, Movable},
-    plan_rebalance,
-    tell::Telling,
+    BrokerDefaults, Movable, MoveDesk, MoveStore, MoveStoreError, Survey, plan_factor, plan_moves::MOST,
+    plan_rebalance, tell::Telling,
 };
 use crate::{
     controller::{Reporter, health::Health, topics::TopicIndex},
@@ -166,7 +164,7 @@ impl Mover {
         let waiting = self.take_request(work).await?;
         let waiting = self.take_wishes(work).await? || waiting;
         if work.state.is_idle() {
-            self.show(work, None, waiting).await;
+            self.show(work, None).await;
             if work.version.is_some() {
                 fail_point!("moves/nothing-left");
             }
@@ -188,7 +186,7 @@ impl Mover {
         let busy = step.act != Act::Nothing;
         let shown = self.notice(work, &step);
         self.carry_out(work, step).await?;
-        self.show(work, Some((&seen, shown)), waiting).await;
+        self.show(work, Some((&seen, shown))).await;
         work.failures = if busy && work.trouble.is_some() { work.failures.saturating_add(1) } else { 0 };
         Ok(Some(match (busy, work.failures) {
             (true, 0) => SOON,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 use topicops_contract::TopicName;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{
     Mover, Moving,
@@ -101,7 +101,7 @@ impl Mover {
     }
 
     /// Shows how far everything is, to the topic controller and in the request's status; numbers now and then only.
-    pub(super) async fn show(&self, work: &mut Work, seen: Option<Seen<'_>>, waiting: bool) {
+    pub(super) async fn show(&self, work: &mut Work, seen: Option<Seen<'_>>) {
         let pace = work.pace.or_else(|| self.throttled_pace(work));
         let (foreign, obstacles, stuck) = seen.map(|(_, shown)| shown).unwrap_or_default();
         let mut moving: BTreeMap<TopicName, Moving> = BTreeMap::new();
@@ -156,14 +156,19 @@ impl Mover {
                 (topic.clone(), (one.said.as_ref().map(|(reason, _)| *reason), left))
             })
             .collect();
+        let waits = std::mem::take(&mut work.telling.waits);
+        let status = self.rebalance_status(work, pace, &foreign, waits);
+        let turn = |status: &Option<RebalanceStatus>| {
+            status.as_ref().map(|status| (status.id.clone(), status.state))
+        };
         let due = work.telling.at.is_none_or(|at| at.elapsed() >= NUMBERS);
-        if due || gist != work.telling.gist {
+        if due || gist != work.telling.gist || turn(&status) != turn(&work.telling.status) {
             work.telling.at = Some(Instant::now());
             work.telling.gist = gist;
             let changed = self.desk.show(moving);
             self.index.mark(&changed);
             self.set_metrics(work, pace);
-            self.tell_requester(work, pace, &foreign, waiting).await;
+            self.tell_requester(work, status).await;
         }
     }
 
@@ -175,13 +180,10 @@ impl Mover {
         (throttle > 0).then(|| throttle.saturating_mul(brokers.len() as u64))
     }
 
-    async fn tell_requester(&self, work: &mut Work, pace: Option<u64>, foreign: &[String], waiting: bool) {
-        let waits = std::mem::take(&mut work.telling.waits);
-        let Some(status) = self.rebalance_status(work, pace, foreign, waits) else { return };
-        debug!(?status, waiting, "rebalance");
-        if work.telling.status.as_ref() == Some(&status) {
+    async fn tell_requester(&self, work: &mut Work, status: Option<RebalanceStatus>) {
+        let Some(status) = status.filter(|status| work.telling.status.as_ref() != Some(status)) else {
             return;
-        }
+        };
         match self.store.tell(&status).await {
             Ok(()) => work.telling.status = Some(status),
             Err(error) => warn!(error = crate::chain(&error), "how the rebalance stands could not be told"),

@@ -1,0 +1,457 @@
+//! The mover on a cluster in memory: crashes at each write of its state, throttles and moves of others, calls that fail.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use kube::{Client, Config};
+use tokio::{sync::watch, time::sleep};
+use topicops::{
+    controller::{
+        Reporter,
+        health::Health,
+        moves::{MoveDesk, MoveStore, MoveStoreError, Mover, Standing},
+        topics::TopicIndex,
+    },
+    kafka::{
+        Call, Cluster, ClusterError, ConfigChange, ConfigKeys, MemoryCluster, NewTopic, TopicPartition,
+        Trouble,
+    },
+    metrics::Metrics,
+    moves::{BatchLimits, MoveState, RebalanceRequest, RebalanceState, RebalanceStatus, Side},
+};
+use topicops_contract::TopicName;
+
+const BYTES: u64 = 3_000_000;
+const RATE: u64 = 1_000_000;
+/// Of the tests' own time, which passes at once while nothing is to be done.
+const LONG: u32 = 600;
+
+/// Where the state is kept: as text, as it would be in a ConfigMap.
+#[derive(Default)]
+struct MemoryStore(Mutex<Stored>);
+
+#[derive(Default)]
+struct Stored {
+    text: Option<String>,
+    writes: usize,
+    /// The write at which the process dies, and whether that is before or after it.
+    dies: Option<(usize, bool)>,
+    dead: bool,
+    told: Option<RebalanceStatus>,
+}
+
+#[async_trait]
+impl MoveStore for MemoryStore {
+    async fn load(&self) -> Result<Option<(MoveState, String)>, MoveStoreError> {
+        let stored = self.0.lock().unwrap();
+        let state = stored.text.as_ref().map(|text| MoveState::take_over(text).unwrap());
+        Ok(state.map(|state| (state, stored.writes.to_string())))
+    }
+
+    async fn write(&self, state: &MoveState, version: Option<&str>) -> Result<String, MoveStoreError> {
+        let (version, dead) = {
+            let mut stored = self.0.lock().unwrap();
+            let before = stored.text.as_ref().map(|_| stored.writes.to_string());
+            assert_eq!(version.map(str::to_owned), before, "written over a version that was not read");
+            let dies = stored.dies.filter(|(nth, _)| *nth == stored.writes).map(|(_, after)| after);
+            if dies != Some(false) {
+                stored.text = Some(state.to_text().unwrap());
+                stored.writes += 1;
+            }
+            stored.dead |= dies.is_some();
+            (stored.writes.to_string(), stored.dead)
+        };
+        if dead {
+            std::future::pending::<()>().await;
+        }
+        Ok(version)
+    }
+
+    async fn tell(&self, status: &RebalanceStatus) -> Result<(), MoveStoreError> {
+        self.0.lock().unwrap().told = Some(status.clone());
+        Ok(())
+    }
+}
+
+impl MemoryStore {
+    fn is_dead(&self) -> bool {
+        self.0.lock().unwrap().dead
+    }
+
+    fn revive(&self) {
+        let mut stored = self.0.lock().unwrap();
+        (stored.dead, stored.dies) = (false, None);
+    }
+
+    fn idle(&self) -> bool {
+        let stored = self.0.lock().unwrap();
+        stored.text.as_ref().is_some_and(|text| MoveState::take_over(text).unwrap().is_idle())
+    }
+
+    fn told(&self) -> Option<RebalanceStatus> {
+        self.0.lock().unwrap().told.clone()
+    }
+}
+
+struct Bed {
+    cluster: MemoryCluster,
+    store: Arc<MemoryStore>,
+    desk: Arc<MoveDesk>,
+    topic: TopicName,
+}
+
+impl Bed {
+    /// A topic of three partitions with one replica each, on four brokers in three racks; somebody's throttles are set.
+    async fn new() -> Self {
+        let cluster = MemoryCluster::with_racks(&["a", "b", "c", "a"]);
+        cluster.set_broker_default("min.insync.replicas", "1");
+        cluster.set_broker_default("num.partitions", "1");
+        cluster.set_broker_default("default.replication.factor", "1");
+        let topic: TopicName = "orders".parse().unwrap();
+        let new = NewTopic {
+            name: topic.clone(),
+            partitions: Some(3.try_into().unwrap()),
+            replication_factor: Some(1.try_into().unwrap()),
+            placement: Some(vec![vec![1], vec![1], vec![2]]),
+            configs: BTreeMap::from([(Side::Leader.list_key().to_owned(), "2:9".to_owned())]),
+        };
+        cluster.create_topics(&[new]).await.unwrap().remove(0).unwrap();
+        for partition in 0..3 {
+            cluster.set_size(TopicPartition { topic: topic.clone(), partition }, BYTES);
+        }
+        let set = BTreeMap::from([(Side::Leader.rate_key().to_owned(), "2000000".to_owned())]);
+        let change = ConfigChange { set, unset: Vec::new() };
+        cluster.alter_broker_configs(&[(1, change)]).await.unwrap().remove(0).unwrap();
+        let bed = Self { cluster, store: Arc::default(), desk: Arc::default(), topic };
+        bed.desk.note_whole();
+        bed
+    }
+
+    fn wish(&self, factor: i16) {
+        self.desk.note(&self.topic, Standing::Owned, Some(factor));
+    }
+
+    /// A process with a mover in it; it ends with this value.
+    fn start(&self) -> (tokio::task::JoinHandle<()>, watch::Sender<bool>) {
+        self.start_with(Arc::clone(&self.store), Arc::clone(&self.desk))
+    }
+
+    fn start_with(
+        &self,
+        store: Arc<MemoryStore>,
+        desk: Arc<MoveDesk>,
+    ) -> (tokio::task::JoinHandle<()>, watch::Sender<bool>) {
+        let client = Client::try_from(Config::new("http://127.0.0.1:9".parse().unwrap())).unwrap();
+        let (metrics, _) = Metrics::with_registry();
+        let mover = Mover {
+            cluster: Arc::new(self.cluster.clone()),
+            store,
+            desk,
+            index: Arc::new(TopicIndex::default()),
+            limits: BatchLimits { partitions: 2, per_broker: 5, throttle: RATE },
+            reporter: Reporter::new(client, None),
+            health: Health::new(metrics.clone()),
+            metrics,
+        };
+        let (leads, leading) = watch::channel(true);
+        (tokio::spawn(mover.run(leading)), leads)
+    }
+
+    /// Lets time pass until the state says that nothing is left, or its process is dead.
+    async fn rest(&self) {
+        for _ in 0..LONG {
+            sleep(Duration::from_secs(1)).await;
+            if self.store.is_dead()
+                || (self.store.idle() && self.cluster.list_reassignments().await.unwrap().is_empty())
+            {
+                return;
+            }
+        }
+        panic!("it never comes to rest: {:?}", self.store.0.lock().unwrap().text);
+    }
+
+    async fn replicas(&self) -> Vec<Vec<i32>> {
+        let names = std::slice::from_ref(&self.topic);
+        let described = self.cluster.describe_topics(names, &ConfigKeys::All).await.unwrap().remove(0);
+        described.unwrap().unwrap().replicas
+    }
+
+    /// Every throttle that is set, on brokers and on the topic.
+    async fn throttles(&self) -> BTreeMap<String, String> {
+        let names = std::slice::from_ref(&self.topic);
+        let described = self.cluster.describe_topics(names, &ConfigKeys::All).await.unwrap().remove(0);
+        let mut all = described.unwrap().unwrap().configs;
+        let told = self.cluster.describe_broker_configs(&[1, 2, 3, 4], &ConfigKeys::All).await.unwrap();
+        for (broker, configs) in (1..).zip(told) {
+            let own = configs.unwrap().own;
+            all.extend(own.into_iter().map(|(key, value)| (format!("{broker} {key}"), value)));
+        }
+        all
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_write_it_dies_at_the_replicas_arrive_and_only_our_throttles_go() {
+    let mut deaths = 0;
+    for nth in 0.. {
+        for after in [false, true] {
+            let bed = Bed::new().await;
+            let before = bed.throttles().await;
+            bed.wish(3);
+            bed.store.0.lock().unwrap().dies = Some((nth, after));
+            let (task, _leads) = bed.start();
+            bed.rest().await;
+            task.abort();
+            let died = bed.store.is_dead();
+            if died {
+                deaths += 1;
+                bed.store.revive();
+                bed.desk.forget();
+                bed.desk.note_whole();
+                bed.wish(3);
+                let (task, _leads) = bed.start();
+                bed.rest().await;
+                task.abort();
+            }
+            let replicas = bed.replicas().await;
+            assert!(replicas.iter().all(|one| one.len() == 3), "write {nth}: {replicas:?}");
+            assert_eq!(bed.throttles().await, before, "write {nth}");
+            if !died {
+                assert!(deaths > 8, "only {deaths} writes");
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_moves_is_throttled_and_a_rate_of_somebody_else_is_left_and_used() {
+    let bed = Bed::new().await;
+    bed.wish(2);
+    let (_task, _leads) = bed.start();
+    let mut seen = BTreeMap::new();
+    for _ in 0..LONG {
+        sleep(Duration::from_millis(500)).await;
+        if !bed.cluster.list_reassignments().await.unwrap().is_empty() {
+            seen = bed.throttles().await;
+            break;
+        }
+    }
+    assert_eq!(seen["1 leader.replication.throttled.rate"], "2000000");
+    assert!(seen[Side::Leader.list_key()].starts_with("2:9,"), "{seen:?}");
+    assert!(
+        seen.iter().any(|(key, value)| key.contains("follower") && *value == RATE.to_string()),
+        "{seen:?}"
+    );
+    bed.rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_others_move_something_nothing_begins() {
+    let bed = Bed::new().await;
+    bed.cluster.hold_moves();
+    let theirs = TopicPartition { topic: bed.topic.clone(), partition: 0 };
+    bed.cluster.alter_reassignments(&[(theirs.clone(), Some(vec![3]))]).await.unwrap().remove(0).unwrap();
+    bed.wish(2);
+    let (_task, _leads) = bed.start();
+    sleep(Duration::from_secs(60)).await;
+    let listed = bed.cluster.list_reassignments().await.unwrap();
+    assert_eq!(listed.iter().map(|one| &one.partition).collect::<Vec<_>>(), [&theirs]);
+    bed.cluster.finish_moves();
+    bed.rest().await;
+    let replicas = bed.replicas().await;
+    assert!(replicas.iter().all(|one| one.len() == 2) && replicas[0].contains(&3), "{replicas:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_somebody_sends_elsewhere_is_left_to_him_until_he_is_done() {
+    let bed = Bed::new().await;
+    bed.cluster.hold_moves();
+    bed.wish(2);
+    let (_task, _leads) = bed.start();
+    sleep(Duration::from_secs(5)).await;
+    let ours = bed.cluster.list_reassignments().await.unwrap().remove(0);
+    let elsewhere: Vec<i32> = (1..=4).filter(|broker| !ours.replicas.contains(broker)).take(1).collect();
+    let change = (ours.partition.clone(), Some(elsewhere.clone()));
+    bed.cluster.alter_reassignments(&[change]).await.unwrap().remove(0).unwrap();
+    for _ in 0..60 {
+        sleep(Duration::from_secs(1)).await;
+        let listed = bed.cluster.list_reassignments().await.unwrap();
+        let now = listed.iter().find(|one| one.partition == ours.partition).unwrap();
+        assert_eq!(now.target(), elsewhere);
+    }
+    bed.cluster.finish_moves();
+    bed.wish(2);
+    for _ in 0..LONG {
+        sleep(Duration::from_secs(1)).await;
+        if bed.store.idle() && bed.replicas().await.iter().all(|one| one.len() == 2) {
+            return;
+        }
+        bed.wish(2);
+    }
+    panic!("never planned anew: {:?}", bed.replicas().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_movers_with_states_of_their_own_take_turns_and_never_cross() {
+    let bed = Bed::new().await;
+    let other: TopicName = "others".parse().unwrap();
+    let new = NewTopic {
+        name: other.clone(),
+        partitions: Some(1.try_into().unwrap()),
+        replication_factor: Some(1.try_into().unwrap()),
+        placement: Some(vec![vec![4]]),
+        configs: BTreeMap::new(),
+    };
+    bed.cluster.create_topics(&[new]).await.unwrap().remove(0).unwrap();
+    bed.cluster.set_size(TopicPartition { topic: other.clone(), partition: 0 }, BYTES);
+    let before = bed.throttles().await;
+    let (second_store, second_desk) = (Arc::new(MemoryStore::default()), Arc::new(MoveDesk::default()));
+    bed.wish(3);
+    let (_one, _leads) = bed.start();
+    sleep(Duration::from_secs(3)).await;
+    second_desk.note_whole();
+    second_desk.note(&other, Standing::Owned, Some(2));
+    let (_two, _also_leads) = bed.start_with(Arc::clone(&second_store), Arc::clone(&second_desk));
+    for _ in 0..LONG {
+        sleep(Duration::from_secs(1)).await;
+        let listed = bed.cluster.list_reassignments().await.unwrap();
+        let names: std::collections::BTreeSet<_> = listed.iter().map(|one| &one.partition.topic).collect();
+        assert!(names.len() < 2, "both move at once: {listed:?}");
+        if bed.store.idle() && second_store.idle() {
+            break;
+        }
+    }
+    assert!(bed.store.idle() && second_store.idle());
+    assert_eq!(bed.throttles().await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_fail_are_made_again() {
+    for call in [
+        Call::AlterReassignments,
+        Call::AlterBrokerConfigs,
+        Call::AlterConfigs,
+        Call::ListReassignments,
+        Call::DescribeBrokerConfigs,
+        Call::ElectPreferredLeaders,
+    ] {
+        let bed = Bed::new().await;
+        let before = bed.throttles().await;
+        let error = ClusterError {
+            trouble: Trouble::Unreachable,
+            operation: "a call".to_owned(),
+            message: "gone".to_owned(),
+        };
+        bed.cluster.fail(call, error.clone());
+        bed.cluster.fail(call, error);
+        bed.wish(3);
+        let (_task, _leads) = bed.start();
+        bed.rest_again().await;
+        assert!(bed.replicas().await.iter().all(|one| one.len() == 3), "{call:?}");
+        assert_eq!(bed.throttles().await, before, "{call:?}");
+    }
+}
+
+impl Bed {
+    /// As [`Bed::rest`], where it may rest before it has begun.
+    async fn rest_again(&self) {
+        for _ in 0..LONG {
+            sleep(Duration::from_secs(1)).await;
+            let listed = self.cluster.list_reassignments().await;
+            if self.store.idle()
+                && listed.is_ok_and(|all| all.is_empty())
+                && self.replicas().await[0].len() == 3
+            {
+                return;
+            }
+        }
+        panic!("it never comes to rest: {:?}", self.store.0.lock().unwrap().text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_taken_back_calls_the_move_off_with_the_replicas_in_their_old_order() {
+    let bed = Bed::new().await;
+    let (before, throttles) = (bed.replicas().await, bed.throttles().await);
+    bed.cluster.hold_moves();
+    bed.wish(3);
+    let (_task, _leads) = bed.start();
+    sleep(Duration::from_secs(5)).await;
+    assert!(!bed.cluster.list_reassignments().await.unwrap().is_empty());
+    bed.wish(1);
+    bed.rest().await;
+    assert_eq!(bed.replicas().await, before);
+    assert_eq!(bed.throttles().await, throttles);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebalance_drains_a_broker_and_tells_when_it_is_done_and_is_not_taken_twice() {
+    let bed = Bed::new().await;
+    bed.desk.note(&bed.topic, Standing::Owned, None);
+    let request = RebalanceRequest { id: "one".to_owned(), drain: [1].into(), ..RebalanceRequest::default() };
+    bed.desk.request(Some(request));
+    let (task, _leads) = bed.start();
+    bed.rest().await;
+    sleep(Duration::from_secs(20)).await;
+    let replicas = bed.replicas().await;
+    assert!(replicas.iter().flatten().all(|broker| *broker != 1), "{replicas:?}");
+    assert_eq!(bed.store.told().map(|status| status.state), Some(RebalanceState::Done));
+    assert_eq!(bed.desk.draining(), [1].into());
+    task.abort();
+    let writes = bed.store.0.lock().unwrap().writes;
+    bed.cluster.forget_calls();
+    let (_task, _leads) = bed.start();
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(bed.store.0.lock().unwrap().writes, writes, "it was done already");
+    assert!(
+        bed.cluster.calls().is_empty(),
+        "nothing is asked while nothing is to be done: {:?}",
+        bed.cluster.calls()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_that_nobody_declares_and_paused_ones_stay_unless_they_are_asked_for() {
+    let bed = Bed::new().await;
+    let before = bed.replicas().await;
+    let request = |id: &str, include_undeclared| {
+        Some(RebalanceRequest {
+            id: id.to_owned(),
+            drain: [1].into(),
+            include_undeclared,
+            ..RebalanceRequest::default()
+        })
+    };
+    bed.desk.request(request("one", false));
+    let (_task, _leads) = bed.start();
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(bed.replicas().await, before);
+    let told = bed.store.told().unwrap();
+    assert!(told.remarks.contains("2 partitions of topics that nobody declares"), "{told:?}");
+    bed.desk.note(&bed.topic, Standing::Paused, None);
+    bed.desk.request(request("two", true));
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(bed.replicas().await, before, "paused");
+    bed.desk.note(&bed.topic, Standing::Unowned, None);
+    bed.desk.request(request("three", true));
+    sleep(Duration::from_secs(60)).await;
+    assert!(bed.replicas().await.iter().flatten().all(|broker| *broker != 1));
+    bed.desk.request(Some(RebalanceRequest {
+        id: "four".to_owned(),
+        drain: [9].into(),
+        ..RebalanceRequest::default()
+    }));
+    sleep(Duration::from_secs(30)).await;
+    let told = bed.store.told().unwrap();
+    assert!(
+        told.state == RebalanceState::Refused && told.message.contains("there is no such broker"),
+        "{told:?}"
+    );
+}
