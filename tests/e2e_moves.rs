@@ -224,8 +224,8 @@ fn killed_at_each_step_of_a_move_it_ends_as_declared_and_no_throttle_is_left() {
         world.until_ready(&namespace, &topic).await?;
         world.until_ready(&namespace, &led).await?;
         let load = Load::begin(world, &topic)?;
-        let patch = async |factor: &str| {
-            world.patch_topic(&namespace, &topic, json!({ "data": { "replication-factor": factor } })).await
+        let patch = async |topic: &str, factor: &str| {
+            world.patch_topic(&namespace, topic, json!({ "data": { "replication-factor": factor } })).await
         };
         let mut places: Vec<&str> =
             fail_point::NAMES.iter().copied().filter(|name| name.starts_with("moves/")).collect();
@@ -237,24 +237,27 @@ fn killed_at_each_step_of_a_move_it_ends_as_declared_and_no_throttle_is_left() {
             ensure!(asked.status.success(), "{asked:?}");
             until_led_by_many(world, &led).await.context(place)?;
         }
-        let cancelled = ["moves/cancellation-noted", "moves/cancelled"];
-        places.retain(|place| !cancelled.contains(place));
-        for place in places {
-            world.killed_at(place, async || patch("3").await).await.context(place)?;
-            at_rest(world, &topic, 3).await.context(place)?;
-            patch("2").await?;
-            at_rest(world, &topic, 2).await.context(place)?;
-        }
-        // Last, because what they need to be in time for a move under way makes every later move long.
-        for place in cancelled {
-            fill(world, &topic, 3, 4).await?;
-            patch("3").await?;
+        // Large enough to be called off before it has arrived.
+        let large = world.topic("large");
+        let data = json!({ "partitions": "1", "replication-factor": "1" });
+        world.declare(&namespace, &large, data, json!({})).await?;
+        world.until_ready(&namespace, &large).await?;
+        fill(world, &large, 1, 12).await?;
+        for place in ["moves/cancellation-noted", "moves/cancelled"] {
+            places.retain(|other| *other != place);
+            patch(&large, "2").await?;
             wait::until("the move to begin", PATIENCE, || async {
                 ensure!(!listed(world).await?.is_empty(), "nothing moves");
                 Ok::<_, anyhow::Error>(())
             })
             .await?;
-            world.killed_at(place, async || patch("2").await).await.context(place)?;
+            world.killed_at(place, async || patch(&large, "1").await).await.context(place)?;
+            at_rest(world, &large, 1).await.context(place)?;
+        }
+        for place in places {
+            world.killed_at(place, async || patch(&topic, "3").await).await.context(place)?;
+            at_rest(world, &topic, 3).await.context(place)?;
+            patch(&topic, "2").await?;
             at_rest(world, &topic, 2).await.context(place)?;
         }
         world.until_ready(&namespace, &topic).await?;
