@@ -67,7 +67,13 @@ fn a_drained_broker_is_emptied_under_throttles_that_are_gone_afterwards_and_thos
         // Somebody's own throttles: a rate on one broker, and a list on the topic.
         set_rate(world, 1, Side::Leader, Some(7_777_777)).await?;
         alter_topic(world, &topic, Side::Leader, "0:9").await?;
-        let before = throttles(world, &topic).await?;
+        let before = wait::until("somebody's throttles to be seen", PATIENCE, || async {
+            let now = throttles(world, &topic).await?;
+            ensure!(now.contains_key("1 leader.replication.throttled.rate"), "{now:?}");
+            ensure!(now.contains_key(Side::Leader.list_key()), "{now:?}");
+            Ok::<_, anyhow::Error>(now)
+        })
+        .await?;
         let load = Load::begin(world, &topic)?;
 
         let dry = rebalance(world, &["--drain", "4", "--dry-run"]).await?;
