@@ -12,7 +12,7 @@ use clap::{Args, Command};
 use prometheus_client::registry::Registry;
 use topicops::{
     Reason, Told,
-    cli::{ImportSettings, PlanSettings, Settings},
+    cli::{ImportSettings, PlanSettings, RebalanceSettings, Settings},
     topic::limits::TopicRules,
 };
 use topicops_contract::{KafkaTopicSource, SECRET_KEYS, keys};
@@ -110,6 +110,8 @@ fn the_other_commands_flags_are_those_of_the_command_line() {
     };
     assert_eq!(of("import"), flags(&ImportSettings::augment_args(Command::new("import"))));
     assert_eq!(of("plan"), flags(&PlanSettings::augment_args(Command::new("plan"))));
+    let of_rebalance = documented_flags("### Rebalance, and drain brokers", "flag of `topicops rebalance`");
+    assert_eq!(of_rebalance, flags(&RebalanceSettings::augment_args(Command::new("rebalance"))));
 }
 
 /// Flag, variable and default of every option of a command.
