@@ -191,7 +191,7 @@ impl Mover {
         Ok(Some(match (busy, work.failures) {
             (true, 0) => SOON,
             (true, failures) => PACE.saturating_mul(1 << failures.min(5)).min(PATIENCE),
-            (false, _) if work.state.topics.is_empty() => ABSENCE,
+            (false, _) if work.state.topics.is_empty() && !work.state.is_idle() => ABSENCE,
             (false, _) => PACE,
         }))
     }
