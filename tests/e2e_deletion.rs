@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
@@ -13,7 +11,7 @@ use kube::{
 };
 use serde_json::json;
 use support::{Options, PATIENCE, World, alone_in_the_world, in_a_world_of_its_own, in_the_world, wait};
-use topicops::kafka::{Cluster, DoomedTopic, NewTopic};
+use topicops::kafka::{Cluster, DoomedTopic};
 
 #[test]
 fn with_the_brokers_away_what_leaves_its_topic_goes_and_what_takes_it_says_that_it_waits() {
@@ -25,7 +23,7 @@ fn with_the_brokers_away_what_leaves_its_topic_goes_and_what_takes_it_says_that_
         for topic in &topics {
             world.declare(&namespace, topic, json!({}), delete.clone()).await?;
             world.until_ready(&namespace, topic).await?;
-            until_finalizer(world, &namespace, topic).await?;
+            world.until_finalizer(&namespace, topic).await?;
         }
         let [paused, waits, changed, refused] = &topics[..] else { unreachable!() };
         world.declare(&other, refused, json!({}), delete.clone()).await?;
@@ -54,7 +52,7 @@ fn with_the_brokers_away_what_leaves_its_topic_goes_and_what_takes_it_says_that_
             })
             .await?;
         world.until_gone::<ConfigMap>(&namespace, waits).await?;
-        until_no_topic(world, waits).await?;
+        world.until_no_topic(waits).await?;
         for topic in [paused, changed, refused] {
             ensure!(world.described(topic).await?.is_some(), "{topic} is gone");
         }
@@ -71,7 +69,7 @@ fn a_namespace_goes_while_its_topic_is_used_elsewhere_and_the_topic_goes_when_it
             let data = json!({ "consumers": format!("{users}/*") });
             world.declare(&ending, topic, data, json!({ "deletion-policy": "delete" })).await?;
             world.until_ready(&ending, topic).await?;
-            until_finalizer(world, &ending, topic).await?;
+            world.until_finalizer(&ending, topic).await?;
             world.create_client(&users, topic, json!({ "consumes": topic })).await?;
             world.until_secret(&users, &format!("{topic}-kafka-credentials")).await?;
         }
@@ -90,7 +88,7 @@ fn a_namespace_goes_while_its_topic_is_used_elsewhere_and_the_topic_goes_when_it
         for topic in [&used, &again] {
             world.delete_client(&users, topic).await?;
         }
-        until_no_topic(world, &used).await?;
+        world.until_no_topic(&used).await?;
         ensure!(world.described(&again).await?.is_some(), "{again} was declared again and is gone");
         Ok(())
     });
@@ -101,9 +99,9 @@ fn a_namespace_does_not_wait_for_brokers_that_are_away() {
     alone_in_the_world(async |world| {
         let (ending, topic) = (world.namespace("ending").await?, world.topic("orders"));
         world.declare(&ending, &topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
-        until_finalizer(world, &ending, &topic).await?;
+        world.until_finalizer(&ending, &topic).await?;
         world.without_broker(async || end_namespace(world, &ending).await).await?;
-        until_no_topic(world, &topic).await
+        world.until_no_topic(&topic).await
     });
 }
 
@@ -115,8 +113,11 @@ fn deleted_within_its_first_moments_a_config_map_takes_its_topic_with_it() {
         let api = world.api::<ConfigMap>(&namespace);
         let lives = topics.iter().enumerate().map(async |(index, topic)| {
             world.declare(&namespace, topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
-            // Before it is seen, while its topic is being made, and while its finalizer is being written.
-            tokio::time::sleep(Duration::from_millis(10 * u64::try_from(index)?)).await;
+            // Before it is seen, while its topic is being made, and while its finalizer is being written: each after one more
+            // answer of the API server than the one before.
+            for _ in 0..index {
+                api.get(topic).await?;
+            }
             api.delete(topic, &DeleteParams::default()).await?;
             Ok::<_, anyhow::Error>(())
         });
@@ -142,7 +143,7 @@ fn a_topic_that_somebody_made_anew_is_not_deleted() {
         let (namespace, topic) = (world.namespace("anew").await?, world.topic("orders"));
         world.declare(&namespace, &topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
         let before = world.until_ready(&namespace, &topic).await?;
-        until_finalizer(world, &namespace, &topic).await?;
+        world.until_finalizer(&namespace, &topic).await?;
         let cluster = world.cluster()?;
         for outcome in cluster
             .delete_topics(&[DoomedTopic::from(topic.parse::<topicops_contract::TopicName>()?)])
@@ -150,8 +151,8 @@ fn a_topic_that_somebody_made_anew_is_not_deleted() {
         {
             outcome?;
         }
-        until_no_topic(world, &topic).await?;
-        create_by_hand(world, &topic).await?;
+        world.until_no_topic(&topic).await?;
+        world.create_by_hand(&topic).await?;
         world.api::<ConfigMap>(&namespace).delete(&topic, &DeleteParams::default()).await?;
         world.until_gone::<ConfigMap>(&namespace, &topic).await?;
         world.until_event(&namespace, &topic, "TopicReplaced").await?;
@@ -166,7 +167,7 @@ fn users_keep_their_access_while_a_deletion_waits_for_them() {
     in_the_world(async |world| {
         let (namespace, topic) = (world.namespace("waiting").await?, world.topic("orders"));
         world.declare(&namespace, &topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
-        until_finalizer(world, &namespace, &topic).await?;
+        world.until_finalizer(&namespace, &topic).await?;
         world.create_client(&namespace, "user", json!({ "consumes": topic })).await?;
         let credentials = world.until_secret(&namespace, "user-kafka-credentials").await?;
         world.api::<ConfigMap>(&namespace).delete(&topic, &DeleteParams::default()).await?;
@@ -190,10 +191,10 @@ fn another_name_leaves_the_old_topic_and_says_so() {
         world.patch_topic(&namespace, "topic", json!({ "data": { "name": new } })).await?;
         let note = world.until_event(&namespace, "topic", "TopicLeft").await?;
         ensure!(note.contains(&old) && note.contains(&namespace), "{note}");
-        until_topic(world, &new).await?;
+        world.until_topic(&new).await?;
         world.api::<ConfigMap>(&namespace).delete("topic", &DeleteParams::default()).await?;
         world.until_gone::<ConfigMap>(&namespace, "topic").await?;
-        until_no_topic(world, &new).await?;
+        world.until_no_topic(&new).await?;
         ensure!(world.described(&old).await?.is_some(), "{old} went with an object that named another");
         Ok(())
     });
@@ -204,7 +205,7 @@ fn a_finalizer_that_somebody_else_applied_too_is_taken_off_all_the_same() {
     in_the_world(async |world| {
         let (namespace, topic) = (world.namespace("copied").await?, world.topic("orders"));
         world.declare(&namespace, &topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
-        until_finalizer(world, &namespace, &topic).await?;
+        world.until_finalizer(&namespace, &topic).await?;
         let api = world.api::<ConfigMap>(&namespace);
         // As a backup, or a GitOps tool that took the live object for the source, would.
         let copy = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": topic,
@@ -227,7 +228,7 @@ fn brokers_that_delete_no_topics_keep_no_config_map() {
         let (namespace, other) = (world.namespace("kept").await?, world.namespace("other").await?);
         let topic = world.topic("orders");
         world.declare(&namespace, &topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
-        until_finalizer(world, &namespace, &topic).await?;
+        world.until_finalizer(&namespace, &topic).await?;
         world.api::<ConfigMap>(&namespace).delete(&topic, &DeleteParams::default()).await?;
         world.until_gone::<ConfigMap>(&namespace, &topic).await?;
         let note = world.until_event(&namespace, &topic, "TopicDeletionDisabled").await?;
@@ -254,45 +255,4 @@ async fn end_namespace(world: &World, name: &str) -> Result<()> {
         Ok::<_, anyhow::Error>(())
     })
     .await
-}
-
-async fn until_finalizer(world: &World, namespace: &str, name: &str) -> Result<()> {
-    wait::until("the finalizer", PATIENCE, || async {
-        let finalizers = world.api::<ConfigMap>(namespace).get(name).await?.finalizers().to_vec();
-        ensure!(finalizers == ["topic.kafka.nb/topic"], "{finalizers:?}");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
-}
-
-async fn until_no_topic(world: &World, topic: &str) -> Result<()> {
-    wait::until(format!("topic {topic} to go"), PATIENCE, || async {
-        let there = world.cluster()?.list_topics().await?;
-        ensure!(!there.iter().any(|name| name == topic), "it is still there");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
-}
-
-async fn until_topic(world: &World, topic: &str) -> Result<()> {
-    wait::until(format!("topic {topic}"), PATIENCE, || async {
-        let there = world.cluster()?.list_topics().await?;
-        ensure!(there.iter().any(|name| name == topic), "it is not there");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
-}
-
-async fn create_by_hand(world: &World, topic: &str) -> Result<()> {
-    let new = NewTopic {
-        name: topic.parse()?,
-        partitions: None,
-        replication_factor: None,
-        placement: None,
-        configs: Default::default(),
-    };
-    for outcome in world.cluster()?.create_topics(&[new]).await? {
-        outcome?;
-    }
-    until_topic(world, topic).await
 }

@@ -2,17 +2,14 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use support::{PATIENCE, World, in_the_world, wait};
-use topicops::kafka::{Cluster, NewTopic};
+use support::{PATIENCE, in_the_world, wait};
 
 #[test]
 fn a_name_cannot_be_claimed_by_declaring_a_topic_that_kafka_refuses() {
@@ -22,7 +19,7 @@ fn a_name_cannot_be_claimed_by_declaring_a_topic_that_kafka_refuses() {
             .declare(&evil, &topic, json!({ "replication-factor": "9", "retention": "1s" }), json!({}))
             .await?;
         world.until_refused(&evil, &topic, "KafkaRefused").await?;
-        create_by_hand(world, &topic).await?;
+        world.create_by_hand(&topic).await?;
         world.patch_topic(&evil, &topic, json!({ "data": { "replication-factor": "1" } })).await?;
         world.until_refused(&evil, &topic, "AdoptionNotAllowed").await?;
         let line = world.described(&topic).await?.context("no topic")?;
@@ -90,7 +87,7 @@ fn a_stranger_who_names_a_topic_cannot_keep_it_from_being_deleted() {
 fn a_forged_status_does_not_stand() {
     in_the_world(async |world| {
         let (evil, topic) = (world.namespace("evil").await?, world.topic("treasure"));
-        create_by_hand(world, &topic).await?;
+        world.create_by_hand(&topic).await?;
         world.declare(&evil, &topic, json!({}), json!({})).await?;
         let refused = world.until_refused(&evil, &topic, "AdoptionNotAllowed").await?;
         let forged =
@@ -168,22 +165,4 @@ fn a_flood_of_mistakes_is_answered_and_harms_nobody() {
         world.until_ready(&other, &topic).await?;
         Ok(())
     });
-}
-
-async fn create_by_hand(world: &World, topic: &str) -> Result<()> {
-    let new = NewTopic {
-        name: topic.parse()?,
-        partitions: None,
-        replication_factor: None,
-        placement: None,
-        configs: BTreeMap::new(),
-    };
-    for outcome in world.cluster()?.create_topics(&[new]).await? {
-        outcome?;
-    }
-    wait::until("the topic made by hand", PATIENCE, || async {
-        ensure!(world.described(topic).await?.is_some(), "not there yet");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
 }

@@ -8,12 +8,12 @@ mod support;
 
 use std::process::Stdio;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
-use kube::{ResourceExt, api::DeleteParams};
+use kube::api::DeleteParams;
 use serde_json::json;
 use support::{PATIENCE, in_the_world, wait};
-use topicops::kafka::{Cluster, NewTopic};
+use topicops::kafka::Cluster;
 use topicops_contract::{State, Status};
 
 #[test]
@@ -154,7 +154,7 @@ fn one_bad_topic_of_a_batch_fails_alone() {
 fn an_existing_topic_of_nobody_is_not_taken_over_without_leave() {
     in_the_world(async |world| {
         let (namespace, topic) = (world.namespace("hostile").await?, world.topic("treasure"));
-        create_by_hand(world, &topic).await?;
+        world.create_by_hand(&topic).await?;
         let annotations = json!({ "deletion-policy": "delete" });
         world.declare(&namespace, &topic, json!({ "retention": "1s" }), annotations).await?;
         let status = world.until_refused(&namespace, &topic, "AdoptionNotAllowed").await?;
@@ -227,7 +227,7 @@ fn deletion_follows_the_policy_and_waits_for_users() {
         world.until_ready(&namespace, &gone).await?;
         world.create_client(&namespace, "user", json!({ "consumes": gone })).await?;
         world.until_secret(&namespace, "user-kafka-credentials").await?;
-        until_finalizer(world, &namespace, &gone).await?;
+        world.until_finalizer(&namespace, &gone).await?;
         for topic in [&kept, &gone] {
             world.api::<ConfigMap>(&namespace).delete(topic, &DeleteParams::default()).await?;
         }
@@ -236,7 +236,7 @@ fn deletion_follows_the_policy_and_waits_for_users() {
         ensure!(status.state == State::Pending && status.message.contains("user"), "{status:?}");
         world.delete_client(&namespace, "user").await?;
         world.until_gone::<ConfigMap>(&namespace, &gone).await?;
-        until_no_topic(world, &gone).await?;
+        world.until_no_topic(&gone).await?;
         ensure!(world.described(&kept).await?.is_some(), "{kept} was retained and is gone");
         Ok(())
     });
@@ -247,7 +247,7 @@ fn force_delete_does_not_wait_for_users() {
     in_the_world(async |world| {
         let (namespace, topic) = (world.namespace("forced").await?, world.topic("orders"));
         world.declare(&namespace, &topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
-        until_finalizer(world, &namespace, &topic).await?;
+        world.until_finalizer(&namespace, &topic).await?;
         world.create_client(&namespace, "user", json!({ "consumes": topic })).await?;
         world.until_secret(&namespace, "user-kafka-credentials").await?;
         world.api::<ConfigMap>(&namespace).delete(&topic, &DeleteParams::default()).await?;
@@ -256,7 +256,7 @@ fn force_delete_does_not_wait_for_users() {
         let force = json!({ "metadata": { "annotations": { "topic.kafka.nb/force-delete": "true" } } });
         world.patch_topic(&namespace, &topic, force).await?;
         world.until_gone::<ConfigMap>(&namespace, &topic).await?;
-        until_no_topic(world, &topic).await?;
+        world.until_no_topic(&topic).await?;
         ensure!(world.api::<Deployment>(&namespace).get_opt("user").await?.is_some(), "the user is gone");
         Ok(())
     });
@@ -268,7 +268,7 @@ fn a_topic_that_a_consumer_group_reads_is_not_deleted() {
         let (namespace, topic) = (world.namespace("read").await?, world.topic("orders"));
         let group = format!("{topic}.readers");
         world.declare(&namespace, &topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
-        until_finalizer(world, &namespace, &topic).await?;
+        world.until_finalizer(&namespace, &topic).await?;
         let kafka = world.bed.kafka()?;
         // It soon counts as gone when it is killed.
         let mut reader = kafka
@@ -295,7 +295,7 @@ fn a_topic_that_a_consumer_group_reads_is_not_deleted() {
         ensure!(world.described(&topic).await?.is_some(), "{topic} is gone while it is read");
         reader.kill().await?;
         world.until_gone::<ConfigMap>(&namespace, &topic).await?;
-        until_no_topic(world, &topic).await
+        world.until_no_topic(&topic).await
     });
 }
 
@@ -332,7 +332,7 @@ fn a_paused_topic_is_not_touched() {
 fn topics_that_nobody_declared_are_left_alone() {
     in_the_world(async |world| {
         let topic = world.topic("bystander");
-        create_by_hand(world, &topic).await?;
+        world.create_by_hand(&topic).await?;
         let namespace = world.namespace("others").await?;
         let own = world.topic("own");
         world.declare(&namespace, &own, json!({}), json!({ "deletion-policy": "delete" })).await?;
@@ -342,39 +342,4 @@ fn topics_that_nobody_declared_are_left_alone() {
         ensure!(world.described(&topic).await?.is_some(), "{topic} is gone");
         Ok(())
     });
-}
-
-async fn until_finalizer(world: &support::World, namespace: &str, name: &str) -> Result<()> {
-    wait::until("the finalizer", PATIENCE, || async {
-        let finalizers = world.api::<ConfigMap>(namespace).get(name).await?.finalizers().to_vec();
-        ensure!(finalizers == ["topic.kafka.nb/topic"], "{finalizers:?}");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
-}
-
-async fn until_no_topic(world: &support::World, topic: &str) -> Result<()> {
-    wait::until("the topic to go", PATIENCE, || async {
-        ensure!(world.described(topic).await?.is_none(), "{topic} is still there");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
-}
-
-async fn create_by_hand(world: &support::World, topic: &str) -> Result<()> {
-    let new = NewTopic {
-        name: topic.parse()?,
-        partitions: None,
-        replication_factor: None,
-        placement: None,
-        configs: Default::default(),
-    };
-    for outcome in world.cluster()?.create_topics(&[new]).await? {
-        outcome?;
-    }
-    wait::until("the topic made by hand", PATIENCE, || async {
-        ensure!(world.described(topic).await?.is_some(), "not there yet");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
 }

@@ -23,7 +23,7 @@ use crate::{
     },
     kafka::{Cluster, ConfigKeys},
     topic::{
-        BrokerFacts, Declaration, MIN_IN_SYNC, OwnerRule, OwnerRules, PlanContext, TopicPlan, TopicPolicy,
+        BrokerFacts, Declaration, MIN_IN_SYNC, OwnerRule, PlanContext, TopicPlan, TopicPolicy,
         limits::TopicRules,
     },
 };
@@ -106,12 +106,8 @@ pub async fn plan(settings: &PlanSettings, out: &mut (dyn Write + Send)) -> Resu
         Some(file) => policy_file::load_named(file).await?,
         None => TopicRules::default(),
     };
-    let policy = TopicPolicy {
-        owners: OwnerRules::new(settings.topic_owners.clone()),
-        protected: settings.protected_topics.clone(),
-        max_partitions: Some(settings.max_partitions),
-        rules: Arc::new(rules),
-    };
+    let (owners, protected) = (settings.topic_owners.clone(), settings.protected_topics.clone());
+    let policy = TopicPolicy::new(owners, protected, settings.max_partitions, rules);
     let report = PlanReport::new(reports(&cluster, &objects, policy).await?);
     match settings.output {
         Output::Text => write!(out, "{report}")?,
@@ -179,6 +175,7 @@ async fn reports(
 mod tests {
     use super::*;
     use crate::kafka::{MemoryCluster, NewTopic, TopicPartition};
+    use crate::topic::OwnerRules;
 
     async fn cluster_with(topic: &str, partitions: i32) -> MemoryCluster {
         let cluster = MemoryCluster::new(1);

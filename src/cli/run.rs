@@ -37,7 +37,7 @@ use crate::{
     kafka::{ClientProperties, Cluster, MeasuredCluster, PemSource, WireCluster},
     metrics::{Metrics, ReasonLabel, StateLabel},
     moves::BatchLimits,
-    topic::{OwnerRules, PlanContext, TopicGrants, TopicPolicy, limits::TopicRules},
+    topic::{PlanContext, TopicGrants, TopicPolicy, limits::TopicRules},
 };
 
 /// `topicops run`: controller and webhook together, until SIGTERM or SIGINT.
@@ -241,12 +241,8 @@ async fn govern(
         Some(file) => policy_file::load(file).await?,
         None => TopicRules::default(),
     };
-    let policy = TopicPolicy {
-        owners: OwnerRules::new(settings.topic_owners.clone()),
-        protected: settings.protected_topics.clone(),
-        max_partitions: Some(settings.max_partitions),
-        rules: Arc::new(rules),
-    };
+    let (owners, protected) = (settings.topic_owners.clone(), settings.protected_topics.clone());
+    let policy = TopicPolicy::new(owners, protected, settings.max_partitions, rules);
     topics.govern(policy.clone());
     if let Some(file) = settings.policy.clone() {
         let (topics, health, metrics) = (Arc::clone(topics), health.clone(), metrics.clone());

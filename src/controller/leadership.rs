@@ -42,6 +42,27 @@ struct Seen {
     at: Instant,
 }
 
+/// Waits until this replica leads, and works until it leads no longer. Whether it may lead again: not when the process ends,
+/// and that is the only reason for work to end by itself.
+pub(super) async fn while_leading(
+    leading: &mut watch::Receiver<bool>,
+    what: &str,
+    work: impl Future<Output = ()>,
+) -> bool {
+    if leading.wait_for(|leads| *leads).await.is_err() {
+        return false;
+    }
+    tokio::select! {
+        () = work => false,
+        result = leading.wait_for(|leads| !leads) => {
+            if result.is_ok() {
+                info!(what, "no longer leading: left to another replica");
+            }
+            result.is_ok()
+        }
+    }
+}
+
 impl Leadership {
     pub fn new(
         client: Client,

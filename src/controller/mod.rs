@@ -15,5 +15,6 @@ mod watch;
 pub use crate::object_key::ObjectKey;
 pub use leader_watch::leader;
 pub use leadership::Leadership;
+use leadership::while_leading;
 pub use reporter::Reporter;
 pub use watch::{Index, keep_watching, keep_watching_if_served};

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use topicops_contract::{NamePattern, TopicManifest, TopicName};
 
 use super::{
-    OwnerRules,
+    OwnerRule, OwnerRules,
     limits::{Judgement, TopicRules},
 };
 
@@ -20,6 +20,17 @@ pub struct TopicPolicy {
 }
 
 impl TopicPolicy {
+    /// As the flags and the policy file say it.
+    pub fn new(
+        owners: Vec<OwnerRule>,
+        protected: Vec<NamePattern>,
+        max_partitions: i32,
+        rules: TopicRules,
+    ) -> Self {
+        let max_partitions = Some(max_partitions);
+        Self { owners: OwnerRules::new(owners), protected, max_partitions, rules: Arc::new(rules) }
+    }
+
     /// The pattern that protects a topic, if one does.
     pub fn protects(&self, topic: &TopicName) -> Option<String> {
         if topic.is_internal() {

@@ -220,7 +220,9 @@ async fn write(
     acknowledged: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 ) -> Result<()> {
+    let mut pace = tokio::time::interval(Duration::from_millis(2));
     while !stop.load(Ordering::SeqCst) {
+        pace.tick().await;
         let number = acknowledged.load(Ordering::SeqCst).to_string();
         let record = FutureRecord::to(&topic).key(number.as_str()).payload(number.as_str());
         match producer.send(record, PATIENCE).await {
@@ -231,7 +233,6 @@ async fn write(
             Err((error, _)) => bail!("record {number} was not acknowledged: {error}"),
         }
         acknowledged.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     Ok(())
 }
@@ -239,13 +240,14 @@ async fn write(
 /// Writes without ever trying again: librdkafka's retries would hide that too few replicas were in sync. What else fails is no
 /// finding: leaders change while replicas move.
 async fn probe(producer: FutureProducer, topic: String, stop: Arc<AtomicBool>) -> Result<()> {
+    let mut pace = tokio::time::interval(Duration::from_millis(10));
     while !stop.load(Ordering::SeqCst) {
+        pace.tick().await;
         let record: FutureRecord<'_, str, str> = FutureRecord::to(&topic).payload("probe");
         if let Err((KafkaError::MessageProduction(error), _)) = producer.send(record, PATIENCE).await {
             let below = [RDKafkaErrorCode::NotEnoughReplicas, RDKafkaErrorCode::NotEnoughReplicasAfterAppend];
             ensure!(!below.contains(&error), "a partition was below min.insync.replicas: {error}");
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
 }

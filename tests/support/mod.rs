@@ -37,7 +37,10 @@ use tokio::{
     runtime::Runtime,
     sync::{OnceCell, RwLock},
 };
+mod clients;
 mod manifests;
+mod operator;
+mod topics;
 
 use manifests::object;
 pub use manifests::{client_deployment, refusal, topic_config_map};
@@ -244,86 +247,9 @@ impl World {
         resumed.map(|()| result)
     }
 
-    // --- topics
-
-    pub async fn declare(
-        &self,
-        namespace: &str,
-        name: &str,
-        data: Value,
-        annotations: Value,
-    ) -> Result<ConfigMap> {
-        let config_map = topic_config_map(name, data, annotations)?;
-        Ok(self.api::<ConfigMap>(namespace).create(&PostParams::default(), &config_map).await?)
-    }
-
-    pub async fn patch_topic(&self, namespace: &str, name: &str, patch: Value) -> Result<()> {
-        let api = self.api::<ConfigMap>(namespace);
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-        Ok(())
-    }
-
-    /// Waits for a status that satisfies `right`. It may be of an earlier ConfigMap: `hash` tells of which.
-    pub async fn until_status(
-        &self,
-        namespace: &str,
-        name: &str,
-        what: &str,
-        right: impl Fn(&Status) -> bool,
-    ) -> Result<Status> {
-        let api = self.api::<ConfigMap>(namespace);
-        wait::until(format!("ConfigMap {namespace}/{name} to be {what}"), PATIENCE, || async {
-            let config_map = api.get(name).await?;
-            let text = config_map.annotations().get("topic.kafka.nb/status").context("no status yet")?;
-            let status: Status = serde_json::from_str(text).context("a status that is no status")?;
-            ensure!(right(&status), "{text}");
-            Ok::<_, anyhow::Error>(status)
-        })
-        .await
-    }
-
-    pub async fn until_ready(&self, namespace: &str, name: &str) -> Result<Status> {
-        self.until_status(namespace, name, "ready", |status| status.state == State::Ready).await
-    }
-
-    pub async fn until_refused(&self, namespace: &str, name: &str, reason: &str) -> Result<Status> {
-        self.until_status(namespace, name, reason, |status| status.reason == reason).await
-    }
-
-    /// The topic as Kafka's own tool describes it: the first line, and `None` when there is none.
-    pub async fn described(&self, topic: &str) -> Result<Option<String>> {
-        let list = self.kafka_tool("kafka-topics.sh", &["--list"]).await?;
-        if !list.lines().any(|line| line.trim() == topic) {
-            return Ok(None);
-        }
-        let text = self.kafka_tool("kafka-topics.sh", &["--describe", "--topic", topic]).await?;
-        Ok(Some(text.lines().find(|line| line.contains("PartitionCount")).unwrap_or_default().to_owned()))
-    }
-
     /// One of Kafka's own tools, as the administrator.
     pub async fn kafka_tool(&self, name: &str, arguments: &[&str]) -> Result<String> {
         self.bed.kafka()?.tool(name, arguments).await
-    }
-
-    /// All ACLs of a user, one `OPERATION TYPE name` (`name*` when prefixed) each, sorted.
-    pub async fn acls_of(&self, username: &str) -> Result<Vec<String>> {
-        let cluster = self.cluster()?;
-        let acls = topicops::kafka::Cluster::describe_acls(&cluster, username).await?;
-        let lines = acls.iter().filter(|acl| acl.username == username).map(|acl| {
-            let star = match acl.resource.pattern {
-                topicops::kafka::PatternType::Prefixed => "*",
-                topicops::kafka::PatternType::Literal => "",
-            };
-            format!("{:?} {:?} {}{star}", acl.operation, acl.resource.resource_type, acl.resource.name)
-        });
-        let mut lines: Vec<String> = lines.collect();
-        lines.sort();
-        Ok(lines)
-    }
-
-    pub async fn scram_users(&self, prefix: &str) -> Result<Vec<String>> {
-        let users = topicops::kafka::Cluster::describe_scram_users(&self.cluster()?, prefix).await?;
-        Ok(users.into_iter().map(|user| user.username).collect())
     }
 
     /// The brokers, as the administrator sees them.
@@ -332,36 +258,6 @@ impl World {
         let properties =
             topicops::kafka::ClientProperties::parse("admin", &text).map_err(|error| anyhow!("{error}"))?;
         Ok(topicops::kafka::WireCluster::new(properties)?)
-    }
-
-    // --- clients
-
-    pub async fn create_client(&self, namespace: &str, name: &str, annotations: Value) -> Result<Deployment> {
-        let deployment = client_deployment(name, annotations, 0, "sleep 3600")?;
-        Ok(self.api::<Deployment>(namespace).create(&PostParams::default(), &deployment).await?)
-    }
-
-    pub async fn annotate(&self, namespace: &str, name: &str, annotations: Value) -> Result<()> {
-        let annotations: BTreeMap<String, Value> = object(&annotations)
-            .into_iter()
-            .map(|(key, value)| (format!("topic.kafka.nb/{key}"), value))
-            .collect();
-        let patch = json!({ "metadata": { "annotations": annotations } });
-        let api = self.api::<Deployment>(namespace);
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-        Ok(())
-    }
-
-    pub async fn until_secret(&self, namespace: &str, name: &str) -> Result<BTreeMap<String, String>> {
-        let api = self.api::<Secret>(namespace);
-        wait::until(format!("Secret {namespace}/{name}"), PATIENCE, || async {
-            let secret = api.get(name).await?;
-            let data = secret.data.unwrap_or_default();
-            let text =
-                |(key, value): (String, k8s_openapi::ByteString)| Ok((key, String::from_utf8(value.0)?));
-            data.into_iter().map(text).collect::<Result<BTreeMap<_, _>>>()
-        })
-        .await
     }
 
     pub async fn until_gone<K>(&self, namespace: &str, name: &str) -> Result<()>
@@ -382,11 +278,6 @@ impl World {
         .await
     }
 
-    pub async fn delete_client(&self, namespace: &str, name: &str) -> Result<()> {
-        self.api::<Deployment>(namespace).delete(name, &DeleteParams::background()).await?;
-        Ok(())
-    }
-
     /// Waits until an Event with this reason tells of the object, and gives its note.
     pub async fn until_event(&self, namespace: &str, object: &str, reason: &str) -> Result<String> {
         let api = self.api::<Event>(namespace);
@@ -402,135 +293,9 @@ impl World {
         .await
     }
 
-    /// Runs a console tool outside of Pods with a client's own properties; the output whatever the exit code.
-    pub async fn tool_as(
-        &self,
-        data: &BTreeMap<String, String>,
-        name: &str,
-        arguments: &[&str],
-    ) -> Result<String> {
-        let output = self.output_as(data, name, arguments).await?;
-        Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
-    }
-
-    /// The topics that a client sees, with its own properties.
-    pub async fn topics_seen_by(&self, data: &BTreeMap<String, String>) -> Result<Vec<String>> {
-        let output = self.output_as(data, "kafka-topics.sh", &["--list"]).await?;
-        ensure!(output.status.success(), "{output:?}");
-        Ok(String::from_utf8(output.stdout)?.lines().map(|line| line.trim().to_owned()).collect())
-    }
-
-    async fn output_as(
-        &self,
-        data: &BTreeMap<String, String>,
-        name: &str,
-        arguments: &[&str],
-    ) -> Result<std::process::Output> {
-        let folder = tempfile::tempdir()?;
-        let file = folder.path().join("client.properties");
-        std::fs::write(&file, data.get("client.properties").context("no client.properties")?)?;
-        let run = tokio::time::timeout(
-            PATIENCE,
-            self.bed
-                .kafka()?
-                .command(name)?
-                .args(["--bootstrap-server", &data["bootstrap.servers"], "--command-config"])
-                .arg(&file)
-                .args(arguments)
-                .stdin(std::process::Stdio::null())
-                .kill_on_drop(true)
-                .output(),
-        );
-        Ok(run.await.with_context(|| format!("{name} did not end"))??)
-    }
-
-    // --- topicops itself
-
-    pub async fn pods(&self, namespace: &str, labels: &str) -> Result<Vec<Pod>> {
-        Ok(self.api::<Pod>(namespace).list(&ListParams::default().labels(labels)).await?.items)
-    }
-
-    /// The Pod that holds the Lease, as long as it is there.
-    pub async fn until_leader(&self) -> Result<Pod> {
-        let leases: Api<k8s_openapi::api::coordination::v1::Lease> = self.api("topicops");
-        wait::until("a replica to lead", PATIENCE, || async {
-            let lease = leases.get("topicops").await?;
-            let holder = lease.spec.and_then(|spec| spec.holder_identity).filter(|name| !name.is_empty());
-            let holder = holder.context("nobody holds the lease")?;
-            Ok::<_, anyhow::Error>(self.api::<Pod>("topicops").get(&holder).await?)
-        })
-        .await
-    }
-
-    /// SIGKILLs the process of whoever leads.
-    pub async fn kill_the_leader(&self) -> Result<()> {
-        let pid = wait::until("the process of the replica that leads", PATIENCE, || async {
-            // The one killed before may hold the lease still while its container waits to be started again.
-            let leader = self.until_leader().await?.name_any();
-            process_of(&leader)?.with_context(|| format!("Pod {leader} has no process"))
-        })
-        .await?;
-        let status = tokio::process::Command::new("kill").args(["-KILL", &pid]).status().await?;
-        ensure!(status.success(), "kill -KILL {pid}: {status}");
-        Ok(())
-    }
-
-    /// `GET` of a path on the probe port of a topicops Pod: code and body.
-    pub async fn probe(&self, pod: &Pod, path: &str) -> Result<(u16, String)> {
-        let address =
-            pod.status.as_ref().and_then(|status| status.pod_ip.clone()).context("the Pod has no address")?;
-        http_get(std::net::SocketAddr::new(address.parse()?, 9889), path).await
-    }
-
-    fn fail_points(&self) -> PathBuf {
-        self.bed.info().directory.join("fail-points")
-    }
-
-    /// Has whoever comes by this place (of [`topicops::fail_point::NAMES`]) killed by SIGKILL while `work` is done and until
-    /// it has happened; started again, it is not killed there any more.
-    pub async fn killed_at<T>(&self, place: &str, work: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
-        ensure!(topicops::fail_point::NAMES.contains(&place), "there is no place {place}");
-        let armed = self.fail_points().join("armed");
-        let before = self.starts().await?;
-        std::fs::write(self.fail_points().join("new"), place)?;
-        std::fs::rename(self.fail_points().join("new"), &armed)?;
-        let result = work().await;
-        let killed = wait::until(format!("somebody to be killed at {place}"), PATIENCE, || async {
-            let now = self.starts().await?;
-            ensure!(now > before, "{now} starts as before");
-            Ok::<_, anyhow::Error>(())
-        });
-        let killed = if result.is_ok() { killed.await } else { Ok(()) };
-        std::fs::remove_file(&armed)?;
-        killed.and(result)
-    }
-
-    /// How often containers of topicops were started.
-    async fn starts(&self) -> Result<usize> {
-        let mut starts = 0;
-        for pod in self.pods("topicops", "app.kubernetes.io/name=topicops").await? {
-            starts +=
-                self.bed.log_instances("topicops", &pod.name_any(), "topicops").map_or(0, |logs| logs.len());
-        }
-        Ok(starts)
-    }
-
     async fn evidence(&self) -> String {
         self.bed.dump().await
     }
-}
-
-fn process_of(pod: &str) -> Result<Option<String>> {
-    let identity = format!("TOPICOPS_IDENTITY={pod}");
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let of_pod = environment.split(|byte| *byte == 0).any(|pair| pair == identity.as_bytes());
-        if of_pod && command.starts_with(b"/usr/local/bin/topicops\0") {
-            return Ok(Some(entry.file_name().to_string_lossy().into_owned()));
-        }
-    }
-    Ok(None)
 }
 
 pub fn repository() -> PathBuf {

@@ -4,14 +4,14 @@ use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, sleep, sleep_until},
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
     AccessSettings, ClientEvents, ClientIndex, SecretIndex, SecretStore, VerifyQueue, pass::Pass,
     tenure::Tenure,
 };
 use crate::{
-    controller::{health::Health, topics::TopicIndex},
+    controller::{health::Health, topics::TopicIndex, while_leading},
     kafka::{Cluster, ClusterError},
     metrics::{Metrics, PassLabel},
     topic::TopicGrants,
@@ -70,20 +70,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 impl AccessController {
     /// Works while this replica leads, for ever.
     pub async fn run(mut self, mut leading: watch::Receiver<bool>) {
-        loop {
-            if leading.wait_for(|leads| *leads).await.is_err() {
-                return;
-            }
-            tokio::select! {
-                () = self.lead() => return,
-                result = leading.wait_for(|leads| !leads) => {
-                    if result.is_err() {
-                        return;
-                    }
-                    info!("no longer leading: access is left to another replica");
-                }
-            }
-        }
+        while while_leading(&mut leading, "access", self.lead()).await {}
     }
 
     /// Ends only when the process does.

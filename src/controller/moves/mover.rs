@@ -17,7 +17,7 @@ use super::{
     plan_rebalance, tell::Telling,
 };
 use crate::{
-    controller::{Reporter, health::Health, topics::TopicIndex},
+    controller::{Reporter, health::Health, topics::TopicIndex, while_leading},
     fail_point::fail_point,
     kafka::{Cluster, ClusterError, TopicPartition},
     metrics::Metrics,
@@ -88,19 +88,7 @@ pub(super) enum MoveError {
 impl Mover {
     /// Works while this replica leads, for ever.
     pub async fn run(self, mut leading: watch::Receiver<bool>) {
-        loop {
-            if leading.wait_for(|leads| *leads).await.is_err() {
-                return;
-            }
-            tokio::select! {
-                () = self.lead() => {}
-                result = leading.wait_for(|leads| !leads) => {
-                    if result.is_err() {
-                        return;
-                    }
-                    info!("no longer leading: moves are left to another replica");
-                }
-            }
+        while while_leading(&mut leading, "moves", self.lead()).await {
             self.desk.forget();
             self.clear_metrics();
         }

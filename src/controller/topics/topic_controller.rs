@@ -9,14 +9,14 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use topicops_contract::TopicName;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
     Evidence, Gone, Ledger, LedgerError, LedgerStore, Placing, Retries, StatusWriter, TopicIndex,
     departures::Endings,
 };
 use crate::{
-    controller::{Reporter, health::Health, moves::MoveDesk},
+    controller::{Reporter, health::Health, moves::MoveDesk, while_leading},
     kafka::{Cluster, ClusterError},
     metrics::{Metrics, PassLabel},
     topic::{Drift, PlanContext, TopicGrant, TopicGrants},
@@ -103,19 +103,7 @@ pub(super) enum PassError {
 impl TopicController {
     /// Works while this replica leads, for ever.
     pub async fn run(self, mut leading: watch::Receiver<bool>) {
-        loop {
-            if leading.wait_for(|leads| *leads).await.is_err() {
-                return;
-            }
-            tokio::select! {
-                () = self.lead() => {}
-                result = leading.wait_for(|leads| !leads) => {
-                    if result.is_err() {
-                        return;
-                    }
-                    info!("no longer leading: topics are left to another replica");
-                }
-            }
+        while while_leading(&mut leading, "topics", self.lead()).await {
             // What was granted here is another replica's to say from now on, until this one has looked at everything again.
             self.granted.send_replace(false);
             self.desk.forget();

@@ -61,9 +61,10 @@ async fn two_beds_run_side_by_side_and_end_with_their_owners() -> Result<()> {
     Ok(())
 }
 
-/// Not a test by itself: it holds a bed, with a Pod in it, until it is killed.
-#[tokio::test]
-#[ignore = "started by the test below"]
+/// In the environment of a process that is to hold a bed until it is killed.
+const HOLD: &str = "TOPICOPS_TESTBED_HOLD_A_BED";
+
+/// Holds a bed, with a Pod in it, until this process is killed.
 async fn hold_a_bed() -> Result<()> {
     let bed = Testbed::start(Options::default()).await?;
     bed.map_image("shell", Program::host_tools()).await?;
@@ -94,8 +95,13 @@ spec:
 
 #[tokio::test]
 async fn nothing_outlives_a_test_that_is_killed() -> Result<()> {
+    // The test that is killed is this very one, in a process of its own.
+    if env::var_os(HOLD).is_some() {
+        return hold_a_bed().await;
+    }
     let mut holder = Command::new(env::current_exe()?)
-        .args(["--exact", "hold_a_bed", "--ignored", "--nocapture"])
+        .args(["--exact", "nothing_outlives_a_test_that_is_killed", "--nocapture"])
+        .env(HOLD, "1")
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()?;

@@ -1,0 +1,228 @@
+use super::*;
+use crate::{
+    kafka::{BrokerConfigs, BrokerDisks, LogDir, ReplicaSize, TopicPartition},
+    topic::{RetentionSteps, StorageFacts},
+};
+
+const GB: u64 = 1_000_000_000;
+
+fn dir(total_bytes: Option<u64>, stored: &[u64]) -> LogDir {
+    let replicas = (0..).zip(stored).map(|(partition, bytes)| {
+        let partition = TopicPartition { topic: "orders".parse().unwrap(), partition };
+        (partition, ReplicaSize { bytes: *bytes, future: false })
+    });
+    LogDir { total_bytes, replicas: replicas.collect(), ..LogDir::default() }
+}
+
+/// Brokers from 1 on with these log directories each.
+fn facts(brokers: Vec<Vec<LogDir>>) -> StorageFacts {
+    let disks = (1..).zip(brokers).map(|(broker, dirs)| (broker, Ok(BrokerDisks { dirs })));
+    StorageFacts::of(&disks.collect())
+}
+
+fn in_context(
+    declaration: &Declaration,
+    observed: Option<&TopicDescription>,
+    holding: Option<&Holding>,
+    facts: Option<StorageFacts>,
+    now: i64,
+) -> TopicPlan {
+    let steps = RetentionSteps { keep_percent: 50, interval: 60, above: 10 };
+    let context = PlanContext { storage: facts.map(Arc::new), steps, now, ..PlanContext::default() };
+    let topic = "orders".parse().unwrap();
+    TopicPlan::of(&topic, std::slice::from_ref(declaration), observed, holding, &context)
+}
+
+fn set(plan: &TopicPlan, key: &str) -> Option<String> {
+    configure(plan).and_then(|change| change.set.get(key).cloned())
+}
+
+fn share(percent: &str) -> Declaration {
+    declared(&[("retention-disk-share", percent)], &[])
+}
+
+fn placed(replicas: &[&[i32]], configs: &[(&str, &str)]) -> TopicDescription {
+    TopicDescription {
+        replicas: replicas.iter().map(|held| held.to_vec()).collect(),
+        ..existing(1, 1, configs)
+    }
+}
+
+#[test]
+fn a_share_is_of_the_tightest_broker_for_each_of_its_replicas() {
+    let brokers = || {
+        facts(vec![vec![dir(Some(100 * GB), &[])], vec![dir(Some(40 * GB), &[])], vec![dir(Some(GB), &[])]])
+    };
+    // Broker 1 holds three replicas, broker 2 one, broker 3 none.
+    let topic = placed(&[&[1, 2], &[1], &[1]], &[]);
+    let holding = held(&[]);
+    let asked = in_context(&share("6%"), Some(&topic), Some(&holding), None, 0);
+    assert!(asked.wants_storage && asked.steps.is_empty());
+    let plan = in_context(&share("6%"), Some(&topic), Some(&holding), Some(brokers()), 0);
+    assert_eq!(set(&plan, "retention.bytes"), Some((2 * GB).to_string()));
+    // Two directories: two of three replicas may be in the smaller one.
+    let two =
+        facts(vec![vec![dir(Some(50 * GB), &[]), dir(Some(80 * GB), &[])], vec![dir(Some(40 * GB), &[])]]);
+    let plan = in_context(&share("6%"), Some(&topic), Some(&holding), Some(two), 0);
+    assert_eq!(set(&plan, "retention.bytes"), Some((3 * GB / 2).to_string()));
+}
+
+#[test]
+fn disks_and_partitions_are_followed_by_more_than_a_tenth_and_changes_by_hand_are_drift() {
+    let disk = |total: u64| Some(facts(vec![vec![dir(Some(total), &[])]]));
+    let topic = |bytes: u64| placed(&[&[1]], &[("retention.bytes", &bytes.to_string())]);
+    let first = in_context(&share("10%"), Some(&placed(&[&[1]], &[])), Some(&held(&[])), disk(100 * GB), 0);
+    let holding = first.holding_after.unwrap();
+    for (total, expected) in
+        [(100, None), (109, None), (91, None), (112, Some(112 * GB / 10)), (88, Some(88 * GB / 10))]
+    {
+        let plan = in_context(&share("10%"), Some(&topic(10 * GB)), Some(&holding), disk(total * GB), 0);
+        assert_eq!(set(&plan, "retention.bytes"), expected.map(|bytes| bytes.to_string()), "{total}");
+        assert!(plan.corrected.is_empty() && plan.refusals.is_empty());
+    }
+    let by_hand = in_context(&share("10%"), Some(&topic(11 * GB)), Some(&holding), disk(100 * GB), 0);
+    assert_eq!(set(&by_hand, "retention.bytes"), Some((10 * GB).to_string()));
+    assert_eq!(by_hand.corrected.len(), 1);
+    // Another share is its author's change, however little it differs.
+    let edited = in_context(&share("10.5%"), Some(&topic(10 * GB)), Some(&holding), disk(100 * GB), 0);
+    assert_eq!(set(&edited, "retention.bytes"), Some((105 * GB / 10).to_string()));
+}
+
+#[test]
+fn brokers_that_do_not_tell_refuse_a_new_share_and_leave_an_old_one() {
+    let silent = || Some(facts(vec![vec![dir(None, &[])]]));
+    let topic = placed(&[&[1]], &[]);
+    let plan = in_context(&share("10%"), Some(&topic), Some(&held(&[])), silent(), 0);
+    assert_eq!(plan.refusals[0].reason().as_str(), "DiskSizeUnknown");
+    assert!(plan.refusals[0].message(TopicObjectKind::ConfigMap).contains("broker 1"));
+    let told = Some(facts(vec![vec![dir(Some(100 * GB), &[])]]));
+    let holding = in_context(&share("10%"), Some(&topic), Some(&held(&[])), told, 0).holding_after.unwrap();
+    let set = placed(&[&[1]], &[("retention.bytes", "10000000000")]);
+    let plan = in_context(&share("10%"), Some(&set), Some(&holding), silent(), 0);
+    assert!(plan.refusals.is_empty() && plan.steps.is_empty());
+    assert_eq!(plan.holding_after, Some(holding));
+}
+
+#[test]
+fn a_new_topic_gets_its_share_at_once_where_its_replicas_can_be_counted() {
+    let three = || Some(facts(vec![vec![dir(Some(90 * GB), &[])]; 3]));
+    let data = [("retention-disk-share", "10%"), ("partitions", "4"), ("replication-factor", "2")];
+    let plan = in_context(&declared(&data, &[]), None, None, three(), 0);
+    let [Step::Create(topic)] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
+    assert_eq!(topic.configs["retention.bytes"], (3 * GB).to_string());
+    assert!(plan.holding.unwrap().keys.contains("retention.bytes"));
+    let plan = in_context(&share("10%"), None, None, three(), 0);
+    assert!(plan.creates() && plan.again);
+}
+
+/// Applies plan after plan, and gives the values that the broker saw with the seconds at which it did.
+fn walk(
+    declaration: &Declaration,
+    mut topic: TopicDescription,
+    mut holding: Holding,
+    key: &str,
+) -> Vec<(i64, String)> {
+    let mut seen = Vec::new();
+    for now in (0..3_600).step_by(10) {
+        let facts = Some(facts(vec![vec![dir(None, &[1_000])]]));
+        let plan = in_context(declaration, Some(&topic), Some(&holding), facts, now);
+        if let Some(change) = configure(&plan) {
+            topic.configs.retain(|key, _| !change.unset.contains(key));
+            topic.configs.extend(change.set);
+            seen.push((now, topic.configs.get(key).cloned().unwrap_or_default()));
+        }
+        assert!(plan.corrected.is_empty() && plan.drifted.is_empty(), "{plan:?}");
+        holding = plan.holding_after.unwrap();
+    }
+    assert_eq!(holding.applied.stepped_at, None);
+    seen
+}
+
+#[test]
+fn a_large_cut_goes_down_in_steps_an_interval_apart() {
+    let declaration = declared(&[("properties", "retention.ms=1000")], &[]);
+    let topic = existing(1, 1, &[("retention.ms", "7000")]);
+    let seen = walk(&declaration, topic, held(&[]), "retention.ms");
+    assert_eq!(seen, [(0, "3500".to_owned()), (60, "1750".to_owned()), (120, "1000".to_owned())]);
+}
+
+#[test]
+fn what_is_inherited_is_cut_in_steps_and_what_is_given_up_goes_down_to_the_brokers_default() {
+    let mut topic = existing(1, 1, &[]);
+    topic.inherited = map(&[("retention.ms", "4000")]);
+    let declaration = declared(&[("properties", "retention.ms=1500")], &[]);
+    let seen = walk(&declaration, topic, held(&[]), "retention.ms");
+    assert_eq!(seen, [(0, "2000".to_owned()), (60, "1500".to_owned())]);
+    let topic = existing(1, 1, &[("retention.ms", "3000000000")]);
+    let holding = settled(&declared(&[("properties", "retention.ms=3000000000")], &[]), &existing(1, 1, &[]));
+    let seen = walk(&declared(&[], &[]), topic, holding, "retention.ms");
+    // Kafka's seven days: 604,800,000 ms.
+    assert_eq!(seen, [(0, "1500000000".to_owned()), (60, "750000000".to_owned()), (120, String::new())]);
+}
+
+#[test]
+fn what_is_stored_decides_and_a_topic_of_little_is_cut_at_once() {
+    let declaration = declared(&[("properties", "retention.ms=1000\nretention.bytes=100")], &[]);
+    let topic = existing(1, 1, &[("retention.ms", "7000")]);
+    let stored = |bytes: &[u64]| Some(facts(vec![vec![dir(None, bytes)]]));
+    let little = in_context(&declaration, Some(&topic), Some(&held(&[])), stored(&[4, 6]), 0);
+    assert_eq!(set(&little, "retention.ms").as_deref(), Some("1000"));
+    assert!(little.stepping.is_empty());
+    let much = in_context(&declaration, Some(&topic), Some(&held(&[])), stored(&[900, 6]), 0);
+    assert_eq!(set(&much, "retention.ms").as_deref(), Some("3500"));
+    assert_eq!(set(&much, "retention.bytes").as_deref(), Some("450"), "half of the largest replica");
+    let [bytes, ms] = much.stepping.as_slice() else { panic!("{:?}", much.stepping) };
+    assert_eq!((bytes.target, bytes.left, bytes.next_at), (100, 3, 60));
+    assert_eq!((ms.now, ms.target, ms.left), (3_500, 1_000, 2));
+    // Nobody knows how much there is.
+    let unknown = in_context(
+        &declaration,
+        Some(&topic),
+        Some(&held(&[])),
+        Some(StorageFacts::unknown("no".to_owned())),
+        0,
+    );
+    assert_eq!(set(&unknown, "retention.bytes").as_deref(), Some("1600"));
+    // Not asked yet: the rest of the manifest does not wait.
+    let declaration = declared(&[("properties", "retention.ms=1000\nsegment.ms=9")], &[]);
+    let asked = in_context(&declaration, Some(&topic), Some(&held(&[])), None, 0);
+    assert!(asked.wants_storage && set(&asked, "retention.ms").is_none());
+}
+
+#[test]
+fn a_higher_declaration_ends_the_steps_and_a_restart_does_not_hurry_them() {
+    let stored = || Some(facts(vec![vec![dir(None, &[1_000])]]));
+    let low = declared(&[("properties", "retention.ms=1000")], &[]);
+    let first =
+        in_context(&low, Some(&existing(1, 1, &[("retention.ms", "9000")])), Some(&held(&[])), stored(), 100);
+    assert_eq!(first.holding.as_ref().unwrap().applied.stepped_at, Some(100), "remembered before it is done");
+    let now = existing(1, 1, &[("retention.ms", "4500")]);
+    let holding = first.holding_after.unwrap();
+    // After a crash what was remembered before may be all there is.
+    for remembered in [&holding, first.holding.as_ref().unwrap()] {
+        let early = in_context(&low, Some(&now), Some(remembered), stored(), 130);
+        assert!(early.steps.is_empty() && early.drifted.is_empty());
+        assert_eq!(early.stepping[0].next_at, 160);
+        assert!(!in_context(&low, Some(&now), Some(remembered), stored(), 160).steps.is_empty());
+    }
+    let higher = declared(&[("properties", "retention.ms=5000")], &[]);
+    let ended = in_context(&higher, Some(&now), Some(&holding), stored(), 130);
+    assert_eq!(set(&ended, "retention.ms").as_deref(), Some("5000"));
+    assert_eq!(ended.holding_after.unwrap().applied.stepped_at, None);
+    let paused = declared(&[("properties", "retention.ms=1000")], &[("topic.kafka.nb/paused", "true")]);
+    assert!(in_context(&paused, Some(&now), Some(&holding), stored(), 500).steps.is_empty());
+    // A clock that went back holds nothing up.
+    assert!(!in_context(&low, Some(&now), Some(&holding), stored(), 5).steps.is_empty());
+}
+
+#[test]
+fn brokers_tell_their_default_retention_in_three_units() {
+    let told = |pairs: &[(&str, &str)]| {
+        let settings = BrokerConfigs { effective: map(pairs), ..BrokerConfigs::default() };
+        StorageFacts::default().with_defaults(&settings).default_retention("retention.ms")
+    };
+    assert_eq!(told(&[("log.retention.hours", "2")]), 7_200_000);
+    assert_eq!(told(&[("log.retention.hours", "2"), ("log.retention.minutes", "3")]), 180_000);
+    assert_eq!(told(&[("log.retention.hours", "2"), ("log.retention.ms", "-1")]), -1);
+    assert_eq!(told(&[]), 604_800_000);
+}

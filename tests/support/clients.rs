@@ -1,0 +1,108 @@
+//! Workloads that ask for credentials, and what they can do with them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use super::{PATIENCE, World, client_deployment, manifests::object, wait};
+
+impl World {
+    /// All ACLs of a user, one `OPERATION TYPE name` (`name*` when prefixed) each, sorted.
+    pub async fn acls_of(&self, username: &str) -> Result<Vec<String>> {
+        let cluster = self.cluster()?;
+        let acls = topicops::kafka::Cluster::describe_acls(&cluster, username).await?;
+        let lines = acls.iter().filter(|acl| acl.username == username).map(|acl| {
+            let star = match acl.resource.pattern {
+                topicops::kafka::PatternType::Prefixed => "*",
+                topicops::kafka::PatternType::Literal => "",
+            };
+            format!("{:?} {:?} {}{star}", acl.operation, acl.resource.resource_type, acl.resource.name)
+        });
+        let mut lines: Vec<String> = lines.collect();
+        lines.sort();
+        Ok(lines)
+    }
+
+    pub async fn scram_users(&self, prefix: &str) -> Result<Vec<String>> {
+        let users = topicops::kafka::Cluster::describe_scram_users(&self.cluster()?, prefix).await?;
+        Ok(users.into_iter().map(|user| user.username).collect())
+    }
+
+    pub async fn create_client(&self, namespace: &str, name: &str, annotations: Value) -> Result<Deployment> {
+        let deployment = client_deployment(name, annotations, 0, "sleep 3600")?;
+        Ok(self.api::<Deployment>(namespace).create(&PostParams::default(), &deployment).await?)
+    }
+
+    pub async fn annotate(&self, namespace: &str, name: &str, annotations: Value) -> Result<()> {
+        let annotations: BTreeMap<String, Value> = object(&annotations)
+            .into_iter()
+            .map(|(key, value)| (format!("topic.kafka.nb/{key}"), value))
+            .collect();
+        let patch = json!({ "metadata": { "annotations": annotations } });
+        let api = self.api::<Deployment>(namespace);
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    pub async fn until_secret(&self, namespace: &str, name: &str) -> Result<BTreeMap<String, String>> {
+        let api = self.api::<Secret>(namespace);
+        wait::until(format!("Secret {namespace}/{name}"), PATIENCE, || async {
+            let secret = api.get(name).await?;
+            let data = secret.data.unwrap_or_default();
+            let text =
+                |(key, value): (String, k8s_openapi::ByteString)| Ok((key, String::from_utf8(value.0)?));
+            data.into_iter().map(text).collect::<Result<BTreeMap<_, _>>>()
+        })
+        .await
+    }
+
+    pub async fn delete_client(&self, namespace: &str, name: &str) -> Result<()> {
+        self.api::<Deployment>(namespace).delete(name, &DeleteParams::background()).await?;
+        Ok(())
+    }
+
+    /// Runs a console tool outside of Pods with a client's own properties; the output whatever the exit code.
+    pub async fn tool_as(
+        &self,
+        data: &BTreeMap<String, String>,
+        name: &str,
+        arguments: &[&str],
+    ) -> Result<String> {
+        let output = self.output_as(data, name, arguments).await?;
+        Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// The topics that a client sees, with its own properties.
+    pub async fn topics_seen_by(&self, data: &BTreeMap<String, String>) -> Result<Vec<String>> {
+        let output = self.output_as(data, "kafka-topics.sh", &["--list"]).await?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(String::from_utf8(output.stdout)?.lines().map(|line| line.trim().to_owned()).collect())
+    }
+
+    pub(super) async fn output_as(
+        &self,
+        data: &BTreeMap<String, String>,
+        name: &str,
+        arguments: &[&str],
+    ) -> Result<std::process::Output> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("client.properties");
+        std::fs::write(&file, data.get("client.properties").context("no client.properties")?)?;
+        let run = tokio::time::timeout(
+            PATIENCE,
+            self.bed
+                .kafka()?
+                .command(name)?
+                .args(["--bootstrap-server", &data["bootstrap.servers"], "--command-config"])
+                .arg(&file)
+                .args(arguments)
+                .stdin(std::process::Stdio::null())
+                .kill_on_drop(true)
+                .output(),
+        );
+        Ok(run.await.with_context(|| format!("{name} did not end"))??)
+    }
+}

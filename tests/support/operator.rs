@@ -1,0 +1,93 @@
+//! topicops itself: its replicas, and what kills them.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt, api::ListParams};
+
+use super::{PATIENCE, World, http_get, wait};
+
+impl World {
+    pub async fn pods(&self, namespace: &str, labels: &str) -> Result<Vec<Pod>> {
+        Ok(self.api::<Pod>(namespace).list(&ListParams::default().labels(labels)).await?.items)
+    }
+
+    /// The Pod that holds the Lease, as long as it is there.
+    pub async fn until_leader(&self) -> Result<Pod> {
+        let leases: Api<k8s_openapi::api::coordination::v1::Lease> = self.api("topicops");
+        wait::until("a replica to lead", PATIENCE, || async {
+            let lease = leases.get("topicops").await?;
+            let holder = lease.spec.and_then(|spec| spec.holder_identity).filter(|name| !name.is_empty());
+            let holder = holder.context("nobody holds the lease")?;
+            Ok::<_, anyhow::Error>(self.api::<Pod>("topicops").get(&holder).await?)
+        })
+        .await
+    }
+
+    /// SIGKILLs the process of whoever leads.
+    pub async fn kill_the_leader(&self) -> Result<()> {
+        let pid = wait::until("the process of the replica that leads", PATIENCE, || async {
+            // The one killed before may hold the lease still while its container waits to be started again.
+            let leader = self.until_leader().await?.name_any();
+            process_of(&leader)?.with_context(|| format!("Pod {leader} has no process"))
+        })
+        .await?;
+        let status = tokio::process::Command::new("kill").args(["-KILL", &pid]).status().await?;
+        ensure!(status.success(), "kill -KILL {pid}: {status}");
+        Ok(())
+    }
+
+    /// `GET` of a path on the probe port of a topicops Pod: code and body.
+    pub async fn probe(&self, pod: &Pod, path: &str) -> Result<(u16, String)> {
+        let address =
+            pod.status.as_ref().and_then(|status| status.pod_ip.clone()).context("the Pod has no address")?;
+        http_get(std::net::SocketAddr::new(address.parse()?, 9889), path).await
+    }
+
+    pub(super) fn fail_points(&self) -> PathBuf {
+        self.bed.info().directory.join("fail-points")
+    }
+
+    /// Has whoever comes by this place (of [`topicops::fail_point::NAMES`]) killed by SIGKILL while `work` is done and until
+    /// it has happened; started again, it is not killed there any more.
+    pub async fn killed_at<T>(&self, place: &str, work: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+        ensure!(topicops::fail_point::NAMES.contains(&place), "there is no place {place}");
+        let armed = self.fail_points().join("armed");
+        let before = self.starts().await?;
+        std::fs::write(self.fail_points().join("new"), place)?;
+        std::fs::rename(self.fail_points().join("new"), &armed)?;
+        let result = work().await;
+        let killed = wait::until(format!("somebody to be killed at {place}"), PATIENCE, || async {
+            let now = self.starts().await?;
+            ensure!(now > before, "{now} starts as before");
+            Ok::<_, anyhow::Error>(())
+        });
+        let killed = if result.is_ok() { killed.await } else { Ok(()) };
+        std::fs::remove_file(&armed)?;
+        killed.and(result)
+    }
+
+    /// How often containers of topicops were started.
+    async fn starts(&self) -> Result<usize> {
+        let mut starts = 0;
+        for pod in self.pods("topicops", "app.kubernetes.io/name=topicops").await? {
+            starts +=
+                self.bed.log_instances("topicops", &pod.name_any(), "topicops").map_or(0, |logs| logs.len());
+        }
+        Ok(starts)
+    }
+}
+
+fn process_of(pod: &str) -> Result<Option<String>> {
+    let identity = format!("TOPICOPS_IDENTITY={pod}");
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let of_pod = environment.split(|byte| *byte == 0).any(|pair| pair == identity.as_bytes());
+        if of_pod && command.starts_with(b"/usr/local/bin/topicops\0") {
+            return Ok(Some(entry.file_name().to_string_lossy().into_owned()));
+        }
+    }
+    Ok(None)
+}
