@@ -62,11 +62,24 @@ impl LedgerStore for CountingLedger {
     }
 }
 
-struct Nobody;
+/// The workloads that use every topic; nobody at first.
+#[derive(Default)]
+struct Users(watch::Sender<Vec<String>>);
 
-impl TopicUsers for Nobody {
+impl TopicUsers for Users {
     fn users_of(&self, _: &TopicName, _: &TopicGrant, _: bool) -> Vec<String> {
-        Vec::new()
+        self.0.borrow().clone()
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        let (revision, changes) = watch::channel(0);
+        let mut users = self.0.subscribe();
+        tokio::spawn(async move {
+            while users.changed().await.is_ok() {
+                revision.send_modify(|revision| *revision += 1);
+            }
+        });
+        changes
     }
 }
 
@@ -76,6 +89,7 @@ struct Scene {
     ledger: Arc<CountingLedger>,
     index: Arc<TopicIndex>,
     metrics: Metrics,
+    users: Arc<Users>,
     /// `METHOD path` of every request to Kubernetes.
     kubernetes: Arc<Mutex<Vec<String>>>,
     _leads: watch::Sender<bool>,
@@ -90,11 +104,12 @@ impl Scene {
         let statuses = StatusWriter::new(client.clone(), Arc::clone(&index));
         let reporter = Reporter::new(client.clone(), None);
         let (leads, leading) = watch::channel(true);
+        let users = Arc::new(Users::default());
         let controller = TopicController {
             cluster: Arc::new(cluster.clone()),
             store: Arc::clone(&ledger) as _,
             index: Arc::clone(&index),
-            users: Arc::new(Nobody),
+            users: Arc::clone(&users) as _,
             open: false,
             evidence: Arc::new(KubeEvidence::new(client.clone())),
             statuses: statuses.clone(),
@@ -110,7 +125,7 @@ impl Scene {
         tokio::spawn(statuses.run());
         tokio::spawn(reporter.run());
         tokio::spawn(controller.run(leading));
-        Self { cluster, ledger, index, metrics, kubernetes, _leads: leads }
+        Self { cluster, ledger, index, metrics, users, kubernetes, _leads: leads }
     }
 
     fn declare(&self, retention: &str) {
@@ -205,4 +220,31 @@ async fn a_look_at_what_nobody_changed_is_one_request_and_writes_nothing() {
         assert_eq!((ledger, kubernetes), (0, 0), "writes of the ledger, and requests to Kubernetes");
     }
     assert!(scene.passes() - before >= 8, "a pass about every {REST:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_waits_for_workloads_with_a_look_every_five_seconds_and_ends_as_soon_as_they_are_gone() {
+    let scene = Scene::start(Duration::from_secs(100_000));
+    let topic = config_map(0, "1h");
+    scene.index.apply(topic.clone());
+    scene.asked().await;
+    scene.users.0.send_replace(vec!["Deployment shop/orders".to_owned()]);
+    let mut deleting = topic;
+    deleting.metadata.annotations =
+        Some([("topic.kafka.nb/deletion-policy".to_owned(), "delete".to_owned())].into());
+    deleting.metadata.finalizers = Some(vec!["topic.kafka.nb/topic".to_owned()]);
+    deleting.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-02T00:00:00Z")).unwrap();
+    scene.index.apply(deleting);
+    let (calls, ..) = scene.asked().await;
+    assert!(!calls.contains_key(&Call::DeleteTopics), "{calls:?}");
+    let looks = calls[&Call::ConsumingGroups];
+    assert!((10..=13).contains(&looks), "{looks} looks in a minute: {calls:?}");
+
+    // Between two looks, as far from both as may be.
+    sleep(Duration::from_millis(2_500)).await;
+    scene.cluster.forget_calls();
+    scene.users.0.send_replace(Vec::new());
+    sleep(Duration::from_millis(500)).await;
+    let calls = scene.cluster.calls();
+    assert_eq!(calls.get(&Call::DeleteTopics), Some(&1), "{calls:?}");
 }

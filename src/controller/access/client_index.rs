@@ -114,6 +114,10 @@ impl TopicUsers for ClientIndex {
         let requests = clients.values().filter_map(|client| client.request.as_ref().ok()?.as_deref());
         requests.filter(|request| names(request)).map(|request| request.workload.to_string()).collect()
     }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        Self::changes(self)
+    }
 }
 
 /// Which of our kinds a Kubernetes type is.

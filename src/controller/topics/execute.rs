@@ -208,7 +208,7 @@ impl TopicController {
 }
 
 /// Whom the object lets in, or let in when it went, that asks for the deletion.
-fn asked_for(plan: &TopicPlan) -> Option<TopicGrant> {
+pub(super) fn asked_for(plan: &TopicPlan) -> Option<TopicGrant> {
     if let Some(owner) = &plan.owner {
         return Some(grant_of(owner));
     }

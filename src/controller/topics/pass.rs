@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -11,6 +12,7 @@ use tracing::debug;
 
 use super::{
     Outcome, TopicController,
+    execute::asked_for,
     topic_controller::{LAG, PassError, Recent, SETTLING, Tenure},
 };
 use crate::{
@@ -19,6 +21,9 @@ use crate::{
     kafka::{ConfigKeys, Item, TopicDescription},
     topic::{Declaration, Holding, TopicGrant},
 };
+
+/// Consumer groups tell nobody when they end: while a deletion waits, all of them are asked for, for all that wait at once.
+const USERS_ASKED_EVERY: Duration = Duration::from_secs(5);
 
 impl TopicController {
     /// One batch of topics, from a look at the brokers to a word to their authors.
@@ -134,7 +139,9 @@ impl TopicController {
                 // The topic stays, and stays whose it is.
                 after.push((plan.topic.clone(), held.map(|held| Holding { deletion: None, ..held })));
             } else {
-                if answers.is_final() {
+                if !answers.in_use.is_empty() {
+                    tenure.retries.at(plan.topic.clone(), now + USERS_ASKED_EVERY);
+                } else if answers.is_final() {
                     // The same request would get the same answer: it waits for an edit, or for the next look at everything.
                     tenure.retries.succeeded(&plan.topic);
                 } else {
@@ -149,6 +156,10 @@ impl TopicController {
                 // Its name is free for those who were refused it.
                 tenure.retries.failed(plan.topic.clone(), now);
             }
+            match asked_for(plan).filter(|_| !answers.in_use.is_empty()) {
+                Some(grant) => tenure.in_use.insert(plan.topic.clone(), grant),
+                None => tenure.in_use.remove(&plan.topic),
+            };
             let waits = plan.deletes() && !answers.deleted && answers.deletion_refused.is_none();
             if waits {
                 held_up.extend(plan.owner.clone());

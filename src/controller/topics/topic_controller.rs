@@ -26,6 +26,9 @@ use crate::{
 pub trait TopicUsers: Send + Sync + 'static {
     /// Those that name it and are let in: whoever is not has no say. `open`: everybody is let in.
     fn users_of(&self, topic: &TopicName, grant: &TopicGrant, open: bool) -> Vec<String>;
+
+    /// Tells of changes in what workloads name.
+    fn changes(&self) -> watch::Receiver<u64>;
 }
 
 /// The loop that keeps topics as declared, on the replica that leads.
@@ -74,6 +77,8 @@ pub(super) struct Tenure {
     /// Topics that were declared when this leadership began and were not looked at yet.
     pub(super) unseen: BTreeSet<TopicName>,
     pub(super) retries: Retries<TopicName>,
+    /// Deletions that wait for users, and whom the object lets in that asks for each.
+    pub(super) in_use: BTreeMap<TopicName, TopicGrant>,
     /// Topics that were changed here lately: what differs from it may be a broker whose metadata lags.
     pub(super) changed: BTreeMap<TopicName, Instant>,
     /// What was last told to be left as somebody changed it.
@@ -134,6 +139,7 @@ impl TopicController {
                 grants: TopicGrants::default(),
                 unseen: self.index.topics(),
                 retries: Retries::default(),
+                in_use: BTreeMap::new(),
                 changed: BTreeMap::new(),
                 drifted: BTreeMap::new(),
                 recent: BTreeMap::new(),
@@ -151,12 +157,14 @@ impl TopicController {
 
     async fn passes(&self, tenure: &mut Tenure, backoff: &mut Backoff) {
         let mut resync = Instant::now() + self.jittered_resync();
+        let mut users = self.users.changes();
         loop {
             let retry = tenure.retries.next().unwrap_or(resync).min(resync);
             if !self.index.has_dirty() {
                 tokio::select! {
                     () = self.index.changed.notified() => {}
                     () = sleep_until(retry) => {}
+                    Ok(()) = users.changed(), if !tenure.in_use.is_empty() => users.mark_changed(),
                 }
             }
             if self.index.has_dirty() {
@@ -169,6 +177,10 @@ impl TopicController {
                 self.index.mark(tenure.ledger.topics());
             }
             self.index.mark(&tenure.retries.take_due(now));
+            if users.has_changed().unwrap_or(false) {
+                users.mark_unchanged();
+                self.index.mark(&self.no_longer_used(tenure));
+            }
             let gone = self.index.take_gone();
             let not_lost: Vec<Gone> = gone.iter().chain(&tenure.departed).cloned().collect();
             if let Err(error) = self.see_off(tenure, gone).await {
@@ -218,6 +230,14 @@ impl TopicController {
                 }
             }
         }
+    }
+
+    /// Deletions that waited for users of which no workload is left.
+    fn no_longer_used(&self, tenure: &Tenure) -> Vec<TopicName> {
+        let free = |(topic, grant): &(&TopicName, &TopicGrant)| {
+            self.users.users_of(topic, grant, self.open).is_empty()
+        };
+        tenure.in_use.iter().filter(free).map(|(topic, _)| topic.clone()).collect()
     }
 
     async fn ledger_failed(&self, error: &LedgerError, backoff: &mut Backoff) {
