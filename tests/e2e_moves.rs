@@ -177,7 +177,7 @@ fn topicops_waits_for_the_moves_of_others_and_gives_way_to_them() {
         world.until_ready(&namespace, &topic).await?;
         make(world, &theirs, &[vec![1]]).await?;
         fill(world, &theirs, 1, 4).await?;
-        fill(world, &topic, 1, 24).await?;
+        fill(world, &topic, 1, 12).await?;
         // Somebody's move that does not get on, at a thousand bytes per second.
         set_rate(world, 2, Side::Follower, Some(1_000)).await?;
         alter_topic(world, &theirs, Side::Follower, "0:2").await?;

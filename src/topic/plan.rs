@@ -268,6 +268,7 @@ impl TopicPlan {
         applied.topic_id = Some(observed.id.clone());
         self.count_partitions(owner, judged, observed, drift, &mut applied);
         self.count_replicas(owner, judged, observed, (drift, context), &mut applied);
+        before.replication_factor = before.replication_factor.and(applied.replication_factor);
 
         let share = owner.manifest.retention_disk_share;
         // A default fills in what nobody has said: what somebody set on the topic itself counts for more.
@@ -389,7 +390,12 @@ impl TopicPlan {
             match self.unreachable(factor, judged, observed, context) {
                 Some(refusal) => self.refusals.push(refusal),
                 None => {
-                    self.corrected.extend(by_hand.then_some(changed));
+                    if by_hand {
+                        self.corrected.push(changed);
+                    } else {
+                        // Until it has arrived, and is declared still, what the brokers have is nobody's hand.
+                        applied.replication_factor = None;
+                    }
                     self.steps.push(Step::ChangeFactor(factor));
                 }
             }

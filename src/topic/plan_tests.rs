@@ -164,6 +164,21 @@ fn a_replication_factor_that_cannot_be_had_or_would_stop_writers_is_refused_with
 }
 
 #[test]
+fn a_factor_set_back_as_soon_as_its_move_has_ended_is_its_authors_change_and_nobodys_hand() {
+    let two = declared(&[("replication-factor", "2")], &[]);
+    let three = declared(&[("replication-factor", "3")], &[]);
+    let before = settled(&two, &existing(1, 2, &[]));
+    let up = plan(&three, Some(&existing(1, 2, &[])), Some(&before));
+    assert!(up.changes_factor().is_some());
+    for holding in [up.holding, up.holding_after] {
+        let back = plan(&two, Some(&existing(1, 3, &[])), holding.as_ref());
+        assert!(back.changes_factor().is_some() && back.corrected.is_empty(), "{back:?}");
+    }
+    let by_hand = plan(&two, Some(&existing(1, 3, &[])), Some(&before));
+    assert_eq!(by_hand.corrected, [Drift::ReplicationFactor { declared: 2, found: 3 }]);
+}
+
+#[test]
 fn a_topic_on_its_way_is_planned_by_where_it_goes() {
     // Meanwhile the brokers show those to come and those to go.
     let topic = existing(3, 4, &[]);

@@ -170,7 +170,7 @@ impl Default for BackOff {
 }
 
 impl BackOff {
-    const LONGEST: Duration = Duration::from_secs(5);
+    const LONGEST: Duration = Duration::from_secs(2);
 
     /// One that ran well for a while is not in a crash loop.
     pub(super) fn note_run(&mut self, span: Duration) {

@@ -15,7 +15,7 @@
 //! * File systems: a container sees the machine's root file system with a layer of its own on top, but
 //!   none that are mounted further down (a separate /home, say), and empty /tmp and /run.
 //! * Names are resolved by a hosts file: no DNS, so no SRV records and no ExternalName.
-//! * Back-off is short (0.2 s to 5 s), and a new container is probed every half second until its
+//! * Back-off is short (0.2 s to 2 s), and a new container is probed every half second until its
 //!   first verdict, because tests wait for both.
 mod atomic_folder;
 mod container;
