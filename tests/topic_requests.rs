@@ -26,7 +26,7 @@ use topicops::{
             TopicUsers,
         },
     },
-    kafka::{Call, MemoryCluster},
+    kafka::{Call, Cluster, ConfigKeys, MemoryCluster},
     metrics::{Metrics, PassLabel},
     topic::{PlanContext, TopicGrant, TopicGrants},
 };
@@ -247,4 +247,19 @@ async fn a_deletion_waits_for_workloads_with_a_look_every_five_seconds_and_ends_
     sleep(Duration::from_millis(500)).await;
     let calls = scene.cluster.calls();
     assert_eq!(calls.get(&Call::DeleteTopics), Some(&1), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_made_right_after_a_broker_came_is_placed_with_it_in_mind() {
+    let scene = Scene::start(Duration::from_secs(100_000));
+    scene.declare("1h");
+    sleep(Duration::from_secs(10)).await;
+    scene.cluster.add_broker(4, None);
+    (TOPICS..TOPICS + 10).for_each(|n| scene.index.apply(config_map(n, "1h")));
+    sleep(Duration::from_secs(10)).await;
+    let new: Vec<TopicName> = (TOPICS..TOPICS + 10).map(|n| format!("orders-{n}").parse().unwrap()).collect();
+    for described in scene.cluster.describe_topics(&new, &ConfigKeys::Only(Default::default())).await.unwrap()
+    {
+        assert_eq!(described.unwrap().unwrap().replicas, [[4]], "it holds least");
+    }
 }

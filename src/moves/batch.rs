@@ -22,6 +22,8 @@ pub(super) enum Obstacle {
     Unseen,
     Offline,
     BrokerAway(i32),
+    /// It does not tell its throttles, so that it might copy without any.
+    ThrottleUnknown(i32),
     /// No broker told what `min.insync.replicas` is.
     MinInSyncUnknown,
     /// So many replicas would be in sync afterwards, and the topic asks for more.
@@ -40,6 +42,10 @@ impl Obstacle {
             Self::BrokerAway(broker) => {
                 format!("partition {} waits for broker {broker}, which is away", partition.partition)
             }
+            Self::ThrottleUnknown(broker) => format!(
+                "partition {} waits: broker {broker} does not tell its throttles (ACL DescribeConfigs on the cluster)",
+                partition.partition
+            ),
             Self::MinInSyncUnknown => format!(
                 "partition {} waits: no broker tells its min.insync.replicas (ACL DescribeConfigs on the cluster)",
                 partition.partition
@@ -71,7 +77,7 @@ pub(super) fn choose(
         one.adding().for_each(|broker| *copying.entry(broker).or_default() += 1);
     }
     for (partition, one) in state.partitions().filter(|(_, one)| one.phase == Phase::Waiting) {
-        if let Some(obstacle) = obstacle(&partition, one, seen) {
+        if let Some(obstacle) = obstacle(&partition, one, seen, limits) {
             obstacles.insert(partition, obstacle);
             continue;
         }
@@ -86,7 +92,12 @@ pub(super) fn choose(
     (chosen, obstacles)
 }
 
-pub(super) fn obstacle(partition: &TopicPartition, one: &PartitionMove, seen: &Observed) -> Option<Obstacle> {
+pub(super) fn obstacle(
+    partition: &TopicPartition,
+    one: &PartitionMove,
+    seen: &Observed,
+    limits: BatchLimits,
+) -> Option<Obstacle> {
     if seen.paused.contains(&partition.topic) {
         return Some(Obstacle::Paused);
     }
@@ -102,6 +113,15 @@ pub(super) fn obstacle(partition: &TopicPartition, one: &PartitionMove, seen: &O
     }
     if let Some(away) = one.to.iter().find(|broker| !seen.brokers.contains(broker)) {
         return Some(Obstacle::BrokerAway(*away));
+    }
+    if let Some(throttles) = seen.throttles.as_ref().filter(|_| limits.throttle > 0)
+        && one.adding().next().is_some()
+    {
+        let copying =
+            one.adding().chain(one.from.iter().copied()).filter(|broker| seen.brokers.contains(broker));
+        if let Some(silent) = copying.into_iter().find(|broker| !throttles.brokers.contains_key(broker)) {
+            return Some(Obstacle::ThrottleUnknown(silent));
+        }
     }
     // Kafka takes replicas away when those to come are in sync; those that stay may not be.
     let present: BTreeSet<i32> = topic.replicas.get(index).into_iter().flatten().copied().collect();

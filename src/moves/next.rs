@@ -71,7 +71,7 @@ pub fn next(before: &MoveState, seen: &Observed, limits: BatchLimits) -> Step {
     let stuck = stuck(&state, seen);
     // What was begun and not yet asked of Kafka is looked at once more: its brokers may have changed since.
     for (partition, one) in state.partitions_mut() {
-        if one.phase == Phase::Starting && obstacle(&partition, one, seen).is_some() {
+        if one.phase == Phase::Starting && obstacle(&partition, one, seen, limits).is_some() {
             one.phase = Phase::Waiting;
         }
     }

@@ -107,3 +107,23 @@ fn a_plan_keeps_to_as_many_partitions_as_there_is_room_for() {
     moves.keep_first(3);
     assert_eq!((moves.planned, moves.partitions.keys().copied().collect::<Vec<_>>()), (3, vec![0, 1, 2]));
 }
+
+#[test]
+fn nothing_is_copied_by_a_broker_whose_throttles_could_not_be_read() {
+    let before = state(&[1], &[1, 2]);
+    for silent in [1, 2] {
+        let mut observed = seen(&[1], &[]);
+        observed.throttles.as_mut().unwrap().brokers.remove(&silent);
+        let step = next(&before, &observed, LIMITS);
+        assert_eq!(step.act, Act::Nothing);
+        let why = &step.obstacles[&partition()];
+        assert!(why.contains(&format!("broker {silent} does not tell")), "{why}");
+        let unthrottled = next(&before, &observed, BatchLimits { throttle: 0, ..LIMITS });
+        assert!(matches!(unthrottled.act, Act::Submit(_)), "{:?}", unthrottled.act);
+    }
+    let mut observed = seen(&[1, 3], &[]);
+    observed.throttles.as_mut().unwrap().brokers.remove(&1);
+    let away = Observed { brokers: BTreeSet::from([2, 3]), ..observed };
+    let step = next(&state(&[1, 3], &[3, 2]), &away, LIMITS);
+    assert!(matches!(step.act, Act::Throttle(_)), "one that is away copies nothing: {:?}", step);
+}

@@ -27,6 +27,7 @@ pub(super) struct Placing {
 #[derive(Debug)]
 struct View {
     at: Instant,
+    brokers: BTreeSet<i32>,
     draining: BTreeSet<i32>,
     /// `None`: there is one broker, and nothing to choose.
     layout: Option<Layout>,
@@ -43,19 +44,22 @@ impl Placing {
     }
 
     async fn refresh(&mut self, cluster: &dyn Cluster, draining: BTreeSet<i32>) -> Result<(), ClusterError> {
-        let good = |view: &View| view.at.elapsed() < OLD && view.draining == draining;
+        // Always: whatever is placed on a broker that has just gone has one replica less from its first day.
+        let brokers: BTreeSet<i32> =
+            cluster.describe_cluster().await?.brokers.iter().map(|(broker, _)| *broker).collect();
+        let good =
+            |view: &View| view.at.elapsed() < OLD && view.draining == draining && view.brokers == brokers;
         if self.view.as_ref().is_some_and(good) {
             return Ok(());
         }
-        let brokers: Vec<i32> =
-            cluster.describe_cluster().await?.brokers.iter().map(|(broker, _)| *broker).collect();
         let (layout, defaults) = if brokers.len() < 2 {
             (None, None)
         } else {
             let survey = Survey::take(cluster, &draining).await?;
-            (Some(survey.layout), BrokerDefaults::read(cluster, &brokers).await?)
+            let asked: Vec<i32> = brokers.iter().copied().collect();
+            (Some(survey.layout), BrokerDefaults::read(cluster, &asked).await?)
         };
-        self.view = Some(View { at: Instant::now(), draining, layout, defaults });
+        self.view = Some(View { at: Instant::now(), brokers, draining, layout, defaults });
         Ok(())
     }
 
