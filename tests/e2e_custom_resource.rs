@@ -221,6 +221,30 @@ fn a_topic_moves_from_a_config_map_to_a_custom_resource_and_back() {
 }
 
 #[test]
+fn a_custom_resource_of_a_stranger_takes_no_topic_from_a_config_map_and_grants_nobody_access_to_it() {
+    in_the_world(async |world| {
+        let (owner, evil) = (world.namespace("owner").await?, world.namespace("evil").await?);
+        let topic = world.topic("treasure");
+        world.declare(&owner, &topic, json!({ "partitions": "2" }), json!({})).await?;
+        let before = world.until_ready(&owner, &topic).await?;
+        let spec = json!({ "partitions": 9, "retention": "1s", "consumers": [format!("{evil}/*")],
+            "deletionPolicy": "delete", "forceDelete": true, "name": topic });
+        create(world, &evil, "mine", spec).await?;
+        let refused = |status: &Status| status.reason == "OwnedByNamespace";
+        until(world, &evil, "mine", "refused", refused).await?;
+        world.create_client(&evil, "thief", json!({ "consumes": topic })).await?;
+        world.until_event(&evil, "thief", "TopicNotGranted").await?;
+        world.api::<KafkaTopic>(&evil).delete("mine", &DeleteParams::default()).await?;
+        world.until_gone::<KafkaTopic>(&evil, "mine").await?;
+        let after = world.described(&topic).await?.context("the topic is gone")?;
+        let id = before.topic_id.context("no topic id")?;
+        ensure!(after.contains(&id) && after.contains("PartitionCount: 2"), "{after}");
+        ensure!(!after.contains("retention.ms"), "{after}");
+        Ok(())
+    });
+}
+
+#[test]
 fn deletion_follows_the_policy_in_the_spec() {
     in_the_world(async |world| {
         let namespace = world.namespace("deletion").await?;

@@ -218,6 +218,33 @@ fn topicops_waits_for_the_moves_of_others_and_gives_way_to_them() {
 }
 
 #[test]
+fn a_move_whose_broker_dies_says_so_and_goes_on_when_that_is_back() {
+    alone_in_the_world_of(bed(), async |world| {
+        let (namespace, topic) = (world.namespace("stuck").await?, world.topic("stuck"));
+        let data = json!({ "partitions": "1", "replication-factor": "1" });
+        world.declare(&namespace, &topic, data, json!({})).await?;
+        world.until_ready(&namespace, &topic).await?;
+        fill(world, &topic, 1, 14).await?;
+        let load = Load::begin(world, &topic)?;
+        let patch = json!({ "data": { "replication-factor": "2" } });
+        world.patch_topic(&namespace, &topic, patch).await?;
+        let to = wait::until("the move to begin", PATIENCE, || async {
+            let moving = listed(world).await?;
+            moving.first().and_then(|one| one.adding.first().copied()).context("nothing moves")
+        })
+        .await?;
+        world.bed.kill_broker(u8::try_from(to)?).await?;
+        let stuck = world.until_refused(&namespace, &topic, "MoveStuck").await;
+        world.bed.start_broker(u8::try_from(to)?).await?;
+        let message = stuck?.message;
+        ensure!(message.contains(&format!("[{to}]")), "{message}");
+        at_rest(world, &topic, 2).await?;
+        world.until_ready(&namespace, &topic).await?;
+        load.end(world).await
+    });
+}
+
+#[test]
 fn killed_at_each_step_of_a_move_it_ends_as_declared_and_no_throttle_is_left() {
     alone_in_the_world_of(bed(), async |world| {
         let (namespace, topic) = (world.namespace("adopter").await?, world.topic("steps"));
