@@ -7,7 +7,7 @@ use topicops_contract::{DiskShare, TopicConfig};
 /// on the brokers; what differs from one that says something else was changed by its author.
 ///
 /// Noted after the brokers acknowledged, so that a crash in between is taken for an author's change: that is applied again,
-/// never left undone.
+/// never left undone. Only what its author takes back right after such a crash looks like somebody's hand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Kafka's id of the topic that was made or seen.

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
     kafka::{BrokerConfigs, BrokerDisks, LogDir, ReplicaSize, TopicPartition},
@@ -225,4 +227,105 @@ fn brokers_tell_their_default_retention_in_three_units() {
     assert_eq!(told(&[("log.retention.hours", "2"), ("log.retention.minutes", "3")]), 180_000);
     assert_eq!(told(&[("log.retention.hours", "2"), ("log.retention.ms", "-1")]), -1);
     assert_eq!(told(&[]), 604_800_000);
+}
+
+/// One thing that a manifest says of retention for a while.
+#[derive(Clone, Debug)]
+struct Wish {
+    ms: Option<i64>,
+    bytes: Option<i64>,
+    share: bool,
+    /// Seconds until its author wants something else; `None`: he waits until it is so.
+    lasts: Option<i64>,
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let value = || prop_oneof![3 => (0u32..40).prop_map(|bits| 1_000 + (1i64 << bits)), 1 => Just(-1i64)];
+    (
+        proptest::option::of(value()),
+        proptest::option::of(value()),
+        proptest::bool::weighted(0.3),
+        proptest::option::of(0i64..900),
+    )
+        .prop_map(|(ms, bytes, share, lasts)| Wish { ms, bytes, share, lasts })
+}
+
+impl Wish {
+    fn declaration(&self) -> Declaration {
+        let line = |key: &str, value: Option<i64>| value.map(|value| format!("{key}={value}\n"));
+        let bytes = self.bytes.filter(|_| !self.share);
+        let text: String =
+            [line("retention.ms", self.ms), line("retention.bytes", bytes)].into_iter().flatten().collect();
+        let mut data = vec![("properties", text.as_str())];
+        data.extend(self.share.then_some(("retention-disk-share", "10%")));
+        declared(&data, &[])
+    }
+}
+
+/// The retention that counts, with what is unlimited as the most there is.
+fn counts(topic: &TopicDescription, key: &str) -> i64 {
+    let kafkas = if key == "retention.ms" { 604_800_000 } else { -1 };
+    let value = topic.configs.get(key).map_or(kafkas, |value| value.parse().unwrap());
+    if value < 0 { i64::MAX } else { value }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    /// Whatever is declared one after the other, and wherever topicops is killed.
+    #[test]
+    fn no_cut_takes_more_than_half_or_follows_another_within_the_interval_and_all_end_as_declared(
+        wishes in proptest::collection::vec(wish(), 1..4),
+        stored in 11u64..1 << 40,
+        disk in 1u64 << 20..1 << 40,
+        killed in proptest::collection::vec(any::<bool>(), 8),
+    ) {
+        let mut topic = existing(1, 1, &[]);
+        // Killed before it was noted, and taken back by its author then: that looks like somebody's hand.
+        let mut unnoted = false;
+        let (mut holding, mut now, mut kills) = (held(&[]), 0, killed.into_iter().cycle());
+        let facts = || Some(facts(vec![vec![dir(Some(disk), &[stored])]]));
+        for wish in &wishes {
+            let declaration = wish.declaration();
+            let mut stepped: BTreeMap<&str, i64> = BTreeMap::new();
+            let changes_mind = wish.lasts.map(|lasts| now + lasts);
+            let mut rests = false;
+            while changes_mind.map_or(!rests, |at| now < at) {
+                let plan = in_context(&declaration, Some(&topic), Some(&holding), facts(), now);
+                prop_assert!(unnoted || plan.corrected.is_empty(), "{plan:?}");
+                rests = plan.steps.is_empty() && plan.stepping.is_empty();
+                unnoted &= !rests;
+                let before = topic.clone();
+                if let Some(change) = configure(&plan) {
+                    topic.configs.retain(|key, _| !change.unset.contains(key));
+                    topic.configs.extend(change.set);
+                    unnoted = kills.next().unwrap();
+                    holding = if unnoted { plan.holding.unwrap() } else { plan.holding_after.unwrap() };
+                } else {
+                    holding = plan.holding_after.unwrap();
+                }
+                for key in ["retention.ms", "retention.bytes"] {
+                    let ceiling = if key == "retention.ms" { 10 * 31_557_600_000 } else { stored.cast_signed() };
+                    let (was, is) = (counts(&before, key).min(ceiling), counts(&topic, key));
+                    if is < was {
+                        prop_assert!(is >= was / 2, "{key} from {was} to {is}");
+                        if let Some(last) = stepped.insert(key, now) {
+                            prop_assert!(now - last >= 60, "{key} at {last} and at {now}");
+                        }
+                    }
+                }
+                now += 20;
+                prop_assert!(now < 100_000, "it never comes to rest: {:?}", topic.configs);
+            }
+            if rests {
+                for (key, declared) in [("retention.ms", wish.ms), ("retention.bytes", wish.bytes)] {
+                    if !(wish.share && key == "retention.bytes") {
+                        let is = topic.configs.get(key).map(|value| value.parse::<i64>().unwrap());
+                        prop_assert_eq!(is, declared, "{}", key);
+                    }
+                }
+                prop_assert_eq!(holding.applied.stepped_at, None);
+            }
+        }
+    }
 }
