@@ -9,7 +9,7 @@ use plan_support::{
     Declared, Existing, Policy, Tampering, Topics, World, declared, existing, policy, tampering,
 };
 use proptest::{prelude::*, test_runner::RngAlgorithm};
-use topicops::topic::{Declaration, Step, TopicPlan};
+use topicops::topic::{Declaration, Holding, Step, TopicPlan};
 use topicops_contract::{DeletionPolicy, DriftPolicy, PartitionCount, TopicConfig, TopicName};
 
 proptest! {
@@ -39,10 +39,11 @@ fn check(declared: &[Declared], existing: &[Existing], policy: Policy, tampering
     assert_eq!(first, world.plans(&all), "not the same again");
     let may = Limits { world: &world, before: &before, all: &all, policy };
     let allowed: Vec<Allowed> = first.iter().map(|plan| may.of(&plan.topic)).collect();
+    let remembered = world.ledger.clone();
     world.apply(&first);
     let after = world.topics();
     for (plan, allowed) in first.iter().zip(&allowed) {
-        kept(plan, *allowed, &before, &after);
+        kept(plan, *allowed, remembered.get(&plan.topic), &before, &after);
         reached(plan, &world, &before, &after);
     }
 
@@ -54,8 +55,10 @@ fn check(declared: &[Declared], existing: &[Existing], policy: Policy, tampering
         if before.owner.as_ref().map(|owner| &owner.object) == plan.owner.as_ref().map(|owner| &owner.object)
         {
             assert!(plan.steps.is_empty(), "not empty: {plan:?}");
-            // That replicas were moved is noted once they are seen to be there.
-            if before.changes_factor().is_none() {
+            // That replicas were moved is noted once they are seen to be there, and what was applied for those who went now
+            // is forgotten.
+            let forgets = plan.owner.is_none() && plan.refused.is_empty();
+            if before.changes_factor().is_none() && !forgets {
                 assert_eq!(plan.holding, plan.holding_after);
             }
         }
@@ -92,10 +95,11 @@ fn tampered(
     let plans = world.plans(all);
     let may = Limits { world, before: &before, all, policy };
     let allowed: Vec<Allowed> = plans.iter().map(|plan| may.of(&plan.topic)).collect();
+    let remembered = world.ledger.clone();
     world.apply(&plans);
     let after = world.topics();
     for ((plan, allowed), at_rest) in plans.iter().zip(&allowed).zip(at_rest) {
-        kept(plan, *allowed, &before, &after);
+        kept(plan, *allowed, remembered.get(&plan.topic), &before, &after);
         let same_owner = plan.owner == at_rest.owner;
         match policy.drift {
             DriftPolicy::Correct => reached(plan, world, &before, &after),
@@ -155,7 +159,7 @@ impl Limits<'_> {
 }
 
 /// Nothing was done that is not allowed, and nothing ever shrinks.
-fn kept(plan: &TopicPlan, allowed: Allowed, before: &Topics, after: &Topics) {
+fn kept(plan: &TopicPlan, allowed: Allowed, remembered: Option<&Holding>, before: &Topics, after: &Topics) {
     let (was, is) = (before.get(&plan.topic), after.get(&plan.topic));
     if !allowed.touch {
         assert_eq!(was, is, "touched: {plan:?}");
@@ -179,6 +183,14 @@ fn kept(plan: &TopicPlan, allowed: Allowed, before: &Topics, after: &Topics) {
         assert!(
             held(key) || declared(key) || is.configs.get(key) == Some(value),
             "somebody else's {key} changed: {plan:?}"
+        );
+        let own = |holding: &Holding| {
+            holding.keys.contains(key)
+                && plan.owner.as_ref().is_some_and(|owner| owner.object.namespace == holding.namespace)
+        };
+        assert!(
+            is.configs.contains_key(key) || remembered.is_some_and(own),
+            "{key} was never this namespace's to unset: {plan:?}"
         );
     }
 }

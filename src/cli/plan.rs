@@ -23,8 +23,8 @@ use crate::{
     },
     kafka::{Cluster, ConfigKeys},
     topic::{
-        BrokerFacts, Declaration, MIN_IN_SYNC, OwnerRule, PlanContext, TopicPlan, TopicPolicy,
-        limits::TopicRules,
+        Applied, BrokerFacts, Declaration, Holding, MIN_IN_SYNC, OwnerRule, PlanContext, Refusal, TopicPlan,
+        TopicPolicy, limits::TopicRules,
     },
 };
 
@@ -166,6 +166,14 @@ async fn reports(
             context.storage = Some(Arc::new(ask_storage(cluster).await?));
             plan = TopicPlan::of(topic, declarations, observed.as_ref(), None, &context);
         }
+        let never_seen = plan.refusals.iter().any(|refusal| matches!(refusal, Refusal::NeverSeen { .. }));
+        if let (true, Some(owner), Some(there)) = (never_seen, &plan.owner, &observed) {
+            // What is remembered is not known here: the topic that is there is taken for the one that the object stood for.
+            let applied = Applied { topic_id: Some(there.id.clone()), ..Applied::default() };
+            let namespace = owner.object.namespace.clone();
+            let known = Holding { namespace, applied, ..Holding::default() };
+            plan = TopicPlan::of(topic, declarations, observed.as_ref(), Some(&known), &context);
+        }
         reports.push(TopicReport::of(&plan, observed.as_ref()));
     }
     Ok(reports)
@@ -211,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_paused_topic_is_told_and_is_nothing_to_do() {
+    async fn a_paused_there_told_and_is_nothing_to_do() {
         let cluster = cluster_with("orders", 1).await;
         let paused = "annotations: { topic.kafka.nb/paused: 'true' }";
         let report = report(&cluster, &object("a", "orders", paused, "partitions: '7'")).await;

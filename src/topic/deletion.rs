@@ -6,7 +6,7 @@ use super::{Declaration, Holding, TopicGrant, TopicObjectKey};
 /// declares it again before that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deletion {
-    /// Kafka's id of the topic that was meant. `None`: it was never seen, and its name has to do.
+    /// Kafka's id of the topic that was meant. `None`: it was never seen, and nothing is deleted.
     pub topic_id: Option<String>,
     /// Its author said not to wait for users.
     pub force: bool,

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     Reason,
     kafka::TopicDescription,
-    topic::{Applied, PlanContext, Step, TopicPlan, TopicPolicy},
+    topic::{Applied, PlanContext, Refusal, Step, TopicPlan, TopicPolicy},
 };
 
 fn declared(namespace: &str, annotations: &[(&str, &str)], deleting: bool) -> Declaration {
@@ -69,11 +69,33 @@ fn delete(id: &str) -> Vec<Step> {
 fn only_the_topic_that_was_known_is_deleted() {
     let going = [declared("shop", &[("deletion-policy", "delete")], true)];
     assert_eq!(plan(&going, Some("a"), &held(Some("a"))).steps, delete("a"));
-    assert_eq!(plan(&going, Some("a"), &held(None)).steps, delete("a"));
+    let unknown = plan(&going, Some("a"), &held(None));
+    assert!(unknown.steps.is_empty(), "by its name alone it may be somebody else's: {:?}", unknown.steps);
+    assert!(matches!(unknown.refusals[0], Refusal::NeverSeen { .. }), "{:?}", unknown.refusals);
     let remade = plan(&going, Some("b"), &held(Some("a")));
     assert!(remade.steps.is_empty(), "{:?}", remade.steps);
     assert_eq!(remade.refusals[0].reason(), Reason::TopicReplaced);
     assert_eq!(remade.holding_after.unwrap().namespace, "shop", "it stays its namespace's");
+}
+
+#[test]
+fn which_topic_it_is_is_remembered_before_any_step_may_be_refused() {
+    for annotations in [&[][..], &[("paused", "true")]] {
+        let declared = [declared("shop", annotations, false)];
+        let before = plan(&declared, Some("a"), &held(None)).holding.unwrap();
+        assert_eq!(before, held(Some("a")), "{annotations:?}");
+        let remade = plan(&declared, Some("b"), &held(Some("a"))).holding.unwrap();
+        assert_eq!(remade, held(Some("a")), "it is not known yet to be the one that is declared");
+    }
+    let going = plan(&[declared("shop", &[("deletion-policy", "delete")], true)], Some("a"), &held(None));
+    assert_eq!(going.holding.unwrap(), held(None), "seen too late");
+}
+
+#[test]
+fn a_deletion_that_was_remembered_without_an_id_is_dropped() {
+    let plan = plan(&[], Some("a"), &due(None));
+    assert!(plan.steps.is_empty() && matches!(plan.refusals[..], [Refusal::NeverSeen { .. }]), "{plan:?}");
+    assert_eq!(plan.holding_after, Some(held(None)), "it stays its namespace's");
 }
 
 #[test]
@@ -111,14 +133,15 @@ fn a_protected_topic_is_not_deleted_however_long_that_was_due() {
         ..TopicPolicy::default()
     };
     let plan = plan_with(&[], Some("a"), &due(Some("a")), policy);
-    assert!(plan.steps.is_empty() && plan.holding_after.is_some(), "{plan:?}");
+    assert!(plan.steps.is_empty(), "{plan:?}");
+    assert_eq!(plan.holding_after.unwrap().deletion, None, "it would come true when the protection ends");
 }
 
 #[test]
 fn what_stays_on_the_brokers_needs_none_of_them_to_go() {
     let leaves = |going: &Declaration, others: &[Declaration], holding: Option<&Holding>| {
         let all: Vec<_> = others.iter().chain([going]).cloned().collect();
-        TopicPlan::leaves_topic(going, &all, holding, &PlanContext::default())
+        TopicPlan::leaves_topic(going, &all, holding, &TopicPolicy::default())
     };
     let delete = [("deletion-policy", "delete")];
     let going = declared("shop", &delete, true);

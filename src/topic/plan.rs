@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use topicops_contract::{DeletionPolicy, DriftPolicy, PartitionCount, ReplicationFactor, TopicName};
 
 use super::{
-    Applied, Declaration, Drift, Holding, Ownership, PlanContext, Refusal, RetentionStepping,
+    Applied, Declaration, Drift, Holding, Ownership, PlanContext, Refusal, RetentionStepping, TopicPolicy,
     config_merge::ConfigMerge,
     disk_share::{RETENTION_BYTES, Replicas, ShareOfDisk},
     limits::{Field, Judgement},
@@ -95,6 +95,9 @@ impl TopicPlan {
         let Some(owner) = settled.owner else {
             if context.policy.protects(topic).is_none() {
                 plan.carry_on_deleting(observed);
+            } else if let Some(holding) = &mut plan.holding_after {
+                // It would come true when the protection ends, and nobody would expect it then.
+                holding.deletion = None;
             }
             // Nobody declares it: whoever does so next means what he says, whatever was declared before.
             if let Some(holding) = plan.holding_after.as_mut().filter(|_| declarations.is_empty()) {
@@ -105,6 +108,10 @@ impl TopicPlan {
         // Whoever declares it wants it, whatever was wanted before.
         for holding in [&mut plan.holding, &mut plan.holding_after].into_iter().flatten() {
             holding.deletion = None;
+            if let Some(observed) = observed.filter(|_| !owner.deleting && held_for(owner, holding)) {
+                // Only the topic that was seen while it was declared may be deleted later, whatever becomes of its steps.
+                holding.applied.topic_id.get_or_insert_with(|| observed.id.clone());
+            }
         }
         let manifest = &owner.manifest;
         if manifest.paused || (!owner.problems.is_empty() && !owner.deleting) {
@@ -146,13 +153,13 @@ impl TopicPlan {
         going: &Declaration,
         declarations: &[Declaration],
         holding: Option<&Holding>,
-        context: &PlanContext,
+        policy: &TopicPolicy,
     ) -> bool {
         let manifest = &going.manifest;
         if manifest.paused || manifest.deletion_policy == DeletionPolicy::Retain {
             return true;
         }
-        let settled = Ownership::settle(&manifest.topic, declarations, holding, true, &context.policy);
+        let settled = Ownership::settle(&manifest.topic, declarations, holding, true, policy);
         settled.owner.is_none_or(|owner| owner.object != going.object)
     }
 
@@ -163,11 +170,14 @@ impl TopicPlan {
 
     /// Deletes the topic that is known, and none that somebody made in its place.
     fn delete(&mut self, observed: &TopicDescription, known: Option<&str>, force: bool) {
-        if known.is_some_and(|id| id != observed.id) {
-            self.refusals.push(Refusal::Replaced { topic: self.topic.clone() });
-        } else {
-            self.steps.push(Step::Delete { force, id: observed.id.clone() });
-            self.holding_after = None;
+        let topic = self.topic.clone();
+        match known {
+            Some(id) if id == observed.id => {
+                self.steps.push(Step::Delete { force, id: observed.id.clone() });
+                self.holding_after = None;
+            }
+            Some(_) => self.refusals.push(Refusal::Replaced { topic }),
+            None => self.refusals.push(Refusal::NeverSeen { topic }),
         }
     }
 
@@ -266,16 +276,21 @@ impl TopicPlan {
         let mut applied = before.clone();
         self.remade = before.topic_id.as_ref().is_some_and(|id| *id != observed.id);
         applied.topic_id = Some(observed.id.clone());
+        // As above, for one that was not held until now.
+        before.topic_id.get_or_insert_with(|| observed.id.clone());
         self.count_partitions(owner, judged, observed, drift, &mut applied);
         self.count_replicas(owner, judged, observed, (drift, context), &mut applied);
         before.replication_factor = before.replication_factor.and(applied.replication_factor);
 
+        // What another namespace declared before is nobody's now: the new owner never gave it up.
+        let held = holding.filter(|holding| held_for(owner, holding));
+        let held = held.map(|holding| &holding.keys);
         let share = owner.manifest.retention_disk_share;
         // A default fills in what nobody has said: what somebody set on the topic itself counts for more.
         let is_anothers = |key: &String| {
             !owner.manifest.configs.contains_key(key)
                 && observed.configs.contains_key(key)
-                && !holding.is_some_and(|holding| holding.keys.contains(key))
+                && !held.is_some_and(|held| held.contains(key))
         };
         let mut declared: BTreeMap<String, String> = manifest
             .configs
@@ -290,9 +305,11 @@ impl TopicPlan {
         let declares =
             |key: &str| manifest.configs.contains_key(key) || (share.is_some() && key == RETENTION_BYTES);
         // What is withheld, or not known yet, stays as it is, and stays ours if it was.
-        let held = holding.map(|holding| &holding.keys).into_iter().flatten();
-        let (kept, gone): (Vec<&String>, Vec<&String>) =
-            held.filter(|key| !declared.contains_key(*key)).partition(|key| declares(key));
+        let (kept, gone): (Vec<&String>, Vec<&String>) = held
+            .into_iter()
+            .flatten()
+            .filter(|key| !declared.contains_key(*key))
+            .partition(|key| declares(key));
         let mut merge = ConfigMerge::of(&declared, gone, &observed.configs, drift, &mut applied);
         let cut = SteppedCut::limit(&mut merge.change, &self.topic, observed, context, &before, &mut applied);
         self.wants_storage |= cut.wants_storage;
@@ -448,9 +465,13 @@ impl TopicPlan {
     }
 }
 
+fn held_for(owner: &Declaration, holding: &Holding) -> bool {
+    holding.namespace == owner.object.namespace
+}
+
 /// What was applied for the namespace that owns the topic: what was for another is nothing that this one declared.
 fn applied_by(owner: &Declaration, holding: Option<&Holding>) -> Applied {
-    let own = holding.filter(|holding| holding.namespace == owner.object.namespace);
+    let own = holding.filter(|holding| held_for(owner, holding));
     own.map(|holding| holding.applied.clone()).unwrap_or_default()
 }
 

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use topicops_contract::{TopicManifest, TopicObjectKind, TopicSource};
 
 use super::*;
-use crate::topic::{BrokerFacts, TopicObjectKey, TopicPolicy, limits::TopicRules};
+use crate::topic::{BrokerFacts, OwnerRules, TopicObjectKey, TopicPolicy, limits::TopicRules};
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -36,6 +36,12 @@ fn existing(partitions: usize, factor: usize, configs: &[(&str, &str)]) -> Topic
 fn held(keys: &[&str]) -> Holding {
     let keys = keys.iter().map(|key| (*key).to_owned()).collect();
     Holding { namespace: "shop".to_owned(), keys, ..Holding::default() }
+}
+
+/// The same, of the topic that is there.
+fn seen(keys: &[&str]) -> Holding {
+    let applied = Applied { topic_id: Some(existing(1, 1, &[]).id), ..Applied::default() };
+    Holding { applied, ..held(keys) }
 }
 
 /// What is remembered of a topic that was made as declared.
@@ -204,7 +210,7 @@ fn settings_are_merged_three_ways() {
     let change = configure(&plan).unwrap();
     assert_eq!(change.set, map(&[("retention.ms", "2")]));
     assert_eq!(change.unset, ["segment.ms"], "what others set (max.message.bytes) is left alone");
-    assert_eq!(plan.holding, Some(held(&["retention.ms", "segment.ms"])));
+    assert_eq!(plan.holding, Some(seen(&["retention.ms", "segment.ms"])));
     let after = plan.holding_after.unwrap();
     assert_eq!(after.keys, held(&["retention.ms"]).keys);
     assert!(after.applied.has("retention.ms", "2") && after.applied.config("segment.ms").is_none());
@@ -241,7 +247,7 @@ fn deletion_follows_the_policy() {
 
     let mut delete = declared(&[], &[("topic.kafka.nb/deletion-policy", "delete")]);
     delete.deleting = true;
-    let deleted = plan(&delete, Some(&topic), Some(&held(&[])));
+    let deleted = plan(&delete, Some(&topic), Some(&seen(&[])));
     assert_eq!(deleted.steps, [Step::Delete { force: false, id: "id".to_owned() }]);
     assert_eq!(deleted.holding_after, None);
     assert!(plan(&delete, None, Some(&held(&[]))).steps.is_empty());
@@ -467,6 +473,29 @@ fn a_topic_made_anew_by_hand_is_told_once() {
     let plan = plan(&declaration, Some(&other), Some(&holding));
     assert!(plan.remade && configure(&plan).is_some());
     assert_eq!(plan.holding_after.unwrap().applied.topic_id.as_deref(), Some("another"));
+}
+
+#[test]
+fn what_another_namespace_declared_before_is_left_to_whoever_takes_the_topic_over() {
+    let topic = existing(1, 1, &[("retention.ms", "2592000000"), ("segment.ms", "1")]);
+    let mut former = held(&["retention.ms", "segment.ms"]);
+    let declaration = declared(&[("properties", "segment.ms=2")], &[]);
+    assert_eq!(
+        configure(&plan(&declaration, Some(&topic), Some(&former))).unwrap().unset,
+        ["retention.ms"],
+        "given up by its own namespace"
+    );
+    former.namespace = "former".to_owned();
+    let policy =
+        TopicPolicy { owners: OwnerRules::new(vec!["shop=*".parse().unwrap()]), ..TopicPolicy::default() };
+    let name = "orders".parse().unwrap();
+    let context = PlanContext::new(policy);
+    let taken =
+        TopicPlan::of(&name, std::slice::from_ref(&declaration), Some(&topic), Some(&former), &context);
+    let change = configure(&taken).unwrap();
+    assert_eq!((change.set, change.unset), (map(&[("segment.ms", "2")]), Vec::<String>::new()));
+    assert_eq!(taken.holding.unwrap(), seen(&["segment.ms"]), "nothing of what was another's");
+    assert_eq!(taken.holding_after.unwrap().keys, held(&["segment.ms"]).keys);
 }
 
 #[path = "plan_retention_tests.rs"]

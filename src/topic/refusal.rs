@@ -50,6 +50,10 @@ pub enum Refusal {
     Replaced {
         topic: TopicName,
     },
+    /// It was never seen since it was to be made, so that it may be somebody else's.
+    NeverSeen {
+        topic: TopicName,
+    },
     /// Its deletion waits: somebody still uses it.
     InUse {
         topic: TopicName,
@@ -76,7 +80,7 @@ impl Refusal {
             Self::TooFewBrokers { .. } => Reason::TooFewBrokers,
             Self::BelowMinInsyncReplicas { .. } => Reason::BelowMinInsyncReplicas,
             Self::DiskSizeUnknown { .. } => Reason::DiskSizeUnknown,
-            Self::Replaced { .. } => Reason::TopicReplaced,
+            Self::Replaced { .. } | Self::NeverSeen { .. } => Reason::TopicReplaced,
             Self::InUse { .. } => Reason::InUse,
         }
     }
@@ -127,6 +131,10 @@ impl Refusal {
             ),
             Self::Replaced { topic } => format!(
                 "topic {topic} is not deleted: somebody made it anew since, so it is not the topic that this object stood for"
+            ),
+            Self::NeverSeen { topic } => format!(
+                "topic {topic} is not deleted: it is not known to be the topic that this object stood for; to delete it, \
+                 declare it again and delete that once it is Ready"
             ),
             Self::InUse { topic, users } => {
                 let named = users.iter().take(USERS_NAMED).cloned().collect::<Vec<_>>().join(", ");

@@ -247,7 +247,7 @@ impl World {
             if let (Some(holder), Ok(made)) = (one.holder, made) {
                 let deletion =
                     |id: &str| Some(Deletion { topic_id: Some(id.to_owned()), ..Deletion::default() });
-                let holding = Holding {
+                let mut holding = Holding {
                     namespace: holder.to_owned(),
                     keys: one.held_keys.iter().map(|key| (*key).to_owned()).collect(),
                     deletion: match one.deletion {
@@ -257,6 +257,7 @@ impl World {
                     },
                     ..Holding::default()
                 };
+                holding.applied.topic_id = Some(made.id);
                 world.ledger.insert(name, holding);
             }
         }

@@ -17,11 +17,13 @@ use tracing::{debug, info};
 use super::{Gone, LedgerError, StatusUpdate, TopicController, topic_controller::Tenure};
 use crate::{
     Reason,
-    topic::{Declaration, Deletion, Holding, Ownership, TopicPlan},
+    topic::{Declaration, Deletion, Holding, Ownership, Refusal, TopicPlan, TopicPolicy},
 };
 
 /// For one answer of the API server: it is asked again later.
 const ANSWER: Duration = Duration::from_secs(2);
+/// What was not answered is asked again after this long at most.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// How long an answer about a namespace counts.
 const FRESH: Duration = Duration::from_secs(10);
 /// Questions under way at the same time.
@@ -33,10 +35,11 @@ pub(super) type Endings = BTreeMap<String, (bool, Instant)>;
 impl TopicController {
     /// Lets objects go whose topics stay, whatever the brokers have: for that they are not asked.
     pub(super) fn release_undisputed(&self, tenure: &Tenure, topics: &[TopicName]) {
+        let policy = self.index.policy();
         for topic in topics {
             let declarations = self.index.declarations(topic);
             for going in declarations.iter().filter(|one| one.deleting) {
-                if TopicPlan::leaves_topic(going, &declarations, tenure.ledger.get(topic), &self.context) {
+                if TopicPlan::leaves_topic(going, &declarations, tenure.ledger.get(topic), &policy) {
                     self.release(&going.object);
                 }
             }
@@ -64,18 +67,13 @@ impl TopicController {
             (gone, asked.ok().and_then(Result::ok))
         });
         let mut answers = answers.buffer_unordered(IN_FLIGHT);
+        let policy = self.index.policy();
         let mut changes = Vec::new();
         while let Some((gone, answer)) = answers.next().await {
             match (answer, &gone.last) {
-                (Some(true), Some(last)) => changes.extend(self.due(last, tenure)),
+                (Some(true), Some(last)) => changes.extend(self.due(last, &gone.uid, tenure, &policy)),
                 (Some(_), _) => {}
-                (None, last) => {
-                    // It is asked about again when its topic is looked at.
-                    if let Some(last) = last {
-                        tenure.retries.failed(last.manifest.topic.clone(), Instant::now());
-                    }
-                    tenure.departed.push(gone);
-                }
+                (None, _) => tenure.departed.push(gone),
             }
         }
         drop(answers);
@@ -95,7 +93,12 @@ impl TopicController {
                 ending.push(one);
             }
         }
-        let changes: Vec<_> = ending.iter().filter_map(|one| self.due(one, tenure)).collect();
+        let policy = self.index.policy();
+        let due = |one: &&Declaration| {
+            let uid = self.index.object(&one.object)?.uid;
+            self.due(one, &uid, tenure, &policy)
+        };
+        let changes: Vec<_> = ending.iter().filter_map(due).collect();
         self.remember(tenure, changes).await?;
         for one in &ending {
             self.release(&one.object);
@@ -105,15 +108,14 @@ impl TopicController {
 
     /// The objects whose deletions wait for the brokers, which do not answer.
     pub(super) fn waiting_for_brokers(&self, tenure: &Tenure, topics: &[TopicName]) -> Vec<Declaration> {
+        let policy = self.index.policy();
         let mut waiting = Vec::new();
         for topic in topics {
             let declarations = self.index.declarations(topic);
             let going = declarations.iter().filter(|one| one.deleting);
             let held = tenure.ledger.get(topic);
             waiting.extend(
-                going
-                    .filter(|one| !TopicPlan::leaves_topic(one, &declarations, held, &self.context))
-                    .cloned(),
+                going.filter(|one| !TopicPlan::leaves_topic(one, &declarations, held, &policy)).cloned(),
             );
         }
         waiting
@@ -134,8 +136,15 @@ impl TopicController {
         }
     }
 
-    /// The deletion that `last` asked for, if the topic is its to delete and nobody else may have it.
-    fn due(&self, last: &Declaration, tenure: &Tenure) -> Option<(TopicName, Option<Holding>)> {
+    /// The deletion that `last` asked for, if the topic is its to delete and nobody else may have it. One that was never seen
+    /// is not: by its name alone, it may be somebody else's.
+    fn due(
+        &self,
+        last: &Declaration,
+        uid: &str,
+        tenure: &Tenure,
+        policy: &TopicPolicy,
+    ) -> Option<(TopicName, Option<Holding>)> {
         let topic = &last.manifest.topic;
         let held = tenure.ledger.get(topic)?;
         let mut declarations = self.index.declarations(topic);
@@ -145,10 +154,20 @@ impl TopicController {
         }
         declarations.retain(|one| one.object != last.object);
         declarations.push(Declaration { deleting: true, ..last.clone() });
-        let settled = Ownership::settle(topic, &declarations, Some(held), true, &self.context.policy);
-        let owns = settled.owner.is_some_and(|owner| owner.object == last.object);
-        let deletion = Deletion::asked_by(last, held);
-        owns.then(|| (topic.clone(), Some(Holding { deletion: Some(deletion), ..held.clone() })))
+        let settled = Ownership::settle(topic, &declarations, Some(held), true, policy);
+        settled.owner.filter(|owner| owner.object == last.object)?;
+        let mut held = held.clone();
+        if let (None, Some((id, _))) = (&held.applied.topic_id, tenure.undeclared.get(topic)) {
+            held.applied.topic_id = Some(id.clone());
+        }
+        let deletion = Deletion::asked_by(last, &held);
+        if deletion.topic_id.is_none() {
+            let refusal = Refusal::NeverSeen { topic: topic.clone() };
+            let note = refusal.message(last.object.kind);
+            self.reporter.say(last.object.reference(uid), refusal.reason(), &note);
+            return None;
+        }
+        Some((topic.clone(), Some(Holding { deletion: Some(deletion), ..held })))
     }
 
     async fn remember(

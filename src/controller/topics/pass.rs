@@ -31,6 +31,9 @@ impl TopicController {
         let now = Instant::now();
         tenure.recent.retain(|_, (_, at)| now.duration_since(*at) < LAG);
         tenure.changed.retain(|_, at| now.duration_since(*at) < SETTLING);
+        if tenure.departed.is_empty() {
+            tenure.undeclared.retain(|_, (_, at)| now.duration_since(*at) < LAG);
+        }
         self.release_undisputed(tenure, topics);
         let declared: Vec<_> = topics.iter().map(|topic| (topic, self.index.declarations(topic))).collect();
         let asked: Vec<TopicName> = declared
@@ -108,7 +111,7 @@ impl TopicController {
         fail_point!("topics/executed");
 
         let mut after = Vec::new();
-        let mut held_up = Vec::new();
+        let (mut held_up, mut told) = (Vec::new(), Vec::new());
         for ((plan, mut answers), held) in plans.iter().zip(answers).zip(held) {
             answers.lagging |= unsettled.contains(&plan.topic);
             let description = descriptions.remove(&plan.topic).flatten();
@@ -116,6 +119,9 @@ impl TopicController {
                 && answers.in_use.is_empty()
                 && answers.deletion_refused.is_none()
                 && !answers.lagging;
+            if let (None, Some(id)) = (&plan.owner, known_id(plan.holding.as_ref())) {
+                tenure.undeclared.insert(plan.topic.clone(), (id, now));
+            }
             if !plan.steps.is_empty() {
                 tenure.changed.insert(plan.topic.clone(), Instant::now());
             }
@@ -180,10 +186,14 @@ impl TopicController {
                 tenure.placing.forget();
             }
             self.note_at_desk(plan, exists);
-            self.report_plan(plan, &answers, description.as_ref());
+            told.push((plan, answers, description));
         }
         tenure.ledger.record(self.store.as_ref(), after).await?;
         fail_point!("topics/recorded");
+        // A finalizer promises a deletion, and that takes the id that was just recorded.
+        for (plan, answers, description) in &told {
+            self.report_plan(plan, answers, description.as_ref());
+        }
         self.give_up_waiting(tenure, &held_up).await?;
         self.publish(tenure, topics);
         let ended = now.elapsed();
@@ -211,6 +221,10 @@ impl TopicController {
         self.granted.send_if_modified(|granted| !std::mem::replace(granted, true));
         self.desk.note_whole();
     }
+}
+
+fn known_id(holding: Option<&Holding>) -> Option<String> {
+    holding.and_then(|holding| holding.applied.topic_id.clone())
 }
 
 fn made_lately(tenure: &Tenure, topic: &TopicName) -> bool {

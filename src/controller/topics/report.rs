@@ -1,7 +1,7 @@
 //! A word to the authors: status annotations, Events, finalizers.
 
 use topicops_contract::{DeletionPolicy, State, Status, TopicName, TopicObjectKind};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::{Outcome, StatusUpdate, TopicController, execute::Answers, topic_controller::Tenure};
 use crate::{
@@ -21,7 +21,14 @@ impl TopicController {
             let outcome = Outcome::of(refusal, declaration.object.kind);
             self.report(&declaration.object, &outcome, None, None);
         }
-        let Some(owner) = &plan.owner else { return };
+        let Some(owner) = &plan.owner else {
+            for refusal in &plan.refusals {
+                // There is no object any more that could bear an Event.
+                let why = refusal.message(TopicObjectKind::ConfigMap);
+                info!(reason = %refusal.reason(), why, "a deletion that was remembered is not carried out");
+            }
+            return;
+        };
         // Paused means that the topic stays, not that its owner cannot go.
         if let Some(error) = &answers.deletion_refused {
             let outcome = Outcome::not_deleted(plan, error);

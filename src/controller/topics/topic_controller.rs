@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::{
     Evidence, Gone, Ledger, LedgerError, LedgerStore, Placing, Retries, StatusWriter, TopicIndex,
-    departures::Endings,
+    departures::{ASK_AGAIN, Endings},
 };
 use crate::{
     controller::{Reporter, health::Health, moves::MoveDesk, while_leading},
@@ -85,6 +85,9 @@ pub(super) struct Tenure {
     pub(super) drifted: BTreeMap<TopicName, Vec<Drift>>,
     /// Topics whose creation or deletion the brokers acknowledged, and when.
     pub(super) recent: BTreeMap<TopicName, (Recent, Instant)>,
+    /// Kafka's ids of topics that nobody declares any more, and since when: an object may be seen to be missing before it is
+    /// known whether it is gone and asked for a deletion.
+    pub(super) undeclared: BTreeMap<TopicName, (String, Instant)>,
     /// Objects of which is not known yet whether they are gone.
     pub(super) departed: Vec<Gone>,
     pub(super) endings: Endings,
@@ -143,6 +146,7 @@ impl TopicController {
                 changed: BTreeMap::new(),
                 drifted: BTreeMap::new(),
                 recent: BTreeMap::new(),
+                undeclared: BTreeMap::new(),
                 departed: Vec::new(),
                 endings: Endings::new(),
                 placing: Placing::default(),
@@ -159,7 +163,10 @@ impl TopicController {
         let mut resync = Instant::now() + self.jittered_resync();
         let mut users = self.users.changes();
         loop {
-            let retry = tenure.retries.next().unwrap_or(resync).min(resync);
+            let mut retry = tenure.retries.next().unwrap_or(resync).min(resync);
+            if !tenure.departed.is_empty() {
+                retry = retry.min(Instant::now() + ASK_AGAIN);
+            }
             if !self.index.has_dirty() {
                 tokio::select! {
                     () = self.index.changed.notified() => {}

@@ -1,0 +1,131 @@
+//! Objects that go, and what is deleted with them: with everything around the controller in memory, for moments that no
+//! cluster can be brought to.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod topic_scene;
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Value, json};
+use topic_scene::{Kubernetes, REST, Scene};
+use topicops::{
+    ObjectKey,
+    controller::Index,
+    kafka::{Call, Cluster, ClusterError, NewTopic, Trouble},
+};
+
+/// No look at everything: what happens has a reason of its own.
+const NEVER: Duration = Duration::from_secs(100_000);
+const FINALIZER: &str = "topic.kafka.nb/topic";
+
+/// A ConfigMap `shop/orders` whose topic is to go with it.
+fn orders(deleting: bool) -> ConfigMap {
+    let mut metadata = metadata("orders", if deleting { &[FINALIZER] } else { &[] });
+    metadata["annotations"] = json!({ "topic.kafka.nb/deletion-policy": "delete" });
+    if deleting {
+        metadata["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
+    }
+    serde_json::from_value(json!({ "metadata": metadata, "data": { "partitions": "1" } })).unwrap()
+}
+
+fn metadata(name: &str, finalizers: &[&str]) -> Value {
+    json!({
+        "name": name, "namespace": "shop", "uid": format!("uid-of-{name}"), "finalizers": finalizers,
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    })
+}
+
+fn remove(scene: &Scene) {
+    Index::<ConfigMap>::remove(scene.index.as_ref(), &ObjectKey::new("shop", "orders"));
+}
+
+/// A topic that somebody made.
+async fn make(scene: &Scene) {
+    let orders = NewTopic {
+        name: "orders".parse().unwrap(),
+        partitions: Some(1.try_into().unwrap()),
+        replication_factor: None,
+        placement: None,
+        configs: Default::default(),
+    };
+    scene.cluster.create_topics(&[orders]).await.unwrap().remove(0).unwrap();
+}
+
+async fn topics(scene: &Scene) -> Vec<String> {
+    scene.cluster.list_topics().await.unwrap()
+}
+
+fn without_brokers(scene: &Scene, looks: usize) {
+    for _ in 0..looks {
+        let error = ClusterError {
+            trouble: Trouble::Unreachable,
+            operation: "describe topics".to_owned(),
+            message: "away".to_owned(),
+        };
+        scene.cluster.fail(Call::DescribeTopics, error);
+    }
+}
+
+fn released(scene: &Scene) -> bool {
+    scene.requests().contains(&"PATCH /api/v1/namespaces/shop/configmaps/orders".to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_was_never_seen_is_not_deleted_by_its_name() {
+    let scene = Scene::of(NEVER, "orders shop  \n", Kubernetes::default());
+    make(&scene).await;
+    scene.index.apply(orders(true));
+    scene.lead();
+    tokio::time::sleep(REST).await;
+    assert_eq!(topics(&scene).await, ["orders"]);
+    assert!(released(&scene));
+    assert_eq!(scene.kubernetes.lock().unwrap().events, ["TopicReplaced"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deletion_of_a_topic_that_was_never_seen_is_not_remembered() {
+    let scene = Scene::of(NEVER, "orders shop  \n", Kubernetes { ending: true, ..Kubernetes::default() });
+    make(&scene).await;
+    scene.index.apply(orders(true));
+    without_brokers(&scene, 1);
+    scene.lead();
+    tokio::time::sleep(REST).await;
+    let events = scene.kubernetes.lock().unwrap().events.clone();
+    assert!(events.contains(&"TopicReplaced".to_owned()), "{events:?}");
+    assert!(released(&scene));
+    remove(&scene);
+    tokio::time::sleep(REST).await;
+    assert_eq!(topics(&scene).await, ["orders"]);
+    assert!(!scene.ledger.text().contains("deletion"), "{}", scene.ledger.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_goes_also_when_its_object_is_missed_before_it_is_known_to_be_gone() {
+    let scene = Scene::of(NEVER, "", Kubernetes { read_only: true, ..Kubernetes::default() });
+    scene.lead();
+    scene.index.apply(orders(false));
+    tokio::time::sleep(REST).await;
+    assert_eq!(topics(&scene).await, ["orders"]);
+    scene.kubernetes.lock().unwrap().silent = true;
+    remove(&scene);
+    // Meanwhile the topic is looked at, and nobody declares it.
+    tokio::time::sleep(4 * REST).await;
+    assert_eq!(topics(&scene).await, ["orders"], "its object may have lost its label alone");
+    scene.kubernetes.lock().unwrap().silent = false;
+    tokio::time::sleep(4 * REST).await;
+    assert_eq!(topics(&scene).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_whose_topic_is_protected_by_now_waits_for_no_brokers() {
+    let scene = Scene::of(NEVER, "orders shop  id=some\n", Kubernetes::default());
+    scene.protect("ord*");
+    scene.index.apply(orders(true));
+    without_brokers(&scene, 1_000);
+    scene.lead();
+    tokio::time::sleep(REST).await;
+    assert!(released(&scene));
+    assert_eq!(scene.kubernetes.lock().unwrap().events, [""; 0], "nothing is waited for");
+}
