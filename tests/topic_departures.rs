@@ -73,6 +73,30 @@ fn released(scene: &Scene) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_lost_its_label_while_nobody_led_is_let_go_by_the_next_leader() {
+    let others = vec![
+        metadata("somebodys", &[]),
+        metadata("lost", &[FINALIZER]),
+        metadata("held", &["other/finalizer"]),
+        metadata("lost-too", &["other/finalizer", FINALIZER]),
+    ];
+    let scene = Scene::of(REST, "", Kubernetes { others, ..Kubernetes::default() });
+    scene.asked().await;
+    assert_eq!(scene.requests(), [""; 0], "it does not lead");
+    scene.lead();
+    tokio::time::sleep(REST).await;
+    let mut asked = scene.requests();
+    asked.sort();
+    let list = "GET /api/v1/configmaps";
+    let patches = ["lost", "lost-too"].map(|name| format!("PATCH /api/v1/namespaces/shop/configmaps/{name}"));
+    assert_eq!(asked, [list, list, list, list, &patches[0], &patches[1]], "each page once");
+    for _ in 0..3 {
+        tokio::time::sleep(REST).await;
+        assert_eq!(scene.requests(), [""; 0], "once in each leadership");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_topic_that_was_never_seen_is_not_deleted_by_its_name() {
     let scene = Scene::of(NEVER, "orders shop  \n", Kubernetes::default());
     make(&scene).await;

@@ -10,9 +10,9 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use topicops_contract::{DeletionPolicy, TopicName};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{Gone, LedgerError, StatusUpdate, TopicController, topic_controller::Tenure};
 use crate::{
@@ -26,6 +26,9 @@ const ANSWER: Duration = Duration::from_secs(2);
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// How long an answer about a namespace counts.
 const FRESH: Duration = Duration::from_secs(10);
+/// How long the next try waits when the API server does not list ConfigMaps: twice as long each time, up to the longest.
+const LIST_AGAIN: Duration = Duration::from_secs(1);
+const LIST_AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 /// Questions under way at the same time.
 const IN_FLIGHT: usize = 16;
 
@@ -42,6 +45,29 @@ impl TopicController {
                 if TopicPlan::leaves_topic(going, &declarations, tenure.ledger.get(topic), &policy) {
                     self.release(&going.object);
                 }
+            }
+        }
+    }
+
+    /// Lets go what lost its label while nobody led, and so nobody saw it: asked for once in each leadership.
+    pub(super) async fn release_unlabelled(&self) {
+        let mut wait = LIST_AGAIN;
+        let unlabelled = loop {
+            match self.evidence.unlabelled().await {
+                Ok(unlabelled) => break unlabelled,
+                Err(error) => {
+                    let error = crate::chain(&error);
+                    warn!(error, "what lost its label cannot be looked for; trying again");
+                    sleep(wait).await;
+                    wait = wait.saturating_mul(2).min(LIST_AGAIN_AT_MOST);
+                }
+            }
+        };
+        for (key, uid) in unlabelled {
+            // One that has its label again by now is watched.
+            if self.index.object(&key).is_none() {
+                info!(object = %key, "letting an object go that lost its label while nobody led");
+                self.statuses.update(StatusUpdate { key, uid, status: None, finalizer: false });
             }
         }
     }

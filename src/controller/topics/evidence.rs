@@ -1,12 +1,13 @@
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject},
+    api::{ApiResource, DynamicObject, ListParams},
     core::GroupVersionKind,
 };
-use topicops_contract::TopicObjectKind;
+use topicops_contract::{TopicObjectKind, keys};
 
+use super::other_finalizers;
 use crate::topic::TopicObjectKey;
 
 /// What only the API server can say, asked where a deletion hangs on it and nowhere else.
@@ -17,7 +18,13 @@ pub trait Evidence: Send + Sync + 'static {
 
     /// Whether the namespace is being deleted, or is gone: nothing in it has a future.
     async fn is_ending(&self, namespace: &str) -> Result<bool, kube::Error>;
+
+    /// The ConfigMaps that have our finalizer and not our label, with their uids: no watch tells of them.
+    async fn unlabelled(&self) -> Result<Vec<(TopicObjectKey, String)>, kube::Error>;
 }
+
+/// ConfigMaps that are asked for at once, their metadata alone: bounds what is in memory, whatever a cluster is full of.
+const PAGE: u32 = 500;
 
 /// Asks the API server, not a cache.
 #[allow(missing_debug_implementations)]
@@ -44,6 +51,26 @@ impl Evidence for KubeEvidence {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let found = api.get_metadata_opt(namespace).await?;
         Ok(found.is_none_or(|found| found.metadata.deletion_timestamp.is_some()))
+    }
+
+    async fn unlabelled(&self) -> Result<Vec<(TopicObjectKey, String)>, kube::Error> {
+        let api: Api<ConfigMap> = Api::all(self.client.clone());
+        let others = format!("{}!={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
+        let mut params = ListParams::default().labels(&others).limit(PAGE);
+        let mut unlabelled = Vec::new();
+        loop {
+            let page = api.list_metadata(&params).await?;
+            for meta in page.items.into_iter().map(|object| object.metadata) {
+                if other_finalizers(&meta).is_some() {
+                    let key = TopicObjectKey::of(TopicObjectKind::ConfigMap, &meta);
+                    unlabelled.push((key, meta.uid.unwrap_or_default()));
+                }
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(unlabelled),
+            }
+        }
     }
 }
 

@@ -121,6 +121,12 @@ impl TopicController {
     }
 
     async fn lead(&self) {
+        // From here on it is noted what loses its label; what lost it before is looked for.
+        self.index.lead(true);
+        tokio::join!(self.keep(), self.release_unlabelled());
+    }
+
+    async fn keep(&self) {
         let mut backoff = Backoff::default();
         loop {
             let ledger = loop {
@@ -136,7 +142,6 @@ impl TopicController {
             };
             self.health.set_ledger(Ok(()));
             self.granted.send_replace(false);
-            self.index.lead(true);
             let mut tenure = Tenure {
                 ledger,
                 grants: TopicGrants::default(),
