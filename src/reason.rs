@@ -88,6 +88,7 @@ reasons! {
     TopicLeft: "topic", Normal;
     DeletionInProgress: "topic", Warning;
     LookingAgain: "topic", Warning;
+    NotRemembered: "topic", Warning;
     KafkaBusy: "topic", Warning;
     KafkaUnavailable: "topic", Warning;
     KafkaRefused: "topic, workload", Warning;

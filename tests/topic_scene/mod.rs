@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,7 +20,7 @@ use axum::{
     extract::Request,
     http::{Method, StatusCode},
 };
-use kube::Client;
+use kube::{Client, core::Status};
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::sleep};
 use topicops::{
@@ -41,11 +41,13 @@ use topicops_contract::TopicName;
 /// Long enough for everything to come to rest.
 pub const REST: Duration = Duration::from_secs(60);
 
-/// A ledger of one page that counts how often it is written.
+/// A ledger that counts how often it is written.
 #[derive(Default)]
 pub struct CountingLedger {
     pages: Mutex<BTreeMap<String, (usize, String)>>,
     writes: AtomicUsize,
+    /// New pages are refused.
+    pub full: AtomicBool,
 }
 
 impl CountingLedger {
@@ -66,7 +68,12 @@ impl LedgerStore for CountingLedger {
         Ok(pages.collect())
     }
 
-    async fn write(&self, name: &str, _: Option<&str>, text: String) -> Result<String, LedgerError> {
+    async fn write(&self, name: &str, version: Option<&str>, text: String) -> Result<String, LedgerError> {
+        if version.is_none() && self.full.load(Ordering::Relaxed) {
+            let status = Status { code: 403, message: "exceeded quota".to_owned(), ..Status::default() };
+            let source = Box::new(kube::Error::Api(Box::new(status)));
+            return Err(LedgerError::Kubernetes { name: name.to_owned(), doing: "written", source });
+        }
         let version = self.writes.fetch_add(1, Ordering::Relaxed);
         self.pages.lock().unwrap().insert(name.to_owned(), (version, text));
         Ok(version.to_string())

@@ -202,7 +202,10 @@ impl TopicController {
         changes: Vec<(TopicName, Option<Holding>)>,
     ) -> Result<(), LedgerError> {
         let topics: Vec<TopicName> = changes.iter().map(|(topic, _)| topic.clone()).collect();
-        tenure.ledger.record(self.store.as_ref(), changes).await?;
+        if let Some(left_out) = tenure.ledger.record(self.store.as_ref(), changes).await? {
+            // An object that is not waited for any more must not go unremembered.
+            return Err(left_out.why);
+        }
         for topic in &topics {
             info!(%topic, "remembering to delete a topic once nobody uses it: the object that declared it is gone");
         }

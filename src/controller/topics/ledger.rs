@@ -1,56 +1,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use async_trait::async_trait;
-use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{
-    Api, Client,
-    api::{ListParams, PostParams},
-};
-use thiserror::Error;
-use topicops_contract::{OperatorId, TopicName};
+use topicops_contract::TopicName;
 
-use super::ledger_line;
+use super::{LedgerError, LedgerStore, ledger_line};
 use crate::topic::Holding;
-
-/// Where a [`Ledger`] is kept.
-#[async_trait]
-pub trait LedgerStore: Send + Sync + 'static {
-    /// All pages with their text.
-    async fn load(&self) -> Result<Vec<Page>, LedgerError>;
-
-    /// Writes one page; `version` is that of the page written over, `None` for a new one.
-    async fn write(&self, name: &str, version: Option<&str>, text: String) -> Result<String, LedgerError>;
-}
-
-/// One page of the ledger as it is stored.
-#[derive(Clone, Debug)]
-pub struct Page {
-    pub name: String,
-    pub version: String,
-    pub text: String,
-}
-
-#[derive(Debug, Error)]
-pub enum LedgerError {
-    #[error("the ledger of topics (ConfigMaps {name}) could not be {doing}")]
-    Kubernetes { name: String, doing: &'static str, source: Box<kube::Error> },
-    #[error(
-        "the ledger of topics (ConfigMap {name}, line {line}) cannot be read: \"{text}\" is not \"topic namespace keys applied\""
-    )]
-    Unreadable { name: String, line: usize, text: String },
-}
 
 /// Whose each topic is, and which settings were set for it, remembered beyond ConfigMaps' lives and restarts.
 ///
 /// Kept in pages of bounded size, so that a change rewrites one page and no page grows past what Kubernetes takes. A change
 /// is written before it is acted upon; a crash in between leaves a name reserved, which heals at the next pass.
+///
+/// Lines grow with what their topics declare. Those of a page that has grown too large move to others, and the pages that
+/// gain are written before the one that loses: after a crash in between a topic is in two of them, and the line that has
+/// moved more often is the newer one. A page that has an older one is written anew before anything else is, so that there
+/// are never more than those two, and none comes back when its topic is forgotten.
 #[derive(Debug, Default)]
 pub struct Ledger {
     pages: Vec<LoadedPage>,
-    /// Topic to its page and what is held of it.
-    topics: BTreeMap<TopicName, (usize, Holding)>,
+    topics: BTreeMap<TopicName, Entry>,
     /// The topics whose deletion is due.
     deletions: BTreeSet<TopicName>,
+    /// Pages as they are stored have lines that are not theirs any more.
+    stale: BTreeSet<usize>,
 }
 
 #[derive(Debug)]
@@ -60,8 +31,29 @@ struct LoadedPage {
     bytes: usize,
 }
 
-/// A ConfigMap holds at most 1 MiB; a smaller page keeps a single write cheap.
+/// What is held of one topic, and where.
+#[derive(Clone, Debug)]
+struct Entry {
+    page: usize,
+    /// How often it has moved to another page.
+    moved: u32,
+    holding: Holding,
+}
+
+/// What could not be written, while everything else was: those topics are remembered as they were before.
+#[derive(Debug)]
+#[must_use]
+pub struct LeftOut {
+    pub topics: BTreeSet<TopicName>,
+    pub why: LedgerError,
+}
+
+/// Pages with less than this take new topics: a smaller page keeps a single write cheap.
 const PAGE_BYTES: usize = 128 * 1024;
+/// Topics move out of pages with more than this, until half of it is left.
+const PAGE_MOST: usize = 512 * 1024;
+/// What a page may have when there is no other: a ConfigMap holds 1 MiB.
+const PAGE_LAST_RESORT: usize = 1_000_000;
 
 impl Ledger {
     pub async fn load(store: &dyn LedgerStore) -> Result<Self, LedgerError> {
@@ -69,15 +61,21 @@ impl Ledger {
         for page in store.load().await? {
             let index = ledger.pages.len();
             for (number, line) in page.text.lines().enumerate() {
-                let (topic, holding) = ledger_line::read(line).ok_or_else(|| LedgerError::Unreadable {
-                    name: page.name.clone(),
-                    line: number + 1,
-                    text: line.chars().take(80).collect(),
-                })?;
-                if holding.deletion.is_some() {
-                    ledger.deletions.insert(topic.clone());
-                }
-                ledger.topics.insert(topic, (index, holding));
+                let (topic, moved, holding) =
+                    ledger_line::read(line).ok_or_else(|| LedgerError::Unreadable {
+                        name: page.name.clone(),
+                        line: number + 1,
+                        text: line.chars().take(80).collect(),
+                    })?;
+                match ledger.topics.get(&topic) {
+                    Some(other) if other.moved >= moved => {
+                        ledger.stale.insert(index);
+                        continue;
+                    }
+                    Some(other) => ledger.stale.insert(other.page),
+                    None => false,
+                };
+                ledger.topics.insert(topic, Entry { page: index, moved, holding });
             }
             ledger.pages.push(LoadedPage {
                 bytes: page.text.len(),
@@ -85,11 +83,13 @@ impl Ledger {
                 version: Some(page.version),
             });
         }
+        let due = ledger.topics.iter().filter(|(_, entry)| entry.holding.deletion.is_some());
+        ledger.deletions = due.map(|(topic, _)| topic.clone()).collect();
         Ok(ledger)
     }
 
     pub fn get(&self, topic: &TopicName) -> Option<&Holding> {
-        self.topics.get(topic).map(|(_, holding)| holding)
+        self.topics.get(topic).map(|entry| &entry.holding)
     }
 
     /// The topics held that nothing declares any more can be found among these.
@@ -102,7 +102,8 @@ impl Ledger {
         &self.deletions
     }
 
-    /// Writes what differs from what is remembered; `None` forgets a topic. Nothing is written when nothing differs.
+    /// Writes what differs from what is remembered; `None` forgets a topic. Nothing is written when nothing differs. Where
+    /// another page is needed and cannot be had, what would have been in it is left out.
     ///
     /// # Errors
     /// What is remembered then is unknown: load the ledger again.
@@ -110,42 +111,116 @@ impl Ledger {
         &mut self,
         store: &dyn LedgerStore,
         changes: impl IntoIterator<Item = (TopicName, Option<Holding>)>,
-    ) -> Result<(), LedgerError> {
-        let mut touched: Vec<usize> = Vec::new();
+    ) -> Result<Option<LeftOut>, LedgerError> {
+        let differs = |(topic, holding): &(TopicName, Option<Holding>)| self.get(topic) != holding.as_ref();
+        let changes: Vec<_> = changes.into_iter().filter(differs).collect();
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        for page in std::mem::take(&mut self.stale) {
+            self.write(store, page).await?;
+        }
+        let mut before = BTreeMap::new();
+        let mut touched = BTreeSet::new();
         for (topic, holding) in changes {
-            if self.get(&topic) == holding.as_ref() {
-                continue;
-            }
-            let page = match self.topics.get(&topic) {
-                Some((page, _)) => *page,
-                None => self.page_with_room(),
+            let (page, moved) = match self.topics.get(&topic) {
+                Some(entry) => (entry.page, entry.moved),
+                None => (self.page_with_room(), 0),
             };
-            if holding.as_ref().is_some_and(|holding| holding.deletion.is_some()) {
-                self.deletions.insert(topic.clone());
-            } else {
-                self.deletions.remove(&topic);
-            }
-            match holding {
-                Some(holding) => {
-                    self.pages[page].bytes += ledger_line::write(&topic, &holding).len();
-                    self.topics.insert(topic, (page, holding));
+            let was = self.put(&topic, holding.map(|holding| Entry { page, moved, holding }));
+            before.entry(topic).or_insert(was);
+            touched.insert(page);
+        }
+        let mut gaining = BTreeSet::new();
+        for page in &touched {
+            gaining.extend(self.make_room(*page, &mut before));
+        }
+        let mut left_out: Option<LeftOut> = None;
+        for page in gaining.iter().chain(touched.difference(&gaining)) {
+            match self.write(store, *page).await {
+                Ok(()) => {}
+                Err(why) if self.pages[*page].version.is_none() && why.is_refusal() => {
+                    let mut topics = self.take_back(*page, &before);
+                    topics.extend(left_out.into_iter().flat_map(|left_out| left_out.topics));
+                    left_out = (!topics.is_empty()).then_some(LeftOut { topics, why });
                 }
-                None => {
-                    self.topics.remove(&topic);
-                }
-            }
-            if !touched.contains(&page) {
-                touched.push(page);
+                Err(error) => return Err(error),
             }
         }
-        for index in touched {
-            let held = self.topics.iter().filter(|(_, (page, _))| *page == index);
-            let text: String = held.map(|(topic, (_, holding))| ledger_line::write(topic, holding)).collect();
-            let page = &mut self.pages[index];
-            page.bytes = text.len();
-            page.version = Some(store.write(&page.name, page.version.as_deref(), text).await?);
-        }
+        Ok(left_out)
+    }
+
+    async fn write(&mut self, store: &dyn LedgerStore, index: usize) -> Result<(), LedgerError> {
+        let held = self.topics.iter().filter(|(_, entry)| entry.page == index);
+        let text: String = held.map(|(topic, entry)| entry.line(topic)).collect();
+        let page = &mut self.pages[index];
+        page.bytes = text.len();
+        page.version = Some(store.write(&page.name, page.version.as_deref(), text).await?);
         Ok(())
+    }
+
+    /// Puts this in the place of what is held of a topic, which is returned.
+    fn put(&mut self, topic: &TopicName, entry: Option<Entry>) -> Option<Entry> {
+        if entry.as_ref().is_some_and(|entry| entry.holding.deletion.is_some()) {
+            self.deletions.insert(topic.clone());
+        } else {
+            self.deletions.remove(topic);
+        }
+        if let Some(entry) = &entry {
+            self.pages[entry.page].bytes += entry.line(topic).len();
+        }
+        let before = match entry {
+            Some(entry) => self.topics.insert(topic.clone(), entry),
+            None => self.topics.remove(topic),
+        };
+        if let Some(before) = &before {
+            let bytes = &mut self.pages[before.page].bytes;
+            *bytes = bytes.saturating_sub(before.line(topic).len());
+        }
+        before
+    }
+
+    /// Moves topics out of a page that is too large; the pages that they move to. `before` gets what was held of them.
+    fn make_room(&mut self, page: usize, before: &mut BTreeMap<TopicName, Option<Entry>>) -> BTreeSet<usize> {
+        let mut gaining = BTreeSet::new();
+        if self.pages[page].bytes <= PAGE_MOST {
+            return gaining;
+        }
+        let here = self.topics.iter().filter(|(_, entry)| entry.page == page);
+        let here: Vec<(TopicName, Entry)> =
+            here.map(|(topic, entry)| (topic.clone(), entry.clone())).collect();
+        for (topic, entry) in here {
+            if self.pages[page].bytes <= PAGE_MOST / 2 {
+                break;
+            }
+            let target = self.page_with_room();
+            let moved = entry.moved.saturating_add(1);
+            let was = self.put(&topic, Some(Entry { page: target, moved, ..entry }));
+            before.entry(topic).or_insert(was);
+            gaining.insert(target);
+        }
+        gaining
+    }
+
+    /// Leaves a new page, which cannot be had: what was to move there stays where it was, as far as it has room there. The
+    /// topics whose change is not to be had.
+    fn take_back(&mut self, page: usize, before: &BTreeMap<TopicName, Option<Entry>>) -> BTreeSet<TopicName> {
+        let mut left_out = BTreeSet::new();
+        for (topic, was) in before {
+            let Some(entry) = self.topics.get(topic).filter(|entry| entry.page == page).cloned() else {
+                continue;
+            };
+            let stays = was.as_ref().map(|was| Entry { holding: entry.holding, ..was.clone() });
+            let has_room =
+                |stays: &Entry| self.pages[stays.page].bytes + stays.line(topic).len() <= PAGE_LAST_RESORT;
+            if let Some(stays) = stays.filter(has_room) {
+                self.put(topic, Some(stays));
+            } else {
+                self.put(topic, was.clone());
+                left_out.insert(topic.clone());
+            }
+        }
+        left_out
     }
 
     fn page_with_room(&mut self) -> usize {
@@ -163,176 +238,12 @@ impl Ledger {
     }
 }
 
-/// Keeps the pages as ConfigMaps in the operator's own namespace.
-#[derive(Clone)]
-pub struct ConfigMapLedger {
-    api: Api<ConfigMap>,
-    operator: OperatorId,
-}
-
-const LEDGER_LABEL: &str = "topic.kafka.nb/ledger";
-const LEDGER_KEY: &str = "topics";
-
-impl ConfigMapLedger {
-    pub fn new(client: Client, namespace: &str, operator: OperatorId) -> Self {
-        Self { api: Api::namespaced(client, namespace), operator }
-    }
-
-    fn object_name(&self, page: &str) -> String {
-        format!("{}-ledger-{page}", self.operator)
-    }
-
-    fn error(&self, page: &str, doing: &'static str, source: kube::Error) -> LedgerError {
-        LedgerError::Kubernetes { name: self.object_name(page), doing, source: Box::new(source) }
-    }
-}
-
-impl std::fmt::Debug for ConfigMapLedger {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ConfigMapLedger({})", self.operator)
-    }
-}
-
-#[async_trait]
-impl LedgerStore for ConfigMapLedger {
-    async fn load(&self) -> Result<Vec<Page>, LedgerError> {
-        let params = ListParams::default().labels(&format!("{LEDGER_LABEL}={}", self.operator));
-        let list = self.api.list(&params).await.map_err(|error| self.error("*", "read", error))?;
-        let prefix = self.object_name("");
-        let pages = list.items.into_iter().filter_map(|config_map| {
-            let name = config_map.metadata.name?.strip_prefix(&prefix)?.to_owned();
-            let text = config_map.data.and_then(|mut data| data.remove(LEDGER_KEY)).unwrap_or_default();
-            Some(Page { name, version: config_map.metadata.resource_version?, text })
-        });
-        Ok(pages.collect())
-    }
-
-    async fn write(&self, name: &str, version: Option<&str>, text: String) -> Result<String, LedgerError> {
-        let object_name = self.object_name(name);
-        let config_map = ConfigMap {
-            metadata: ObjectMeta {
-                name: Some(object_name.clone()),
-                labels: Some(BTreeMap::from([(LEDGER_LABEL.to_owned(), self.operator.to_string())])),
-                resource_version: version.map(str::to_owned),
-                ..ObjectMeta::default()
-            },
-            data: Some(BTreeMap::from([(LEDGER_KEY.to_owned(), text)])),
-            ..ConfigMap::default()
-        };
-        let params = PostParams::default();
-        let written = match version {
-            Some(_) => self.api.replace(&object_name, &params, &config_map).await,
-            None => self.api.create(&params, &config_map).await,
-        };
-        let written = written.map_err(|error| self.error(name, "written", error))?;
-        Ok(written.metadata.resource_version.unwrap_or_default())
+impl Entry {
+    fn line(&self, topic: &TopicName) -> String {
+        ledger_line::write(topic, self.moved, &self.holding)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Default)]
-    struct MemoryLedger {
-        pages: Mutex<BTreeMap<String, (u64, String)>>,
-    }
-
-    #[async_trait]
-    impl LedgerStore for MemoryLedger {
-        async fn load(&self) -> Result<Vec<Page>, LedgerError> {
-            let pages = self.pages.lock().unwrap();
-            let page = |(name, (version, text)): (&String, &(u64, String))| Page {
-                name: name.clone(),
-                version: version.to_string(),
-                text: text.clone(),
-            };
-            Ok(pages.iter().map(page).collect())
-        }
-
-        async fn write(
-            &self,
-            name: &str,
-            version: Option<&str>,
-            text: String,
-        ) -> Result<String, LedgerError> {
-            let mut pages = self.pages.lock().unwrap();
-            let before = pages.get(name).map(|(version, _)| version.to_string());
-            assert_eq!(
-                before.as_deref(),
-                version,
-                "page {name} was written over a version that was not read"
-            );
-            let next = pages.values().map(|(version, _)| version).max().unwrap_or(&0) + 1;
-            pages.insert(name.to_owned(), (next, text));
-            Ok(next.to_string())
-        }
-    }
-
-    fn holding(namespace: &str, keys: &[String]) -> Holding {
-        Holding {
-            namespace: namespace.to_owned(),
-            keys: keys.iter().cloned().collect(),
-            ..Holding::default()
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_was_recorded_is_loaded_again(
-            changes in proptest::collection::vec(
-                ("[a-e]{1,2}", proptest::option::of(("[a-z]{1,5}", proptest::collection::vec("[a-z.]{1,9}", 0..3)))),
-                0..40,
-            ),
-        ) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async {
-                let store = MemoryLedger::default();
-                let mut ledger = Ledger::load(&store).await.unwrap();
-                let mut model = BTreeMap::new();
-                for (topic, held) in changes {
-                    let topic: TopicName = topic.parse().unwrap();
-                    let held = held.map(|(namespace, keys)| holding(&namespace, &keys));
-                    match &held {
-                        Some(held) => model.insert(topic.clone(), held.clone()),
-                        None => model.remove(&topic),
-                    };
-                    ledger.record(&store, [(topic, held)]).await.unwrap();
-                }
-                let loaded = Ledger::load(&store).await.unwrap();
-                let held: BTreeMap<_, _> = loaded.topics().map(|t| (t.clone(), loaded.get(t).unwrap().clone())).collect();
-                assert_eq!(held, model);
-            });
-        }
-    }
-
-    #[tokio::test]
-    async fn a_full_page_is_followed_by_another() {
-        let store = MemoryLedger::default();
-        let mut ledger = Ledger::load(&store).await.unwrap();
-        for batch in 0..20 {
-            let topics = (0..100).map(|n| format!("topic-{batch}-{n}-{}", "x".repeat(100)).parse().unwrap());
-            let changes: Vec<(TopicName, _)> =
-                topics.map(|topic| (topic, Some(holding("shop", &[])))).collect();
-            ledger.record(&store, changes).await.unwrap();
-        }
-        assert!(store.pages.lock().unwrap().len() > 1);
-        assert!(store.pages.lock().unwrap().values().all(|(_, text)| text.len() < 2 * PAGE_BYTES));
-        assert_eq!(Ledger::load(&store).await.unwrap().topics().count(), 2_000);
-    }
-
-    #[tokio::test]
-    async fn nothing_is_written_when_nothing_differs() {
-        let store = MemoryLedger::default();
-        let mut ledger = Ledger::load(&store).await.unwrap();
-        let topic: TopicName = "t".parse().unwrap();
-        for _ in 0..3 {
-            ledger.record(&store, [(topic.clone(), Some(holding("shop", &[])))]).await.unwrap();
-        }
-        assert_eq!(store.pages.lock().unwrap()["0"].0, 1);
-    }
-}
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -1,8 +1,9 @@
 //! One topic's line of the ledger: `topic namespace keys applied`.
 //!
 //! `keys` is a comma-separated list: `key=value` for a setting that was applied, `key` alone for one that is claimed.
-//! `applied` is one too, of whatever is known of `id`, `partitions`, `factor`, `share` and `stepped`, and of a deletion that is
-//! due: `deletion`, `deletion-id`, and a `consumer` or `producer` for each line. It was not there in version 0.1.
+//! `applied` is one too, of whatever is known of `id`, `partitions`, `factor`, `share` and `stepped`, of a deletion that is
+//! due: `deletion`, `deletion-id`, and a `consumer` or `producer` for each line, and of how often the line has `moved` to
+//! another page. It was not there in version 0.1.
 
 use topicops_contract::TopicName;
 
@@ -17,11 +18,12 @@ const DELETION: &str = "deletion";
 const DELETION_ID: &str = "deletion-id";
 const CONSUMER: &str = "consumer";
 const PRODUCER: &str = "producer";
+const MOVED: &str = "moved";
 
 const FORCED: &str = "forced";
 const UNUSED: &str = "unused";
 
-pub(super) fn write(topic: &TopicName, holding: &Holding) -> String {
+pub(super) fn write(topic: &TopicName, moved: u32, holding: &Holding) -> String {
     let applied = &holding.applied;
     let keys = holding.keys.iter().map(|key| match applied.config(key) {
         Some(value) => format!("{key}={}", escape(value)),
@@ -33,6 +35,7 @@ pub(super) fn write(topic: &TopicName, holding: &Holding) -> String {
         applied.replication_factor.map(|factor| format!("{FACTOR}={factor}")),
         applied.disk_share.map(|share| format!("{SHARE}={}", escape(&share.to_string()))),
         applied.stepped_at.map(|at| format!("{STEPPED}={at}")),
+        (moved > 0).then(|| format!("{MOVED}={moved}")),
     ];
     let keys = keys.collect::<Vec<_>>().join(",");
     let mut facts: Vec<String> = facts.into_iter().flatten().collect();
@@ -41,7 +44,8 @@ pub(super) fn write(topic: &TopicName, holding: &Holding) -> String {
     format!("{topic} {} {keys} {facts}\n", holding.namespace)
 }
 
-pub(super) fn read(line: &str) -> Option<(TopicName, Holding)> {
+/// The topic, how often its line has moved, and what is held.
+pub(super) fn read(line: &str) -> Option<(TopicName, u32, Holding)> {
     let mut parts = line.splitn(4, ' ');
     let topic = parts.next()?.parse().ok()?;
     let namespace = parts.next().filter(|namespace| !namespace.is_empty())?.to_owned();
@@ -56,10 +60,14 @@ pub(super) fn read(line: &str) -> Option<(TopicName, Holding)> {
             holding.applied.set(key, &value);
         }
     }
+    let mut moved = 0;
     for entry in entries(parts.next().unwrap_or_default()) {
-        read_fact(&mut holding, entry)?;
+        match entry.split_once('=')? {
+            (MOVED, times) => moved = times.parse().ok()?,
+            (name, value) => read_fact(&mut holding, name, value)?,
+        }
     }
-    Some((topic, holding))
+    Some((topic, moved, holding))
 }
 
 fn deletion_facts(deletion: &Deletion) -> Vec<String> {
@@ -71,8 +79,7 @@ fn deletion_facts(deletion: &Deletion) -> Vec<String> {
     facts
 }
 
-fn read_fact(holding: &mut Holding, entry: &str) -> Option<()> {
-    let (name, value) = entry.split_once('=')?;
+fn read_fact(holding: &mut Holding, name: &str, value: &str) -> Option<()> {
     let applied = &mut holding.applied;
     // Only what says that a deletion is due makes one due.
     let deletion = holding.deletion.as_mut();
@@ -140,11 +147,11 @@ mod tests {
 
     #[test]
     fn what_version_0_1_wrote_is_read() {
-        let (topic, holding) = read("orders shop retention.ms,segment.ms").unwrap();
-        assert_eq!((topic.as_str(), holding.namespace.as_str()), ("orders", "shop"));
+        let (topic, moved, holding) = read("orders shop retention.ms,segment.ms").unwrap();
+        assert_eq!((topic.as_str(), moved, holding.namespace.as_str()), ("orders", 0, "shop"));
         assert_eq!(holding.keys.len(), 2);
         assert_eq!(holding.applied, Applied::default());
-        assert!(read("orders shop ").is_some_and(|(_, holding)| holding.keys.is_empty()));
+        assert!(read("orders shop ").is_some_and(|(.., holding)| holding.keys.is_empty()));
     }
 
     #[test]
@@ -157,6 +164,7 @@ mod tests {
             "a/b shop k",
             "orders shop k=%2",
             "orders shop k partitions=x",
+            "orders shop k moved=-1",
             "orders shop k deletion=perhaps",
             "orders shop k deletion-id=x",
             "orders shop k deletion=unused,consumer=nobody",
@@ -178,7 +186,8 @@ mod tests {
                 proptest::option::of("[A-Za-z0-9_-]{22}"),
                 proptest::collection::vec("[a-z*]{1,5}/[a-z.*]{1,5}", 0..3),
             )),
-            (share, stepped_at) in (proptest::option::of(1u32..=100), proptest::option::of(any::<i64>())),
+            (share, stepped_at, moved) in
+                (proptest::option::of(1u32..=100), proptest::option::of(any::<i64>()), 0u32..3),
         ) {
             let disk_share = share.map(|percent| format!("{percent}%").parse().unwrap());
             let applied = Applied { topic_id, partitions, replication_factor, disk_share, stepped_at, ..Applied::default() };
@@ -195,9 +204,9 @@ mod tests {
                 holding.keys.insert(key);
             }
             let topic: TopicName = "orders".parse().unwrap();
-            let line = write(&topic, &holding);
+            let line = write(&topic, moved, &holding);
             prop_assert_eq!(line.lines().count(), 1);
-            prop_assert_eq!(read(line.trim_end_matches('\n')), Some((topic, holding)));
+            prop_assert_eq!(read(line.trim_end_matches('\n')), Some((topic, moved, holding)));
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Changes of ConfigMaps mark their topics dirty; after a few tens of milliseconds one pass takes all of them through one
 //! describe, one write of the ledger and one request per kind of change. Nothing queues up beyond a set of names.
 
+mod config_map_ledger;
 mod departures;
 mod drift_report;
 mod evidence;
@@ -11,6 +12,7 @@ mod gone;
 mod governed;
 mod ledger;
 mod ledger_line;
+mod ledger_store;
 mod outcome;
 mod pass;
 mod placing;
@@ -22,10 +24,12 @@ mod topic_controller;
 mod topic_index;
 mod topic_object;
 
+pub use config_map_ledger::ConfigMapLedger;
 pub use evidence::{Evidence, KubeEvidence};
 pub use gone::{Gone, Renamed};
 pub use governed::Governed;
-pub use ledger::{ConfigMapLedger, Ledger, LedgerError, LedgerStore, Page};
+pub use ledger::{Ledger, LeftOut};
+pub use ledger_store::{LedgerError, LedgerStore, Page};
 pub use outcome::Outcome;
 use placing::Placing;
 pub use planning::ask_storage;

@@ -11,7 +11,7 @@ use topicops_contract::TopicName;
 use tracing::debug;
 
 use super::{
-    Outcome, TopicController,
+    LedgerError, LeftOut, Outcome, TopicController,
     execute::asked_for,
     topic_controller::{LAG, PassError, Recent, SETTLING, Tenure},
 };
@@ -26,8 +26,13 @@ use crate::{
 const USERS_ASKED_EVERY: Duration = Duration::from_secs(5);
 
 impl TopicController {
-    /// One batch of topics, from a look at the brokers to a word to their authors.
-    pub(super) async fn pass(&self, tenure: &mut Tenure, topics: &[TopicName]) -> Result<(), PassError> {
+    /// One batch of topics, from a look at the brokers to a word to their authors. Some may be left out because they could
+    /// not be remembered.
+    pub(super) async fn pass(
+        &self,
+        tenure: &mut Tenure,
+        topics: &[TopicName],
+    ) -> Result<Option<LedgerError>, PassError> {
         let now = Instant::now();
         tenure.recent.retain(|_, (_, at)| now.duration_since(*at) < LAG);
         tenure.changed.retain(|_, at| now.duration_since(*at) < SETTLING);
@@ -100,10 +105,16 @@ impl TopicController {
         self.place(tenure, &mut plans, &descriptions).await;
 
         fail_point!("topics/planned");
-        let held: Vec<Option<Holding>> =
-            plans.iter().map(|plan| tenure.ledger.get(&plan.topic).cloned()).collect();
+        let mut held: BTreeMap<TopicName, Holding> = BTreeMap::new();
+        for plan in &plans {
+            held.extend(tenure.ledger.get(&plan.topic).map(|holding| (plan.topic.clone(), holding.clone())));
+        }
         let before = plans.iter().map(|plan| (plan.topic.clone(), plan.holding.clone()));
-        tenure.ledger.record(self.store.as_ref(), before.collect::<Vec<_>>()).await?;
+        let mut left_out = tenure.ledger.record(self.store.as_ref(), before.collect::<Vec<_>>()).await?;
+        if let Some(left_out) = &left_out {
+            plans.retain(|plan| !left_out.topics.contains(&plan.topic));
+            self.tell_left_out(tenure, left_out);
+        }
         fail_point!("topics/holdings-written");
         let remembered = now.elapsed();
         let answers = self.execute(&plans).await?;
@@ -112,7 +123,8 @@ impl TopicController {
 
         let mut after = Vec::new();
         let (mut held_up, mut told) = (Vec::new(), Vec::new());
-        for ((plan, mut answers), held) in plans.iter().zip(answers).zip(held) {
+        for (plan, mut answers) in plans.iter().zip(answers) {
+            let held = held.remove(&plan.topic);
             answers.lagging |= unsettled.contains(&plan.topic);
             let description = descriptions.remove(&plan.topic).flatten();
             let in_order = answers.failures.is_empty()
@@ -188,7 +200,12 @@ impl TopicController {
             self.note_at_desk(plan, exists);
             told.push((plan, answers, description));
         }
-        tenure.ledger.record(self.store.as_ref(), after).await?;
+        if let Some(more) = tenure.ledger.record(self.store.as_ref(), after).await? {
+            // What was done is not: it is done again, and does nothing.
+            told.retain(|(plan, ..)| !more.topics.contains(&plan.topic));
+            self.tell_left_out(tenure, &more);
+            left_out = Some(more);
+        }
         fail_point!("topics/recorded");
         // A finalizer promises a deletion, and that takes the id that was just recorded.
         for (plan, answers, description) in &told {
@@ -205,7 +222,24 @@ impl TopicController {
             ?ended,
             "a pass, and when its steps ended"
         );
-        Ok(())
+        Ok(left_out.map(|left_out| left_out.why))
+    }
+
+    /// Of topics that could not be remembered. They keep their grants.
+    fn tell_left_out(&self, tenure: &mut Tenure, left_out: &LeftOut) {
+        let message = format!(
+            "what topicops is to remember of the topic could not be written down: {}; it is tried again",
+            crate::chain(&left_out.why)
+        );
+        let outcome = Outcome::pending(Reason::NotRemembered, message);
+        for topic in &left_out.topics {
+            let declarations = self.index.declarations(topic);
+            for one in declarations.iter().filter(|one| !one.deleting) {
+                self.report(&one.object, &outcome, None, None);
+            }
+            tenure.retries.failed(topic.clone(), Instant::now());
+            keep_grant(tenure, topic, &declarations);
+        }
     }
 
     pub(super) fn publish(&self, tenure: &mut Tenure, topics: &[TopicName]) {

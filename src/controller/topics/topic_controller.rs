@@ -215,7 +215,7 @@ impl TopicController {
             self.count_pass(started, &result);
             self.metrics.deletions.set(i64::try_from(tenure.ledger.deletions().len()).unwrap_or(i64::MAX));
             match result {
-                Ok(()) => {
+                Ok(_) => {
                     backoff.reset();
                     self.index.dealt_with();
                 }
@@ -280,14 +280,17 @@ impl TopicController {
         self.resync.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)
     }
 
-    fn count_pass(&self, started: Instant, result: &Result<(), PassError>) {
+    fn count_pass(&self, started: Instant, result: &Result<Option<LedgerError>, PassError>) {
         let label = PassLabel { pass: "topics" };
         self.metrics.passes.get_or_create(&label).inc();
         self.metrics.pass_seconds.get_or_create(&label).observe(started.elapsed().as_secs_f64());
         match result {
-            Ok(()) => {
+            Ok(left_out) => {
                 self.health.kafka_answered();
-                self.health.set_ledger(Ok(()));
+                if let Some(error) = left_out {
+                    warn!(error = crate::chain(error), "some topics could not be remembered; trying again");
+                }
+                self.health.set_ledger(left_out.as_ref().map_or(Ok(()), |error| Err(crate::chain(error))));
                 #[allow(clippy::cast_precision_loss)]
                 let now = jiff::Timestamp::now().as_millisecond() as f64 / 1_000.0;
                 self.metrics.last_success_seconds.get_or_create(&label).set(now);

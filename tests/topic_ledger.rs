@@ -1,0 +1,66 @@
+//! What the ledger remembers of topics, and what becomes of them when it cannot.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod topic_scene;
+
+use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::json;
+use tokio::time::sleep;
+use topic_scene::{Kubernetes, REST, Scene};
+use topicops::{
+    controller::Index,
+    kafka::{Cluster, ConfigKeys},
+    topic::TopicObjectKey,
+};
+use topicops_contract::{Status, TopicName};
+
+/// No look at everything: what happens has a reason of its own.
+const NEVER: Duration = Duration::from_secs(100_000);
+
+fn orders(n: usize, partitions: &str) -> ConfigMap {
+    serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("orders-{n}"), "namespace": "shop", "uid": format!("uid-{n}"),
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "data": { "partitions": partitions },
+    }))
+    .unwrap()
+}
+
+/// How many partitions `orders-0` and `orders-1` have, where they are there.
+async fn partitions(scene: &Scene) -> [Option<i32>; 2] {
+    let names: Vec<TopicName> = ["orders-0", "orders-1"].map(|name| name.parse().unwrap()).to_vec();
+    let keys = ConfigKeys::Only(BTreeSet::new());
+    let found = scene.cluster.describe_topics(&names, &keys).await.unwrap();
+    let found: Vec<_> = found.into_iter().map(|one| Some(one.unwrap()?.partitions())).collect();
+    found.try_into().unwrap()
+}
+
+fn status(scene: &Scene, name: &str) -> Status {
+    scene.index.object(&TopicObjectKey::config_map("shop", name)).unwrap().status.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_that_cannot_be_remembered_hold_up_no_others() {
+    let others = (0..6_000).map(|n| format!("other-{n} elsewhere  left=1/1\n")).collect::<String>();
+    let full_page = others + "orders-0 shop  \n";
+    let scene = Scene::of(NEVER, &full_page, Kubernetes::default());
+    scene.ledger.full.store(true, Ordering::Relaxed);
+    scene.lead();
+    (0..2).for_each(|n| scene.index.apply(orders(n, "1")));
+    sleep(REST).await;
+    assert_eq!(
+        partitions(&scene).await,
+        [Some(1), None],
+        "what has a line is kept, and what has none is not touched"
+    );
+    let told = status(&scene, "orders-1");
+    assert!(told.reason == "NotRemembered" && told.message.contains("exceeded quota"), "{told:?}");
+    scene.ledger.full.store(false, Ordering::Relaxed);
+    sleep(REST * 10).await;
+    assert_eq!(partitions(&scene).await, [Some(1), Some(1)], "once there is a page, all are kept");
+}
