@@ -12,6 +12,15 @@ pub struct DiskShare {
 const EXPECTED: &str = "a percentage of the brokers' disk such as 5% or 0.25%, more than 0 and at most 100";
 
 impl DiskShare {
+    pub fn basis_points(self) -> u32 {
+        self.basis_points
+    }
+
+    /// `None` where it would be nothing, or more than all of the disk.
+    pub fn from_basis_points(basis_points: u32) -> Option<Self> {
+        (1..=10_000).contains(&basis_points).then_some(Self { basis_points })
+    }
+
     /// This share of `bytes`, rounded down.
     pub fn of(self, bytes: u64) -> u64 {
         u64::try_from(u128::from(bytes) * u128::from(self.basis_points) / 10_000).unwrap_or(u64::MAX)
@@ -31,7 +40,7 @@ impl FromStr for DiskShare {
         }
         let hundredths: u32 = format!("{fraction:0<2}").parse().map_err(|_| wrong())?;
         let basis_points = whole.parse::<u32>().map_err(|_| wrong())? * 100 + hundredths;
-        if (1..=10_000).contains(&basis_points) { Ok(Self { basis_points }) } else { Err(wrong()) }
+        Self::from_basis_points(basis_points).ok_or_else(wrong)
     }
 }
 

@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
+
 use topicops_contract::DiskShare;
 
-use super::{Applied, StorageFacts};
+use super::{Applied, Declaration, PlanContext, Refusal, StorageFacts, TopicPlan, limits::Judgement};
 
 /// What a declared share of the disk comes to as `retention.bytes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,40 @@ impl ShareOfDisk {
             // A broker that is away has the disk it had.
             (Err(_), Some(set)) => Self::Bytes(set),
             (Err(why), None) => Self::Unknown(why),
+        }
+    }
+}
+
+impl TopicPlan {
+    /// Declares `retention.bytes` as the share of the disk that the author asks for, as far as limits let him.
+    pub(super) fn share_of_disk(
+        &mut self,
+        owner: &Declaration,
+        judged: &Judgement,
+        replicas: Replicas<'_>,
+        (applied, context): (&Applied, &PlanContext),
+        configs: &mut BTreeMap<String, String>,
+    ) {
+        let share = judged.manifest.retention_disk_share;
+        let Some(share) = share.filter(|_| !judged.withholds_config(RETENTION_BYTES)) else { return };
+        let moving = context.moving.contains_key(&self.topic);
+        match ShareOfDisk::of(share, replicas, context.storage.as_deref(), applied, moving) {
+            ShareOfDisk::Bytes(bytes) => {
+                let rules = context.policy.rules.of(&owner.object.namespace);
+                let resolved = rules.judge_resolved(&judged.manifest, share, bytes);
+                self.notices.extend(resolved.notices(owner.object.kind));
+                if let Some(bytes) =
+                    resolved.manifest.configs.get(RETENTION_BYTES).filter(|_| resolved.refused.is_empty())
+                {
+                    configs.insert(RETENTION_BYTES.to_owned(), bytes.clone());
+                }
+                self.refusals.extend(resolved.refused.into_iter().map(Refusal::Limit));
+            }
+            ShareOfDisk::Ask => self.wants_storage = true,
+            ShareOfDisk::Later => self.again = true,
+            ShareOfDisk::Unknown(why) => {
+                self.refusals.push(Refusal::DiskSizeUnknown { share: share.to_string(), why });
+            }
         }
     }
 }

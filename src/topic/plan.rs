@@ -5,7 +5,7 @@ use topicops_contract::{DeletionPolicy, DriftPolicy, PartitionCount, Replication
 use super::{
     Applied, Declaration, Drift, Holding, Ownership, PlanContext, Refusal, RetentionStepping, TopicPolicy,
     config_merge::ConfigMerge,
-    disk_share::{RETENTION_BYTES, Replicas, ShareOfDisk},
+    disk_share::{RETENTION_BYTES, Replicas},
     limits::{Field, Judgement},
     stepped_cut::SteppedCut,
 };
@@ -231,8 +231,12 @@ impl TopicPlan {
             u64::try_from(i64::from(partitions.get()) * i64::from(factor.get())).unwrap_or(0)
         };
         let to_come = Replicas::ToCome(manifest.partitions.zip(manifest.replication_factor).map(count));
-        self.share_of_disk(owner, to_come, &Applied::default(), context, &mut configs);
+        self.share_of_disk(owner, judged, to_come, (&Applied::default(), context), &mut configs);
         if self.wants_storage {
+            return;
+        }
+        if self.refusals.iter().any(|refusal| matches!(refusal, Refusal::Limit(_))) {
+            self.corrected.clear();
             return;
         }
         let namespace = owner.object.namespace.clone();
@@ -250,7 +254,7 @@ impl TopicPlan {
             replication_factor: replication_factor(owner, judged).map(ReplicationFactor::get),
             ..Applied::default()
         };
-        applied.disk_share = owner.manifest.retention_disk_share.filter(|_| keys.contains(RETENTION_BYTES));
+        applied.disk_share = manifest.retention_disk_share.filter(|_| keys.contains(RETENTION_BYTES));
         configs.iter().for_each(|(key, value)| applied.set(key, value));
         self.holding_after = Some(Holding { namespace, keys, applied, deletion: None });
         self.steps.push(Step::Create(NewTopic {
@@ -285,7 +289,7 @@ impl TopicPlan {
         // What another namespace declared before is nobody's now: the new owner never gave it up.
         let held = holding.filter(|holding| held_for(owner, holding));
         let held = held.map(|holding| &holding.keys);
-        let share = owner.manifest.retention_disk_share;
+        let share = manifest.retention_disk_share;
         // A default fills in what nobody has said: what somebody set on the topic itself counts for more.
         let is_anothers = |key: &String| {
             !owner.manifest.configs.contains_key(key)
@@ -298,7 +302,8 @@ impl TopicPlan {
             .filter(|(key, _)| !judged.withholds_config(key) && !is_anothers(key))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        self.share_of_disk(owner, Replicas::Placed(&observed.replicas), &before, context, &mut declared);
+        let placed = Replicas::Placed(&observed.replicas);
+        self.share_of_disk(owner, judged, placed, (&before, context), &mut declared);
         if share.is_none() || declared.contains_key(RETENTION_BYTES) {
             applied.disk_share = share;
         }
@@ -438,29 +443,6 @@ impl TopicPlan {
             }
             (_, Some(least)) if count < least => Some(Refusal::BelowMinInsyncReplicas { declared, least }),
             _ => None,
-        }
-    }
-
-    /// Declares `retention.bytes` as the share of the disk that the author asks for.
-    fn share_of_disk(
-        &mut self,
-        owner: &Declaration,
-        replicas: Replicas<'_>,
-        applied: &Applied,
-        context: &PlanContext,
-        configs: &mut BTreeMap<String, String>,
-    ) {
-        let Some(share) = owner.manifest.retention_disk_share else { return };
-        let moving = context.moving.contains_key(&self.topic);
-        match ShareOfDisk::of(share, replicas, context.storage.as_deref(), applied, moving) {
-            ShareOfDisk::Bytes(bytes) => {
-                configs.insert(RETENTION_BYTES.to_owned(), bytes.to_string());
-            }
-            ShareOfDisk::Ask => self.wants_storage = true,
-            ShareOfDisk::Later => self.again = true,
-            ShareOfDisk::Unknown(why) => {
-                self.refusals.push(Refusal::DiskSizeUnknown { share: share.to_string(), why });
-            }
         }
     }
 }

@@ -35,6 +35,63 @@ fn in_context(
     TopicPlan::of(&topic, std::slice::from_ref(declaration), observed, holding, &context)
 }
 
+/// With a disk of so many bytes.
+fn under_policy(
+    text: &str,
+    declaration: &Declaration,
+    observed: Option<&TopicDescription>,
+    holding: Option<&Holding>,
+    disk: u64,
+) -> TopicPlan {
+    let rules = Arc::new(TopicRules::parse(text).unwrap());
+    let policy = TopicPolicy { rules, ..TopicPolicy::default() };
+    let storage = Some(Arc::new(facts(vec![vec![dir(Some(disk), &[])]])));
+    let context = PlanContext { storage, ..PlanContext::new(policy) };
+    TopicPlan::of(&"orders".parse().unwrap(), std::slice::from_ref(declaration), observed, holding, &context)
+}
+
+#[test]
+fn what_a_share_comes_to_keeps_to_the_limits_of_retention_bytes() {
+    let gi = 1 << 30;
+    let disk = 100 * gi;
+    let new =
+        declared(&[("retention-disk-share", "10%"), ("partitions", "1"), ("replication-factor", "1")], &[]);
+    let told = |plan: &TopicPlan| plan.refusals[0].message(TopicObjectKind::ConfigMap);
+    let bytes = |action: &str| format!("limits: {{ retention-bytes: {{ max: 8Gi, action: {action} }} }}");
+    let refused = under_policy(&bytes("refuse"), &new, None, None, disk);
+    assert!(refused.steps.is_empty() && refused.holding.is_none(), "{refused:?}");
+    assert_eq!(refused.refusals[0].reason().as_str(), "RetentionOutOfBounds");
+    assert_eq!(
+        told(&refused),
+        "retention-disk-share: \"10%\": comes to retention.bytes=10Gi: 8Gi at most, says the operator's policy \
+         (limits.retention-bytes)"
+    );
+    let created = |plan: &TopicPlan| match plan.steps.as_slice() {
+        [Step::Create(topic)] => topic.configs["retention.bytes"].clone(),
+        other => panic!("{other:?}"),
+    };
+    let adjusted = under_policy(&bytes("adjust"), &new, None, None, disk);
+    assert_eq!(created(&adjusted), "8589934592");
+    assert!(adjusted.notices[0].ends_with("adjusted to 8Gi"), "{:?}", adjusted.notices);
+    let warned = under_policy(&bytes("warn"), &new, None, None, disk);
+    assert_eq!((created(&warned).as_str(), warned.notices.len()), ("10737418240", 1));
+
+    let topic = placed(&[&[1]], &[("retention.bytes", "8589934592")]);
+    let holding = adjusted.holding_after.unwrap();
+    let again = under_policy(&bytes("adjust"), &new, Some(&topic), Some(&holding), disk);
+    assert!(again.steps.is_empty() && again.corrected.is_empty(), "{again:?}");
+    let grown = under_policy(&bytes("refuse"), &new, Some(&topic), Some(&holding), disk * 2);
+    assert!(grown.steps.is_empty() && told(&grown).contains("retention.bytes=20Gi"), "it stays as it is");
+    assert!(grown.holding_after.unwrap().keys.contains("retention.bytes"), "and stays ours");
+    let share = "limits: { retention-disk-share: { max: 4%, action: adjust } }";
+    let less = under_policy(share, &new, Some(&topic), Some(&holding), disk);
+    assert_eq!(set(&less, "retention.bytes"), Some((4 * gi).to_string()));
+    let one_of = "limits: { properties: { retention.bytes: { one-of: [5368709120] } } }";
+    assert!(
+        told(&under_policy(one_of, &new, Some(&topic), Some(&holding), disk)).contains("one of 5368709120")
+    );
+}
+
 fn set(plan: &TopicPlan, key: &str) -> Option<String> {
     configure(plan).and_then(|change| change.set.get(key).cloned())
 }

@@ -7,6 +7,7 @@
 
 mod action;
 mod byte_size;
+mod disk_share_rules;
 mod judgement;
 mod limit;
 mod namespace_rules;

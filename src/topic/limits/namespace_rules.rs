@@ -16,7 +16,7 @@ pub(super) const NAMESPACE: &str = "{namespace}";
 #[derive(Clone, Debug)]
 pub struct NamespaceRules {
     namespace: String,
-    rules: RuleSet,
+    pub(super) rules: RuleSet,
     name: Option<Regex>,
 }
 
@@ -46,6 +46,7 @@ impl NamespaceRules {
         self.judge_replication_factor(&mut judgement);
         self.judge_retention(&mut judgement);
         self.judge_retention_bytes(&mut judgement);
+        self.judge_disk_share(&mut judgement);
         for (key, limit) in &self.rules.properties {
             if let Some(limit) = limit.get() {
                 judge_property(&mut judgement, key, limit);
@@ -143,7 +144,7 @@ impl NamespaceRules {
         judge_amount(judgement, &self.rules.retention, RETENTION_MS, At::Data(data::RETENTION), show);
     }
 
-    fn judge_retention_bytes(&self, judgement: &mut Judgement) {
+    pub(super) fn judge_retention_bytes(&self, judgement: &mut Judgement) {
         let show = |bytes: i64| match bytes {
             ..0 => "unlimited".to_owned(),
             bytes => ByteSize::from(bytes).to_string(),
@@ -222,11 +223,15 @@ fn property(key: &str) -> At {
     At::Property(key.to_owned())
 }
 
-fn said(at: At, value: impl Into<String>, expected: String) -> (At, String, String) {
+pub(super) fn said(at: At, value: impl Into<String>, expected: String) -> (At, String, String) {
     (at, value.into(), expected)
 }
 
-fn violation(reason: Reason, (at, value, expected): (At, String, String), withholds: &[Field]) -> Violation {
+pub(super) fn violation(
+    reason: Reason,
+    (at, value, expected): (At, String, String),
+    withholds: &[Field],
+) -> Violation {
     Violation { reason, at, value, expected, withholds: withholds.to_vec(), by_flag: false }
 }
 
@@ -255,7 +260,7 @@ fn judge_amount(
     }
 }
 
-fn judge_property(judgement: &mut Judgement, config: &str, limit: &Limit<PropertyRule>) {
+pub(super) fn judge_property(judgement: &mut Judgement, config: &str, limit: &Limit<PropertyRule>) {
     let rule = &limit.rule;
     let Some(value) = judgement.manifest.configs.get(config).cloned() else {
         if rule.required {

@@ -1,7 +1,7 @@
 use std::str::FromStr;
 
 use serde_norway::Value;
-use topicops_contract::{Problem, Problems, Retention, TopicConfig, nearest};
+use topicops_contract::{DiskShare, Problem, Problems, Retention, TopicConfig, nearest};
 
 use super::{Action, ByteSize, Limit, Range, Said};
 
@@ -174,6 +174,11 @@ impl<'a> Node<'a> {
             return Some(bytes);
         }
         self.text::<ByteSize>(problems).map(ByteSize::bytes)
+    }
+
+    /// In ten-thousandths.
+    pub(super) fn share(&self, problems: &mut Problems) -> Option<i64> {
+        self.text::<DiskShare>(problems).map(|share| share.basis_points().into())
     }
 
     pub(super) fn string(&self, problems: &mut Problems, what: &str) -> Option<String> {

@@ -6,7 +6,7 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 /// A mistake, and what has to be told of it: path, value, and what would be right.
-const MISTAKES: [(&str, &[&str]); 52] = [
+const MISTAKES: [(&str, &[&str]); 53] = [
     ("limit: {}", &["limit: no key of a policy here; did you mean limits?"]),
     ("- limits", &["file: \"- limits\": a mapping"]),
     ("just text", &["file: \"just text\": a mapping"]),
@@ -72,6 +72,10 @@ const MISTAKES: [(&str, &[&str]); 52] = [
     (
         "limits: { name: { pattern: a, action: adjust } }",
         &["limits.name.action: \"adjust\": one of refuse, warn"],
+    ),
+    (
+        "limits: { retention-disk-share: { max: 101% } }",
+        &["limits.retention-disk-share.max: \"101%\": a percentage of the brokers' disk"],
     ),
     ("limits: { topics: {} }", &["limits.topics.max: is missing"]),
     ("limits: { topics: { max: -1 } }", &["limits.topics.max: \"-1\": a whole number, 0 or more"]),

@@ -20,11 +20,12 @@ const LONGEST_NAMESPACE: usize = 63;
 const LONGEST_PATTERN: usize = 1_000;
 
 pub(super) const DEFAULTS: [&str; 4] = ["partitions", "replication-factor", "retention", "properties"];
-pub(super) const LIMITS: [&str; 9] = [
+pub(super) const LIMITS: [&str; 10] = [
     "partitions",
     "replication-factor",
     "retention",
     "retention-bytes",
+    "retention-disk-share",
     "name",
     "properties",
     "topics",
@@ -128,6 +129,7 @@ fn limits(node: &Node<'_>, rules: &mut RuleSet, problems: &mut Problems) {
             }
             "retention" => rules.retention = node.limit(problems, Node::duration),
             "retention-bytes" => rules.retention_bytes = node.limit(problems, Node::size),
+            "retention-disk-share" => rules.retention_disk_share = node.limit(problems, Node::share),
             "name" => rules.name = node.said(problems, name),
             "properties" => {
                 for (key, node) in node.all_entries(problems) {

@@ -17,6 +17,8 @@ pub struct RuleSet {
     pub retention: Said<Limit<Range>>,
     /// Of one partition.
     pub retention_bytes: Said<Limit<Range>>,
+    /// In ten-thousandths of a disk.
+    pub retention_disk_share: Said<Limit<Range>>,
     /// A regular expression for the whole name; `{namespace}` in it stands for the namespace.
     pub name: Said<Limit<String>>,
     pub properties: BTreeMap<String, Said<Limit<PropertyRule>>>,
@@ -38,6 +40,7 @@ impl RuleSet {
         self.replication_factor.narrowed(&by.replication_factor);
         self.retention.narrowed(&by.retention);
         self.retention_bytes.narrowed(&by.retention_bytes);
+        self.retention_disk_share.narrowed(&by.retention_disk_share);
         self.name.narrowed(&by.name);
         for (key, said) in &by.properties {
             self.properties.entry(key.clone()).or_default().narrowed(said);

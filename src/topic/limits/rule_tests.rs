@@ -68,6 +68,18 @@ fn what_is_refused_is_told_with_key_value_and_bound() {
             "properties: retention.bytes: \"2Gi\": 1Gi at most, says the operator's policy (limits.retention-bytes)",
         ),
         (
+            "limits: { retention-disk-share: { max: 7.5% } }",
+            &[("retention-disk-share", "10%")],
+            "RetentionOutOfBounds",
+            "retention-disk-share: \"10%\": 7.50% at most, says the operator's policy (limits.retention-disk-share)",
+        ),
+        (
+            "limits: { properties: { retention.bytes: { forbidden: true } } }",
+            &[("retention-disk-share", "10%")],
+            "PropertyForbidden",
+            "retention-disk-share: \"10%\": may not be declared, because it sets retention.bytes, says the operator's policy (limits.properties.retention.bytes)",
+        ),
+        (
             "limits: { name: { pattern: '{namespace}\\..+' } }",
             &[("name", "orders")],
             "NameNotAllowed",
@@ -243,4 +255,14 @@ fn where_bytes_are_counted_every_topic_says_how_many() {
         assert_eq!(judged.refused[0].reason, "PropertyRequired", "{judged:?}");
     }
     assert!(judge(policy, &[("properties", "retention.bytes=5")]).refused.is_empty());
+}
+
+#[test]
+fn a_share_of_the_disk_is_adjusted_like_everything_else() {
+    let policy = "limits: { retention-disk-share: { max: 5%, action: adjust } }";
+    let judged = judge(policy, &[("retention-disk-share", "50%")]);
+    assert_eq!(*judged.manifest, *manifest(&[("retention-disk-share", "5%")]));
+    assert!(judged.notices(KIND).all(|notice| notice.ends_with(": adjusted to 5%")), "{judged:?}");
+    let policy = "limits: { properties: { retention.bytes: { forbidden: true, action: adjust } } }";
+    assert_eq!(*judge(policy, &[("retention-disk-share", "50%")]).manifest, *manifest(&[]));
 }
