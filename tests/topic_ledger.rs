@@ -4,16 +4,21 @@
 
 mod topic_scene;
 
-use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 use tokio::time::sleep;
 use topic_scene::{Kubernetes, REST, Scene};
 use topicops::{
+    ObjectKey,
     controller::Index,
     kafka::{Cluster, ConfigKeys},
-    topic::TopicObjectKey,
+    topic::{TopicObjectKey, TopicPolicy, limits::TopicRules},
 };
 use topicops_contract::{Status, TopicName};
 
@@ -63,4 +68,40 @@ async fn topics_that_cannot_be_remembered_hold_up_no_others() {
     scene.ledger.full.store(false, Ordering::Relaxed);
     sleep(REST * 10).await;
     assert_eq!(partitions(&scene).await, [Some(1), Some(1)], "once there is a page, all are kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_that_stay_when_nobody_declares_them_go_on_counting_in_the_totals() {
+    let limited = |scene: &Scene| {
+        let rules = "{ defaults: { partitions: 1 }, limits: { total-partitions: { max: 4 } } }";
+        let rules = Arc::new(TopicRules::parse(rules).unwrap());
+        scene.index.govern(TopicPolicy { rules, ..TopicPolicy::default() });
+    };
+    let first = Scene::start(NEVER);
+    limited(&first);
+    first.index.apply(orders(0, "3"));
+    sleep(REST).await;
+    assert_eq!(partitions(&first).await, [Some(3), None]);
+    // All at once: nobody has looked in between.
+    Index::<ConfigMap>::remove(first.index.as_ref(), &ObjectKey::new("shop", "orders-0"));
+    first.index.apply(orders(1, "2"));
+    sleep(REST).await;
+    assert_eq!(partitions(&first).await, [Some(3), None], "3 of 4 are there");
+    let told = status(&first, "orders-1");
+    assert_eq!(told.reason, "NamespaceQuotaExceeded");
+    assert!(told.message.contains("nobody declares orders-0 any more"), "{told:?}");
+
+    // Another leader knows it from the ledger, before it asks the brokers.
+    let remembered = first.ledger.text();
+    assert!(remembered.contains("left=3/"), "{remembered}");
+    let second = Scene::of(Duration::from_secs(1_000), &remembered, Kubernetes::default());
+    limited(&second);
+    second.index.apply(orders(1, "2"));
+    second.lead();
+    sleep(REST).await;
+    assert_eq!(partitions(&second).await, [None, None]);
+    assert!(status(&second, "orders-1").message.contains("nobody declares orders-0 any more"));
+    // There it is gone from the brokers: the next look at everything finds out, and there is room at once.
+    sleep(Duration::from_secs(2_000)).await;
+    assert_eq!(partitions(&second).await, [None, Some(2)]);
 }

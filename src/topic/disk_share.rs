@@ -19,7 +19,7 @@ pub(super) enum ShareOfDisk {
 /// Of the value that is set: sizes of disks and numbers of partitions are followed when they make more of a difference.
 const HYSTERESIS_PERCENT: u128 = 10;
 
-pub(super) const RETENTION_BYTES: &str = "retention.bytes";
+pub(crate) const RETENTION_BYTES: &str = "retention.bytes";
 
 /// The replicas of a topic: as they are, or how many there will be if the author says so.
 #[derive(Clone, Copy, Debug)]

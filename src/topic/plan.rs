@@ -3,7 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use topicops_contract::{DeletionPolicy, DriftPolicy, PartitionCount, ReplicationFactor, TopicName};
 
 use super::{
-    Applied, Declaration, Drift, Holding, Ownership, PlanContext, Refusal, RetentionStepping, TopicPolicy,
+    Applied, Declaration, Drift, Extent, Holding, Ownership, PlanContext, Refusal, RetentionStepping,
+    TopicPolicy,
     config_merge::ConfigMerge,
     disk_share::{RETENTION_BYTES, Replicas},
     limits::{Field, Judgement},
@@ -102,12 +103,13 @@ impl TopicPlan {
             // Nobody declares it: whoever does so next means what he says, whatever was declared before.
             if let Some(holding) = plan.holding_after.as_mut().filter(|_| declarations.is_empty()) {
                 holding.applied = Applied::default();
+                holding.left = observed.map(Extent::of).or(holding.left);
             }
             return plan;
         };
         // Whoever declares it wants it, whatever was wanted before.
         for holding in [&mut plan.holding, &mut plan.holding_after].into_iter().flatten() {
-            holding.deletion = None;
+            (holding.deletion, holding.left) = (None, None);
             if let Some(observed) = observed.filter(|_| !owner.deleting && held_for(owner, holding)) {
                 // Only the topic that was seen while it was declared may be deleted later, whatever becomes of its steps.
                 holding.applied.topic_id.get_or_insert_with(|| observed.id.clone());
@@ -248,6 +250,7 @@ impl TopicPlan {
             keys: keys.clone(),
             applied: before,
             deletion: None,
+            left: None,
         });
         let mut applied = Applied {
             partitions: partitions(owner, judged).map(PartitionCount::get),
@@ -256,7 +259,7 @@ impl TopicPlan {
         };
         applied.disk_share = manifest.retention_disk_share.filter(|_| keys.contains(RETENTION_BYTES));
         configs.iter().for_each(|(key, value)| applied.set(key, value));
-        self.holding_after = Some(Holding { namespace, keys, applied, deletion: None });
+        self.holding_after = Some(Holding { namespace, keys, applied, deletion: None, left: None });
         self.steps.push(Step::Create(NewTopic {
             name: self.topic.clone(),
             partitions: manifest.partitions,
@@ -330,9 +333,14 @@ impl TopicPlan {
             declared.into_keys().chain(kept.into_iter().cloned()).chain(cut.kept).collect();
         let mut both = declared.clone();
         both.extend(merge.change.unset.iter().cloned());
-        self.holding =
-            Some(Holding { namespace: namespace.clone(), keys: both, applied: before, deletion: None });
-        self.holding_after = Some(Holding { namespace, keys: declared, applied, deletion: None });
+        self.holding = Some(Holding {
+            namespace: namespace.clone(),
+            keys: both,
+            applied: before,
+            deletion: None,
+            left: None,
+        });
+        self.holding_after = Some(Holding { namespace, keys: declared, applied, deletion: None, left: None });
         if !merge.change.is_empty() {
             self.steps.push(Step::Configure(merge.change));
         }

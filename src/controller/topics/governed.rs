@@ -1,15 +1,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use topicops_contract::{TopicManifest, TopicObjectKind};
+use topicops_contract::{TopicManifest, TopicName, TopicObjectKind};
 use topicops_webhook::Finding;
 
 use super::TopicObject;
 use crate::topic::{
-    TopicObjectKey, TopicPolicy,
+    Extent, TopicObjectKey, TopicPolicy,
     limits::{Action, Declared, OverQuota, Usage, Violation},
 };
 
-/// The policy that counts now, and how much of it the declared topics take.
+/// The policy that counts now, and how much of it the topics take.
 #[derive(Debug, Default)]
 pub struct Governed {
     policy: TopicPolicy,
@@ -53,6 +53,17 @@ impl Governed {
             Some(declared) => self.usage.set(declared),
             None => self.usage.remove(&object.key),
         };
+    }
+
+    /// Notes whose a topic is and what is there of it, or that it is nobody's or gone.
+    pub(super) fn hold(&mut self, topic: &TopicName, now: Option<(&str, Extent)>) {
+        self.stale |= self.usage.hold(topic, now);
+    }
+
+    /// Forgets what is there.
+    pub(super) fn let_go(&mut self) {
+        self.usage.clear_held();
+        self.stale = true;
     }
 
     pub(super) fn forget(&mut self, key: &TopicObjectKey) {

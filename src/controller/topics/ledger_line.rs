@@ -2,12 +2,13 @@
 //!
 //! `keys` is a comma-separated list: `key=value` for a setting that was applied, `key` alone for one that is claimed.
 //! `applied` is one too, of whatever is known of `id`, `partitions`, `factor`, `share` and `stepped`, of a deletion that is
-//! due: `deletion`, `deletion-id`, and a `consumer` or `producer` for each line, and of how often the line has `moved` to
-//! another page. It was not there in version 0.1.
+//! due: `deletion`, `deletion-id`, and a `consumer` or `producer` for each line, of what is `left` of a topic that nobody
+//! declares any more (`partitions/factor`, or `partitions/factor/bytes`), and of how often the line has `moved` to another
+//! page. It was not there in version 0.1.
 
 use topicops_contract::TopicName;
 
-use crate::topic::{Deletion, Holding};
+use crate::topic::{Deletion, Extent, Holding};
 
 const ID: &str = "id";
 const PARTITIONS: &str = "partitions";
@@ -18,6 +19,7 @@ const DELETION: &str = "deletion";
 const DELETION_ID: &str = "deletion-id";
 const CONSUMER: &str = "consumer";
 const PRODUCER: &str = "producer";
+const LEFT: &str = "left";
 const MOVED: &str = "moved";
 
 const FORCED: &str = "forced";
@@ -35,6 +37,7 @@ pub(super) fn write(topic: &TopicName, moved: u32, holding: &Holding) -> String 
         applied.replication_factor.map(|factor| format!("{FACTOR}={factor}")),
         applied.disk_share.map(|share| format!("{SHARE}={}", escape(&share.to_string()))),
         applied.stepped_at.map(|at| format!("{STEPPED}={at}")),
+        holding.left.map(|left| format!("{LEFT}={}", write_extent(left))),
         (moved > 0).then(|| format!("{MOVED}={moved}")),
     ];
     let keys = keys.collect::<Vec<_>>().join(",");
@@ -70,6 +73,21 @@ pub(super) fn read(line: &str) -> Option<(TopicName, u32, Holding)> {
     Some((topic, moved, holding))
 }
 
+fn write_extent(extent: Extent) -> String {
+    let Extent { partitions, replication_factor, retention_bytes } = extent;
+    let bytes = retention_bytes.map_or_else(String::new, |bytes| format!("/{bytes}"));
+    format!("{partitions}/{replication_factor}{bytes}")
+}
+
+fn read_extent(text: &str) -> Option<Extent> {
+    let mut parts = text.splitn(3, '/');
+    Some(Extent {
+        partitions: parts.next()?.parse().ok()?,
+        replication_factor: parts.next()?.parse().ok()?,
+        retention_bytes: parts.next().map(str::parse).transpose().ok()?,
+    })
+}
+
 fn deletion_facts(deletion: &Deletion) -> Vec<String> {
     let mut facts = vec![format!("{DELETION}={}", if deletion.force { FORCED } else { UNUSED })];
     facts.extend(deletion.topic_id.as_deref().map(|id| format!("{DELETION_ID}={}", escape(id))));
@@ -88,6 +106,7 @@ fn read_fact(holding: &mut Holding, name: &str, value: &str) -> Option<()> {
         PARTITIONS => applied.partitions = Some(value.parse().ok()?),
         FACTOR => applied.replication_factor = Some(value.parse().ok()?),
         SHARE => applied.disk_share = Some(unescape(value)?.parse().ok()?),
+        LEFT => holding.left = Some(read_extent(value)?),
         STEPPED => applied.stepped_at = Some(value.parse().ok()?),
         DELETION => {
             let force = value == FORCED;
@@ -165,6 +184,8 @@ mod tests {
             "orders shop k=%2",
             "orders shop k partitions=x",
             "orders shop k moved=-1",
+            "orders shop k left=3",
+            "orders shop k left=3/1/x",
             "orders shop k deletion=perhaps",
             "orders shop k deletion-id=x",
             "orders shop k deletion=unused,consumer=nobody",
@@ -186,8 +207,12 @@ mod tests {
                 proptest::option::of("[A-Za-z0-9_-]{22}"),
                 proptest::collection::vec("[a-z*]{1,5}/[a-z.*]{1,5}", 0..3),
             )),
-            (share, stepped_at, moved) in
-                (proptest::option::of(1u32..=100), proptest::option::of(any::<i64>()), 0u32..3),
+            (share, stepped_at, moved, left) in (
+                proptest::option::of(1u32..=100),
+                proptest::option::of(any::<i64>()),
+                0u32..3,
+                proptest::option::of((1i32.., 1i16.., proptest::option::of(any::<u64>()))),
+            ),
         ) {
             let disk_share = share.map(|percent| format!("{percent}%").parse().unwrap());
             let applied = Applied { topic_id, partitions, replication_factor, disk_share, stepped_at, ..Applied::default() };
@@ -196,7 +221,12 @@ mod tests {
                 let producers = lines.iter().take(1).cloned().collect();
                 Deletion { topic_id, force, consumers: lines, producers }
             });
-            let mut holding = Holding { namespace, applied, deletion, ..Holding::default() };
+            let left = left.map(|(partitions, replication_factor, retention_bytes)| Extent {
+                partitions,
+                replication_factor,
+                retention_bytes,
+            });
+            let mut holding = Holding { namespace, applied, deletion, left, ..Holding::default() };
             for (key, value) in keys {
                 if let Some(value) = value {
                     holding.applied.set(&key, &value);

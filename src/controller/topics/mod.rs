@@ -8,6 +8,7 @@ mod departures;
 mod drift_report;
 mod evidence;
 mod execute;
+mod extents;
 mod gone;
 mod governed;
 mod ledger;

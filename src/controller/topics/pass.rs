@@ -19,7 +19,7 @@ use crate::{
     Reason,
     fail_point::fail_point,
     kafka::{ConfigKeys, Item, TopicDescription},
-    topic::{Declaration, Holding, TopicGrant},
+    topic::{Declaration, Holding, RETENTION_BYTES, TopicGrant},
 };
 
 /// Consumer groups tell nobody when they end: while a deletion waits, all of them are asked for, for all that wait at once.
@@ -54,6 +54,10 @@ impl TopicController {
             keys.extend(
                 tenure.ledger.get(topic).into_iter().flat_map(|holding| holding.keys.iter().cloned()),
             );
+        }
+        if declared.iter().any(|(_, declarations)| declarations.is_empty()) {
+            // What is left of a topic that nobody declares counts in its namespace's totals.
+            keys.insert(RETENTION_BYTES.to_owned());
         }
         let described = self.cluster.describe_topics(&asked, &ConfigKeys::Only(keys)).await?;
         let looked = now.elapsed();
@@ -122,7 +126,7 @@ impl TopicController {
         fail_point!("topics/executed");
 
         let mut after = Vec::new();
-        let (mut held_up, mut told) = (Vec::new(), Vec::new());
+        let (mut held_up, mut told, mut extents) = (Vec::new(), Vec::new(), Vec::new());
         for (plan, mut answers) in plans.iter().zip(answers) {
             let held = held.remove(&plan.topic);
             answers.lagging |= unsettled.contains(&plan.topic);
@@ -197,6 +201,10 @@ impl TopicController {
             if answers.misplaced {
                 tenure.placing.forget();
             }
+            if description.is_some() || !made_lately(tenure, &plan.topic) || answers.created.is_some() {
+                let extent = self.extent(plan, &answers, description.as_ref()).filter(|_| exists);
+                extents.push((plan.topic.clone(), extent));
+            }
             self.note_at_desk(plan, exists);
             told.push((plan, answers, description));
         }
@@ -207,6 +215,7 @@ impl TopicController {
             left_out = Some(more);
         }
         fail_point!("topics/recorded");
+        self.note_extents(tenure, extents);
         // A finalizer promises a deletion, and that takes the id that was just recorded.
         for (plan, answers, description) in &told {
             self.report_plan(plan, answers, description.as_ref());

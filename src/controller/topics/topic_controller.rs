@@ -158,6 +158,7 @@ impl TopicController {
             };
             self.index.mark_all();
             self.index.mark(tenure.ledger.deletions());
+            self.take_stock(&tenure);
             self.publish(&mut tenure, &[]);
             // Ends only when the ledger has to be loaded again.
             self.passes(&mut tenure, &mut backoff).await;

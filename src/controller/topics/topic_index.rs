@@ -1,6 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,7 +16,10 @@ use super::{Gone, Governed, Renamed, TopicObject};
 use crate::{
     KafkaTopic, ObjectKey, Reason, Told,
     controller::Index,
-    topic::{Declaration, PlanContext, Refusal, TopicGrant, TopicGrants, TopicObjectKey, TopicPolicy},
+    topic::{
+        Declaration, Extent, PlanContext, Refusal, TopicGrant, TopicGrants, TopicObjectKey, TopicPolicy,
+        limits::OverQuota,
+    },
 };
 
 /// The objects of the cluster that declare topics, and which topics have to be looked at because one of them changed.
@@ -82,14 +85,26 @@ impl TopicIndex {
         }
     }
 
+    /// Notes whose topics are and what is there of them, which only the replica that leads knows; `None`: it is nobody's, or
+    /// gone. Topics that fit into their namespaces' totals only now, or no longer, are to be looked at again.
+    pub fn hold(&self, topics: impl IntoIterator<Item = (TopicName, Option<(String, Extent)>)>) {
+        let topics = {
+            let mut inner = self.lock();
+            for (topic, now) in topics {
+                let now = now.as_ref().map(|(namespace, extent)| (namespace.as_str(), *extent));
+                inner.governed.hold(&topic, now);
+            }
+            inner.reweigh().1
+        };
+        self.mark(&topics);
+    }
+
     /// The context of a pass under the policy that counts now. Topics that fit into their namespaces' totals only now, or no
     /// longer, are to be looked at again.
     pub fn under_policy(&self, context: &PlanContext) -> PlanContext {
         let (policy, over_quota, topics) = {
             let mut inner = self.lock();
-            let (over, news) = inner.governed.over();
-            let of = |key| Some(inner.objects.get(key)?.manifest.as_ref()?.topic.clone());
-            let topics: Vec<TopicName> = news.iter().filter_map(of).collect();
+            let (over, topics) = inner.reweigh();
             (inner.governed.policy().clone(), over, topics)
         };
         self.mark(&topics);
@@ -113,6 +128,7 @@ impl TopicIndex {
     pub fn lead(&self, leading: bool) {
         let mut inner = self.lock();
         inner.leading = leading;
+        inner.governed.let_go();
         if !leading {
             inner.gone.clear();
             inner.renamed.clear();
@@ -349,6 +365,13 @@ impl Index<KafkaTopic> for TopicIndex {
 }
 
 impl Inner {
+    /// What does not fit into its namespace's totals, and the topics for which that is news.
+    fn reweigh(&mut self) -> (Arc<BTreeMap<TopicObjectKey, Vec<OverQuota>>>, Vec<TopicName>) {
+        let (over, news) = self.governed.over();
+        let of = |key| Some(self.objects.get(key)?.manifest.as_ref()?.topic.clone());
+        (over, news.iter().filter_map(of).collect())
+    }
+
     fn mark(&mut self, object: &TopicObject) {
         match &object.manifest {
             Some(manifest) => {

@@ -131,7 +131,7 @@ fn who_fits_only_now_or_no_longer_is_looked_at_again() {
     let rules = "{ defaults: { partitions: 1 }, limits: { total-partitions: { max: 10 } } }";
     let index = TopicIndex::default();
     index.lead(true);
-    let rules = std::sync::Arc::new(crate::topic::limits::TopicRules::parse(rules).unwrap());
+    let rules = Arc::new(crate::topic::limits::TopicRules::parse(rules).unwrap());
     index.govern(TopicPolicy { rules, ..TopicPolicy::default() });
     let over = || index.under_policy(&PlanContext::default()).over_quota.len();
     for (name, created) in [("old", 1), ("young", 2)] {

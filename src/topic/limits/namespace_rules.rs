@@ -173,14 +173,14 @@ impl NamespaceRules {
 
     pub(super) fn over_topics(&self, limit: &Limit<i64>, topic: &TopicName, others: u128) -> Violation {
         let what =
-            format!("namespace {} has {others} older topics, of {} at most", self.namespace, limit.rule);
+            format!("namespace {} has {others} other topics, of {} at most", self.namespace, limit.rule);
         let problem = said(At::Data(data::NAME), topic.as_str(), limit.says(&what));
         violation(Reason::NamespaceQuotaExceeded, problem, &[])
     }
 
     pub(super) fn over_partitions(&self, limit: &Limit<i64>, own: u128, others: u128) -> Violation {
         let what = format!(
-            "the older topics of namespace {} have {others} already, of {} at most in all",
+            "the other topics of namespace {} have {others} already, of {} at most in all",
             self.namespace, limit.rule
         );
         let problem = said(At::Data(data::PARTITIONS), own.to_string(), limit.says(&what));
@@ -190,7 +190,7 @@ impl NamespaceRules {
     pub(super) fn over_bytes(&self, limit: &Limit<i64>, own: u128, others: u128) -> Violation {
         let size = |bytes: u128| ByteSize::from(i64::try_from(bytes).unwrap_or(i64::MAX)).to_string();
         let what = format!(
-            "is what all replicas of all partitions may come to; the older topics of namespace {} have {} already, of {} \
+            "is what all replicas of all partitions may come to; the other topics of namespace {} have {} already, of {} \
              at most in all",
             self.namespace,
             size(others),

@@ -5,8 +5,13 @@ use std::{
 
 use topicops_contract::{TopicManifest, TopicName};
 
-use super::{Action, Limit, NamespaceRules, OverQuota, namespace_rules::bounded_bytes};
-use crate::topic::TopicObjectKey;
+use super::{
+    NamespaceRules, OverQuota,
+    left::Left,
+    namespace_rules::bounded_bytes,
+    share::{Amounts, Share, amounts, less, most, sum},
+};
+use crate::topic::{Extent, TopicObjectKey};
 
 /// What one object declares, as far as totals go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,20 +23,6 @@ pub struct Declared {
     pub deleting: bool,
     share: Share,
 }
-
-/// What a declaration takes of the totals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Share {
-    asks: Amounts,
-    /// What is there of it already, and stays when it is refused.
-    stands: Amounts,
-    /// A limit of its own refuses it: only what is there counts.
-    refused: bool,
-}
-
-/// Topics, partitions and bytes: in the order of [`NamespaceRules::quotas`].
-type Amounts = [u128; 3];
-type Quotas<'a> = [Option<&'a Limit<i64>>; 3];
 
 impl Declared {
     /// `effective`: with defaults and adjustments. `existing`: how many partitions it has, where it is known to exist.
@@ -68,10 +59,15 @@ impl Declared {
 /// Older first, and the name decides between equals: as in [`crate::topic::Declaration::seniority`].
 type Age = (i64, TopicObjectKey);
 
-/// What each namespace declares in all, kept up to date object by object.
+/// What each namespace declares in all, and has on the brokers, kept up to date object by object and topic by topic.
+///
+/// What is there has its room before what is asked for beyond it: neither a topic that nobody declares any more nor the age
+/// of an object makes room for more than the totals say.
 #[derive(Debug, Default)]
 pub struct Usage {
     namespaces: HashMap<String, OfNamespace>,
+    /// Whose the topics are that are known to be there.
+    holders: HashMap<TopicName, String>,
 }
 
 #[derive(Debug, Default)]
@@ -79,8 +75,13 @@ struct OfNamespace {
     objects: BTreeMap<TopicObjectKey, Declared>,
     /// A topic counts once, for the object that owns it or comes first; the one that takes over is among the rest.
     by_topic: BTreeMap<TopicName, BTreeMap<(bool, Age), TopicObjectKey>>,
+    /// With what is known to be there of their topics.
     counted: BTreeMap<Age, Share>,
+    /// What is there of the namespace's topics, declared or not.
+    held: BTreeMap<TopicName, Amounts>,
+    /// Everything together, and what is there of it.
     total: Amounts,
+    standing: Amounts,
 }
 
 impl Usage {
@@ -99,14 +100,62 @@ impl Usage {
     pub fn remove(&mut self, object: &TopicObjectKey) -> bool {
         let Some(namespace) = self.namespaces.get_mut(&object.namespace) else { return false };
         let removed = namespace.remove(object);
-        if namespace.objects.is_empty() {
-            self.namespaces.remove(&object.namespace);
-        }
+        self.drop_if_empty(&object.namespace);
         removed
     }
 
+    /// Notes whose a topic is and what is there of it, or that it is nobody's or gone; whether that is a change.
+    pub fn hold(&mut self, topic: &TopicName, now: Option<(&str, Extent)>) -> bool {
+        let holder = self.holders.get(topic).cloned();
+        let known = holder
+            .as_ref()
+            .and_then(|holder| Some((holder.as_str(), *self.namespaces.get(holder)?.held.get(topic)?)));
+        let now = now.map(|(namespace, extent)| (namespace, amounts(extent)));
+        if known == now {
+            return false;
+        }
+        if let Some(holder) = &holder {
+            if let Some(namespace) = self.namespaces.get_mut(holder) {
+                namespace.hold(topic, None);
+            }
+            self.drop_if_empty(holder);
+        }
+        match now {
+            Some((namespace, amounts)) => {
+                self.namespaces.entry(namespace.to_owned()).or_default().hold(topic, Some(amounts));
+                self.holders.insert(topic.clone(), namespace.to_owned());
+            }
+            None => {
+                self.holders.remove(topic);
+            }
+        }
+        true
+    }
+
+    /// Forgets what is declared.
     pub fn clear(&mut self) {
-        self.namespaces.clear();
+        for namespace in self.namespaces.values_mut() {
+            let held = std::mem::take(&mut namespace.held);
+            *namespace = OfNamespace::default();
+            held.iter().for_each(|(topic, amounts)| namespace.hold(topic, Some(*amounts)));
+        }
+        self.namespaces.retain(|_, namespace| !namespace.is_empty());
+    }
+
+    /// Forgets what is there.
+    pub fn clear_held(&mut self) {
+        for (topic, holder) in std::mem::take(&mut self.holders) {
+            if let Some(namespace) = self.namespaces.get_mut(&holder) {
+                namespace.hold(&topic, None);
+            }
+        }
+        self.namespaces.retain(|_, namespace| !namespace.is_empty());
+    }
+
+    fn drop_if_empty(&mut self, namespace: &str) {
+        if self.namespaces.get(namespace).is_some_and(OfNamespace::is_empty) {
+            self.namespaces.remove(namespace);
+        }
     }
 
     /// Everything that does not fit into its namespace's totals. Costs a look at the totals where all of it fits.
@@ -120,15 +169,17 @@ impl Usage {
             if fits(&rules, namespace.total) {
                 continue;
             }
-            let quotas = rules.quotas();
-            let mut used = Amounts::default();
+            let (quotas, left) = (rules.quotas(), namespace.left(None));
+            let (mut used, mut standing) = (Amounts::default(), namespace.standing);
             for ((_, object), share) in &namespace.counted {
-                if share.beyond(&quotas, used).contains(&true)
+                standing = less(standing, share.stands);
+                let beside = share.beside(used, standing);
+                if share.beyond(&quotas, beside).contains(&true)
                     && let Some(declared) = namespace.objects.get(object)
                 {
-                    over.insert(object.clone(), found(&rules, declared, used));
+                    over.insert(object.clone(), found(&rules, declared, beside, &left));
                 }
-                used = sum(used, share.taken(&quotas, used));
+                used = sum(used, share.taken(&quotas, beside));
             }
         }
         over
@@ -144,32 +195,75 @@ impl Usage {
         if rivals.into_iter().any(|(other, key)| *key != declared.object && *other < rank) {
             return Vec::new();
         }
-        let now = namespace.objects.get(&declared.object).map(Declared::age);
-        let own = now.and_then(|age| namespace.counted.get(&age)).map_or([0; 3], Share::counts);
-        let with: Amounts = std::array::from_fn(|index| {
-            namespace.total[index].saturating_sub(own[index]) + declared.share.asks[index]
-        });
-        if fits(rules, with) {
+        let share = declared.share.with(namespace.held_of(&declared.topic));
+        // The topic, and the one that the object declares until now.
+        let (mut total, mut standing) = (namespace.total, namespace.standing);
+        let (_, counts, stands) = namespace.counts(&declared.topic);
+        (total, standing) = (less(total, counts), less(standing, stands));
+        let before = namespace.objects.get(&declared.object).filter(|now| now.topic != declared.topic);
+        if let Some(before) = before
+            && namespace.first(&before.topic).is_some_and(|first| first.object == declared.object)
+        {
+            let (_, counts, stands) = namespace.counts(&before.topic);
+            let held = namespace.held_of(&before.topic);
+            (total, standing) = (sum(less(total, counts), held), sum(less(standing, stands), held));
+        }
+        if fits(rules, sum(total, share.counts())) {
             return Vec::new();
         }
         let quotas = rules.quotas();
-        let older = namespace.counted.range(..declared.age()).filter(|((_, key), _)| *key != declared.object);
-        let used = older.fold(Amounts::default(), |used, (_, share)| sum(used, share.taken(&quotas, used)));
-        found(rules, declared, used)
+        standing = sum(standing, share.stands);
+        let mut used = Amounts::default();
+        for ((_, key), older) in namespace.counted.range(..declared.age()) {
+            let is_other = |one: &Declared| one.object != declared.object && one.topic != declared.topic;
+            if namespace.objects.get(key).is_some_and(is_other) {
+                standing = less(standing, older.stands);
+                used = sum(used, older.taken(&quotas, older.beside(used, standing)));
+            }
+        }
+        let beside = share.beside(used, less(standing, share.stands));
+        found(rules, declared, beside, &namespace.left(Some(&declared.topic)))
     }
 
-    /// Whether an object asks for more of anything than it does now.
+    /// Whether an object asks for more of anything than it does now, and than there is.
     pub fn grows(&self, declared: &Declared) -> bool {
-        let now = self.namespaces.get(&declared.object.namespace);
-        let now = now.and_then(|namespace| namespace.objects.get(&declared.object));
-        now.is_none_or(|now| {
-            let more = declared.share.asks.iter().zip(now.share.asks).any(|(asks, now)| *asks > now);
-            now.share.refused || now.topic != declared.topic || more
-        })
+        let Some(namespace) = self.namespaces.get(&declared.object.namespace) else { return true };
+        let more = |than: Amounts| declared.share.asks.iter().zip(than).any(|(asks, than)| *asks > than);
+        let now = namespace.objects.get(&declared.object);
+        more(namespace.held_of(&declared.topic))
+            && now.is_none_or(|now| now.share.refused || now.topic != declared.topic || more(now.share.asks))
     }
 }
 
 impl OfNamespace {
+    fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.held.is_empty()
+    }
+
+    fn hold(&mut self, topic: &TopicName, amounts: Option<Amounts>) {
+        self.uncount(topic);
+        match amounts {
+            Some(amounts) => self.held.insert(topic.clone(), amounts),
+            None => self.held.remove(topic),
+        };
+        self.count(topic);
+    }
+
+    fn held_of(&self, topic: &TopicName) -> Amounts {
+        self.held.get(topic).copied().unwrap_or_default()
+    }
+
+    /// What is there and nobody declares, or would not if `declared` was.
+    fn left(&self, declared: Option<&TopicName>) -> Left<'_> {
+        let mut left = Left::default();
+        for (topic, held) in &self.held {
+            if !self.by_topic.contains_key(topic) && declared != Some(topic) {
+                left.add(topic, *held);
+            }
+        }
+        left
+    }
+
     fn insert(&mut self, declared: Declared) {
         self.uncount(&declared.topic);
         let rank = (declared.deleting, declared.age());
@@ -201,17 +295,27 @@ impl OfNamespace {
         self.objects.get(key)
     }
 
+    /// What a topic counts for: by whom, in all, and as far as it is there.
+    fn counts(&self, topic: &TopicName) -> (Option<(Age, Share)>, Amounts, Amounts) {
+        let held = self.held_of(topic);
+        match self.first(topic).map(|first| (first.age(), first.share.with(held))) {
+            Some((age, share)) => (Some((age, share)), share.counts(), share.stands),
+            None => (None, held, held),
+        }
+    }
+
     fn uncount(&mut self, topic: &TopicName) {
-        let Some((age, share)) = self.first(topic).map(|first| (first.age(), first.share)) else { return };
-        self.counted.remove(&age);
-        let counts = share.counts();
-        self.total = std::array::from_fn(|index| self.total[index].saturating_sub(counts[index]));
+        let (counted, total, standing) = self.counts(topic);
+        if let Some((age, _)) = counted {
+            self.counted.remove(&age);
+        }
+        (self.total, self.standing) = (less(self.total, total), less(self.standing, standing));
     }
 
     fn count(&mut self, topic: &TopicName) {
-        let Some((age, share)) = self.first(topic).map(|first| (first.age(), first.share)) else { return };
-        self.counted.insert(age, share);
-        self.total = sum(self.total, share.counts());
+        let (counted, total, standing) = self.counts(topic);
+        self.counted.extend(counted);
+        (self.total, self.standing) = (sum(self.total, total), sum(self.standing, standing));
     }
 }
 
@@ -219,48 +323,21 @@ fn fits(rules: &NamespaceRules, total: Amounts) -> bool {
     rules.quotas().iter().zip(total).all(|(limit, total)| limit.is_none_or(|limit| total <= most(limit.rule)))
 }
 
-fn most(limit: i64) -> u128 {
-    u128::from(limit.unsigned_abs())
-}
-
-fn sum(one: Amounts, other: Amounts) -> Amounts {
-    std::array::from_fn(|index| one[index].saturating_add(other[index]))
-}
-
-impl Share {
-    fn counts(&self) -> Amounts {
-        if self.refused { self.stands } else { self.asks }
-    }
-
-    /// Beside what is used, of which limits it is too much. What another limit refuses needs no second reason.
-    fn beyond(&self, quotas: &Quotas<'_>, used: Amounts) -> [bool; 3] {
-        let sum = sum(used, self.asks);
-        std::array::from_fn(|index| {
-            !self.refused && quotas[index].is_some_and(|limit| sum[index] > most(limit.rule))
-        })
-    }
-
-    /// What it takes from the younger ones.
-    fn taken(&self, quotas: &Quotas<'_>, used: Amounts) -> Amounts {
-        let refuses = |limit: Option<&Limit<i64>>| limit.is_some_and(|limit| limit.action != Action::Warn);
-        let beyond = self.beyond(quotas, used);
-        let refused = beyond.iter().zip(quotas).any(|(beyond, limit)| *beyond && refuses(*limit));
-        if refused { self.stands } else { self.counts() }
-    }
-}
-
-/// What of a declaration does not fit beside what is used, in words.
-fn found(rules: &NamespaceRules, declared: &Declared, used: Amounts) -> Vec<OverQuota> {
+/// What of a declaration does not fit beside the others, in words.
+fn found(rules: &NamespaceRules, declared: &Declared, beside: Amounts, left: &Left<'_>) -> Vec<OverQuota> {
     let (quotas, asks) = (rules.quotas(), declared.share.asks);
-    let beyond = declared.share.beyond(&quotas, used);
+    let beyond = declared.share.beyond(&quotas, beside);
     let limits = quotas.into_iter().zip(beyond).enumerate();
     let told = limits.filter_map(|(index, (limit, beyond))| {
         let limit = limit.filter(|_| beyond)?;
-        let violation = match index {
-            0 => rules.over_topics(limit, &declared.topic, used[0]),
-            1 => rules.over_partitions(limit, asks[1], used[1]),
-            _ => rules.over_bytes(limit, asks[2], used[2]),
+        let mut violation = match index {
+            0 => rules.over_topics(limit, &declared.topic, beside[0]),
+            1 => rules.over_partitions(limit, asks[1], beside[1]),
+            _ => rules.over_bytes(limit, asks[2], beside[2]),
         };
+        if left.counts_in(index) {
+            violation.expected.push_str(&left.says());
+        }
         Some(OverQuota { action: limit.action, violation })
     });
     told.collect()

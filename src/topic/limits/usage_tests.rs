@@ -57,7 +57,7 @@ fn the_younger_one_that_does_not_fit_is_over_and_takes_no_room() {
     usage.set(partitions("young", 3, "2"));
     usage.set(partitions("old", 1, "15"));
     usage.set(partitions("middle", 2, "10"));
-    let sentence = "partitions: \"10\": the older topics of namespace shop have 15 already, of 20 at most in all, says the \
+    let sentence = "partitions: \"10\": the other topics of namespace shop have 15 already, of 20 at most in all, says the \
                     operator's policy (limits.total-partitions)";
     assert_eq!(over(&usage), [("middle".to_owned(), vec![sentence.to_owned()])]);
     usage.remove(&TopicObjectKey::config_map("shop", "old"));
@@ -76,7 +76,7 @@ fn topics_and_bytes_are_counted_too_each_with_its_own_sentence() {
     assert_eq!(name, "t4");
     assert_eq!(
         told[0],
-        "name: \"t4\": namespace shop has 4 older topics, of 4 at most, says the operator's policy (limits.topics)"
+        "name: \"t4\": namespace shop has 4 other topics, of 4 at most, says the operator's policy (limits.topics)"
     );
     assert!(told[1].starts_with("properties: retention.bytes: \"300\": is what all replicas"), "{}", told[1]);
     assert!(told[1].contains("have 40 already, of 300 at most in all"), "{}", told[1]);
@@ -111,6 +111,69 @@ fn a_topic_that_two_declare_counts_once() {
     assert_eq!(over(&usage).len(), 1, "the successor counts");
 }
 
+fn extent(partitions: i32) -> Extent {
+    Extent { partitions, replication_factor: 1, retention_bytes: Some(10) }
+}
+
+fn topic(name: &str) -> TopicName {
+    name.parse().unwrap()
+}
+
+#[test]
+fn what_is_left_of_topics_that_nobody_declares_counts_until_it_is_gone() {
+    let mut usage = Usage::default();
+    assert!(usage.hold(&topic("left"), Some(("shop", extent(15)))));
+    assert!(!usage.hold(&topic("left"), Some(("shop", extent(15)))));
+    usage.hold(&topic("elsewhere"), Some(("free", extent(99))));
+    usage.set(partitions("fits", 1, "5"));
+    assert_eq!(over(&usage), []);
+    usage.set(partitions("new", 2, "1"));
+    let sentence = "partitions: \"1\": the other topics of namespace shop have 20 already, of 20 at most in all, says the \
+                    operator's policy (limits.total-partitions); topics count as long as they are there, declared or not: \
+                    nobody declares left any more. To be rid of one, declare it again with the deletion policy delete, and \
+                    delete that";
+    assert_eq!(over(&usage), [("new".to_owned(), vec![sentence.to_owned()])]);
+    usage.hold(&topic("left"), None);
+    assert_eq!(over(&usage), []);
+    usage.hold(&topic("left"), Some(("shop", extent(15))));
+    usage.clear_held();
+    assert_eq!(over(&usage), []);
+}
+
+#[test]
+fn a_topic_that_is_declared_again_asks_for_nothing_more_and_makes_no_room_for_others() {
+    let mut usage = Usage::default();
+    usage.hold(&topic("left"), Some(("shop", extent(15))));
+    usage.set(partitions("waits", 1, "10"));
+    for count in ["1", "15"] {
+        let again = partitions("left", 2, count);
+        let rules = TopicRules::parse(POLICY).unwrap().of("shop");
+        assert!(!usage.grows(&again) && usage.over_with(&rules, &again).is_empty(), "{count}");
+        usage.set(again);
+        let refused: Vec<String> = over(&usage).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(refused, ["waits"], "{count} are declared, and 15 are there");
+    }
+    assert!(usage.grows(&partitions("left", 2, "16")));
+    let less = Extent { partitions: 4, ..extent(4) };
+    usage.set(partitions("left", 2, "1"));
+    usage.hold(&topic("left"), Some(("shop", less)));
+    assert_eq!(over(&usage), [], "4 of them are there, and 10 fit beside those");
+}
+
+#[test]
+fn the_oldest_does_not_grow_into_what_the_others_have() {
+    let mut usage = Usage::default();
+    for (name, created, count) in [("old", 1, 1), ("young", 2, 19)] {
+        usage.set(partitions(name, created, &count.to_string()));
+        usage.hold(&topic(name), Some(("shop", extent(count))));
+    }
+    let rules = TopicRules::parse(POLICY).unwrap().of("shop");
+    let grown = partitions("old", 1, "20");
+    assert_eq!(usage.over_with(&rules, &grown).len(), 2, "partitions, and bytes");
+    usage.set(grown);
+    assert_eq!(over(&usage).into_iter().map(|(name, _)| name).collect::<Vec<_>>(), ["old"]);
+}
+
 fn any_declared() -> impl Strategy<Value = Declared> {
     (0..8u8, 0..8u8, 0..4i64, 1..9u8, any::<bool>(), proptest::option::of(1..9i32)).prop_map(
         |(object, topic, created, count, refused, existing)| {
@@ -120,15 +183,23 @@ fn any_declared() -> impl Strategy<Value = Declared> {
     )
 }
 
+fn any_held() -> impl Strategy<Value = (TopicName, Option<(&'static str, i32)>)> {
+    let held = prop_oneof![Just(None), (prop_oneof![Just("shop"), Just("free")], 1..9i32).prop_map(Some)];
+    ((0..8u8).prop_map(|n| topic(&format!("t{n}"))), held)
+}
+
 proptest! {
     /// Bit by bit or from scratch, in whatever order: the totals are the same.
     #[test]
     fn counting_bit_by_bit_comes_to_the_same(
-        steps in proptest::collection::vec((any_declared(), any::<bool>()), 0..30),
+        steps in proptest::collection::vec((any_declared(), any::<bool>(), any_held()), 0..30),
     ) {
         let mut usage = Usage::default();
         let mut left = BTreeMap::new();
-        for (one, gone) in steps {
+        let mut held = BTreeMap::new();
+        for (one, gone, (topic, now)) in steps {
+            usage.hold(&topic, now.map(|(namespace, count)| (namespace, extent(count))));
+            held.insert(topic, now);
             if gone {
                 usage.remove(&one.object);
                 left.remove(&one.object);
@@ -141,8 +212,18 @@ proptest! {
         for one in left.into_values() {
             afresh.set(one);
         }
-        prop_assert_eq!(format!("{:?}", usage.namespaces), format!("{:?}", afresh.namespaces));
+        for (topic, now) in &held {
+            afresh.hold(topic, now.map(|(namespace, count)| (namespace, extent(count))));
+        }
+        let sorted = |usage: &Usage| format!("{:?}", usage.namespaces.iter().collect::<BTreeMap<_, _>>());
+        prop_assert_eq!(sorted(&usage), sorted(&afresh));
         prop_assert_eq!(over(&usage), over(&afresh));
+        usage.clear();
+        for (topic, now) in held {
+            usage.hold(&topic, now.map(|(namespace, count)| (namespace, extent(count + 1))));
+            usage.hold(&topic, None);
+        }
+        prop_assert!(usage.namespaces.is_empty() && usage.holders.is_empty());
     }
 
     /// Admission and controller agree: what would not fit is what does not fit once it is there.
@@ -151,9 +232,13 @@ proptest! {
         others in proptest::collection::vec(any_declared(), 0..10),
         one in any_declared(),
         new in any::<bool>(),
+        held in proptest::collection::vec(any_held(), 0..10),
     ) {
         let rules = TopicRules::parse(POLICY).unwrap();
         let mut usage = Usage::default();
+        for (topic, now) in held {
+            usage.hold(&topic, now.map(|(namespace, count)| (namespace, extent(count))));
+        }
         for other in others {
             // An object that is changed keeps its age. One that gives up a topic somebody else waits for is left out: both
             // are looked at again then.
