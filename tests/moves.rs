@@ -25,7 +25,7 @@ use topicops::{
     metrics::Metrics,
     moves::{BatchLimits, MoveState, RebalanceRequest, RebalanceState, RebalanceStatus, Side},
 };
-use topicops_contract::TopicName;
+use topicops_contract::{NamePattern, TopicName};
 
 const BYTES: u64 = 3_000_000;
 const RATE: u64 = 1_000_000;
@@ -454,4 +454,116 @@ async fn topics_that_nobody_declares_and_paused_ones_stay_unless_they_are_asked_
         told.state == RebalanceState::Refused && told.message.contains("there is no such broker"),
         "{told:?}"
     );
+}
+
+impl Bed {
+    /// Until Kafka has something under way.
+    async fn begun(&self) {
+        for _ in 0..LONG {
+            if !self.cluster.list_reassignments().await.unwrap().is_empty() {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        panic!("nothing begins: {:?}", self.store.0.lock().unwrap().text);
+    }
+
+    /// As [`Bed::rest`]; while Kafka has something under way, the throttles for it stay.
+    async fn rest_throttled(&self) {
+        for _ in 0..LONG {
+            sleep(Duration::from_millis(100)).await;
+            let listed = self.cluster.list_reassignments().await.unwrap();
+            if listed.is_empty() && self.store.idle() {
+                return;
+            }
+            let now = self.throttles().await;
+            let follows = now.get(Side::Follower.list_key()).cloned().unwrap_or_default();
+            for one in &listed {
+                let item = format!("{}:{}", one.partition.partition, one.adding[0]);
+                assert!(
+                    follows.split(',').any(|listed| listed == item),
+                    "{item} copies unthrottled: {now:?}"
+                );
+            }
+        }
+        panic!("it never comes to rest: {:?}", self.store.0.lock().unwrap().text);
+    }
+}
+
+fn drain(id: &str, broker: i32) -> RebalanceRequest {
+    RebalanceRequest { id: id.to_owned(), drain: [broker].into(), ..RebalanceRequest::default() }
+}
+
+fn called_off(id: &str) -> RebalanceRequest {
+    RebalanceRequest { id: id.to_owned(), cancel: true, ..RebalanceRequest::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebalance_called_off_before_a_new_leader_has_looked_is_called_off_with_kafka() {
+    let limited = RebalanceRequest { topics: Some(NamePattern::read("none*")), ..drain("two", 3) };
+    for instead in [Some(called_off("two")), Some(limited), None] {
+        let bed = Bed::new().await;
+        let (before, throttles) = (bed.replicas().await, bed.throttles().await);
+        bed.cluster.hold_moves();
+        bed.desk.note(&bed.topic, Standing::Owned, None);
+        bed.desk.request(Some(drain("one", 1)));
+        let (task, _leads) = bed.start();
+        bed.begun().await;
+        task.abort();
+        bed.desk.forget();
+        bed.desk.note_whole();
+        bed.desk.note(&bed.topic, Standing::Owned, None);
+        bed.desk.request(instead.clone());
+        let (_task, _leads) = bed.start();
+        bed.rest_throttled().await;
+        sleep(Duration::from_secs(20)).await;
+        assert_eq!(bed.replicas().await, before, "{instead:?}");
+        assert_eq!(bed.throttles().await, throttles, "{instead:?}");
+        let told = bed.store.told().unwrap();
+        let state = if instead.as_ref().is_some_and(|request| request.cancel) {
+            RebalanceState::Cancelled
+        } else if instead.is_some() {
+            RebalanceState::Done
+        } else {
+            continue;
+        };
+        assert_eq!(told.state, state, "{told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_factor_set_back_before_a_new_leader_has_looked_is_called_off_with_kafka() {
+    let bed = Bed::new().await;
+    let (before, throttles) = (bed.replicas().await, bed.throttles().await);
+    bed.cluster.hold_moves();
+    bed.wish(3);
+    let (task, _leads) = bed.start();
+    bed.begun().await;
+    task.abort();
+    bed.desk.forget();
+    bed.desk.note_whole();
+    bed.wish(1);
+    let (_task, _leads) = bed.start();
+    bed.rest_throttled().await;
+    assert_eq!(bed.replicas().await, before);
+    assert_eq!(bed.throttles().await, throttles);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebalance_called_off_while_it_moves_leaves_replicas_and_throttles_as_they_were() {
+    let bed = Bed::new().await;
+    let (before, throttles) = (bed.replicas().await, bed.throttles().await);
+    bed.cluster.hold_moves();
+    bed.desk.note(&bed.topic, Standing::Owned, None);
+    bed.desk.request(Some(drain("one", 1)));
+    let (_task, _leads) = bed.start();
+    bed.begun().await;
+    bed.desk.request(Some(called_off("two")));
+    bed.rest_throttled().await;
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(bed.replicas().await, before);
+    assert_eq!(bed.throttles().await, throttles);
+    let told = bed.store.told().unwrap();
+    assert_eq!((told.id.as_str(), told.state), ("two", RebalanceState::Cancelled));
+    assert!(bed.desk.draining().is_empty());
 }

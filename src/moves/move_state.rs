@@ -91,7 +91,7 @@ pub struct PartitionMove {
 pub enum Phase {
     /// For its turn.
     Waiting,
-    /// Its throttles are being set.
+    /// Its throttles are being set; or Kafka was asked to move it, and whether it heard that is not known.
     Starting,
     /// Kafka was, or is just being, asked to move it.
     Submitted,
@@ -111,7 +111,8 @@ impl MoveState {
     }
 
     /// Reads what an earlier process wrote. What it had begun is looked at anew: a move that Kafka lists with our target is
-    /// ours and goes on, and one that it does not list never began, or has ended.
+    /// ours and goes on, and one that it does not list never began, or has ended. Until that was looked at, it counts as
+    /// begun: called off meanwhile, it has to be called off with Kafka.
     ///
     /// # Errors
     /// When it cannot be read, or a later topicops wrote it.
@@ -125,8 +126,8 @@ impl MoveState {
             ));
         }
         for (_, one) in state.partitions_mut() {
-            if matches!(one.phase, Phase::Starting | Phase::Submitted) {
-                one.phase = Phase::Waiting;
+            if one.phase == Phase::Submitted {
+                one.phase = Phase::Starting;
             }
         }
         Ok(state)

@@ -115,7 +115,7 @@ impl Mover {
             Err(error) => {
                 // Whether they began is not known: the next look tells.
                 let mut state = work.state.clone();
-                state.again(asked.iter().map(|(partition, _)| partition));
+                state.again(asked.iter().map(|(partition, _)| partition), Phase::Starting);
                 work.state = state;
                 return Err(error.into());
             }
@@ -147,7 +147,7 @@ impl Mover {
         );
         if !again.is_empty() || !refused.is_empty() {
             let mut state = work.state.clone();
-            state.again(again.iter());
+            state.again(again.iter(), Phase::Waiting);
             for partition in refused.keys() {
                 state.give_up(partition);
                 work.hold(&partition.topic);
@@ -189,10 +189,10 @@ impl Mover {
 
 impl MoveState {
     /// These have to be begun again.
-    fn again<'a>(&mut self, partitions: impl Iterator<Item = &'a TopicPartition>) {
+    fn again<'a>(&mut self, partitions: impl Iterator<Item = &'a TopicPartition>, from: Phase) {
         for partition in partitions {
             if let Some(one) = self.get_mut(partition).filter(|one| one.phase == Phase::Submitted) {
-                one.phase = Phase::Waiting;
+                one.phase = from;
             }
         }
     }
