@@ -17,7 +17,7 @@ use topic_scene::{Kubernetes, REST, Scene};
 use topicops::{
     ObjectKey,
     controller::Index,
-    kafka::{Cluster, ConfigKeys},
+    kafka::{Call, Cluster, ClusterError, ConfigKeys, NewTopic, Trouble},
     topic::{TopicObjectKey, TopicPolicy, limits::TopicRules},
 };
 use topicops_contract::{Status, TopicName};
@@ -47,6 +47,34 @@ async fn partitions(scene: &Scene) -> [Option<i32>; 2] {
 
 fn status(scene: &Scene, name: &str) -> Status {
     scene.index.object(&TopicObjectKey::config_map("shop", name)).unwrap().status.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_on_a_topic_that_may_have_been_made_ends_when_its_creation_is_refused_for_good() {
+    let scene = Scene::start(NEVER);
+    let mut evil = orders(0, "1");
+    evil.data.as_mut().unwrap().insert("replication-factor".to_owned(), "9".to_owned());
+    let unanswered = ClusterError {
+        trouble: Trouble::Unreachable,
+        operation: "create topics".to_owned(),
+        message: "no answer".to_owned(),
+    };
+    scene.cluster.fail(Call::CreateTopics, unanswered);
+    scene.index.apply(evil.clone());
+    sleep(REST).await;
+    assert_eq!(status(&scene, "orders-0").reason, "KafkaRefused", "at the second try");
+    let theirs = NewTopic {
+        name: "orders-0".parse().unwrap(),
+        partitions: Some(1.try_into().unwrap()),
+        replication_factor: None,
+        placement: None,
+        configs: Default::default(),
+    };
+    scene.cluster.create_topics(&[theirs]).await.unwrap().remove(0).unwrap();
+    evil.data.as_mut().unwrap().insert("retention".to_owned(), "1h".to_owned());
+    scene.index.apply(evil);
+    sleep(REST).await;
+    assert_eq!(status(&scene, "orders-0").reason, "AdoptionNotAllowed");
 }
 
 #[tokio::test(start_paused = true)]

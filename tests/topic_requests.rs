@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use topic_scene::{REST, Scene};
 use topicops::{
     controller::Index,
-    kafka::{Call, Cluster, ConfigKeys},
+    kafka::{Call, Cluster, ConfigKeys, ConsumingGroup},
 };
 use topicops_contract::TopicName;
 
@@ -86,6 +86,15 @@ async fn a_look_at_what_nobody_changed_is_one_request_and_writes_nothing() {
     assert!(scene.passes() - before >= 8, "a pass about every {REST:?}");
 }
 
+/// As it is when it goes, and its topic with it.
+fn deleting(mut topic: ConfigMap) -> ConfigMap {
+    topic.metadata.annotations =
+        Some([("topic.kafka.nb/deletion-policy".to_owned(), "delete".to_owned())].into());
+    topic.metadata.finalizers = Some(vec!["topic.kafka.nb/topic".to_owned()]);
+    topic.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-02T00:00:00Z")).unwrap();
+    topic
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deletion_waits_for_workloads_with_a_look_every_five_seconds_and_ends_as_soon_as_they_are_gone() {
     let scene = Scene::start(Duration::from_secs(100_000));
@@ -93,12 +102,7 @@ async fn a_deletion_waits_for_workloads_with_a_look_every_five_seconds_and_ends_
     scene.index.apply(topic.clone());
     scene.asked().await;
     scene.users.0.send_replace(vec!["Deployment shop/orders".to_owned()]);
-    let mut deleting = topic;
-    deleting.metadata.annotations =
-        Some([("topic.kafka.nb/deletion-policy".to_owned(), "delete".to_owned())].into());
-    deleting.metadata.finalizers = Some(vec!["topic.kafka.nb/topic".to_owned()]);
-    deleting.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-02T00:00:00Z")).unwrap();
-    scene.index.apply(deleting);
+    scene.index.apply(deleting(topic));
     let (calls, ..) = scene.asked().await;
     assert!(!calls.contains_key(&Call::DeleteTopics), "{calls:?}");
     let looks = calls[&Call::ConsumingGroups];
@@ -111,6 +115,24 @@ async fn a_deletion_waits_for_workloads_with_a_look_every_five_seconds_and_ends_
     sleep(Duration::from_millis(500)).await;
     let calls = scene.cluster.calls();
     assert_eq!(calls.get(&Call::DeleteTopics), Some(&1), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn workloads_that_come_and_go_hurry_no_deletion_that_waits_for_a_consumer_group() {
+    let scene = Scene::start(Duration::from_secs(100_000));
+    let topic = config_map(0, "1h");
+    scene.index.apply(topic.clone());
+    scene.asked().await;
+    let group = ConsumingGroup { group: "g".to_owned(), topics: ["orders-0".to_owned()].into() };
+    scene.cluster.set_consuming_groups(vec![group]);
+    scene.index.apply(deleting(topic));
+    scene.asked().await;
+    for _ in 0..100 {
+        scene.users.0.send_replace(Vec::new());
+        sleep(Duration::from_millis(100)).await;
+    }
+    let looks = scene.cluster.calls()[&Call::ConsumingGroups];
+    assert!((1..=3).contains(&looks), "{looks} looks in ten seconds");
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ pub enum State {
 }
 
 /// The content of the annotation `topic.kafka.nb/status`: one JSON object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     pub state: State,

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_paused_there_told_and_is_nothing_to_do() {
+    async fn a_paused_topic_is_told_and_is_nothing_to_do() {
         let cluster = cluster_with("orders", 1).await;
         let paused = "annotations: { topic.kafka.nb/paused: 'true' }";
         let report = report(&cluster, &object("a", "orders", paused, "partitions: '7'")).await;

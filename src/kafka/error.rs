@@ -44,6 +44,7 @@ impl ItemError {
     pub const TOPIC_ALREADY_EXISTS: i16 = 36;
     pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
     pub const UNKNOWN_TOPIC_ID: i16 = 100;
+    pub const THROTTLING_QUOTA_EXCEEDED: i16 = 89;
     pub const INVALID_PARTITIONS: i16 = 37;
     pub const RESOURCE_NOT_FOUND: i16 = 91;
 

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 use topicops_contract::{DiskShare, TopicConfig};
@@ -18,8 +18,9 @@ pub struct Applied {
     pub disk_share: Option<DiskShare>,
     /// When the last step of a cut in retention was made that is still under way, in Unix seconds.
     pub stepped_at: Option<i64>,
-    /// Settings by key, as [`Applied::set`] writes them.
-    pub(crate) configs: BTreeMap<String, String>,
+    /// Settings in the order of their keys, as [`Applied::set`] writes them. There are few, and one of these for each topic: a
+    /// map would take several times the room.
+    pub(crate) configs: Vec<(Box<str>, Box<str>)>,
 }
 
 /// Longer values are remembered by their hash.
@@ -28,20 +29,33 @@ const LONGEST: usize = 48;
 impl Applied {
     /// Whether `value` is what `key` was declared with.
     pub fn has(&self, key: &str, value: &str) -> bool {
-        self.configs.get(key).is_some_and(|before| TopicConfig::same(key, before, &shortened(value)))
+        self.config(key).is_some_and(|before| TopicConfig::same(key, before, &shortened(value)))
     }
 
     pub fn set(&mut self, key: &str, value: &str) {
-        self.configs.insert(key.to_owned(), shortened(value).into_owned());
+        let value = shortened(value).into();
+        match self.find(key) {
+            Ok(at) => self.configs[at].1 = value,
+            Err(at) => {
+                self.configs.reserve_exact(1);
+                self.configs.insert(at, (key.into(), value));
+            }
+        }
     }
 
     pub fn forget(&mut self, key: &str) {
-        self.configs.remove(key);
+        if let Ok(at) = self.find(key) {
+            self.configs.remove(at);
+        }
     }
 
     /// The value that `key` was declared with; long ones are shortened to a hash.
     pub fn config(&self, key: &str) -> Option<&str> {
-        self.configs.get(key).map(String::as_str)
+        self.find(key).ok().map(|at| &*self.configs[at].1)
+    }
+
+    fn find(&self, key: &str) -> Result<usize, usize> {
+        self.configs.binary_search_by(|(one, _)| (**one).cmp(key))
     }
 }
 

@@ -94,16 +94,25 @@ impl TopicController {
         });
         let mut answers = answers.buffer_unordered(IN_FLIGHT);
         let policy = self.index.policy();
-        let mut changes = Vec::new();
+        let (mut changes, mut due) = (Vec::new(), Vec::new());
         while let Some((gone, answer)) = answers.next().await {
             match (answer, &gone.last) {
-                (Some(true), Some(last)) => changes.extend(self.due(last, &gone.uid, tenure, &policy)),
+                (Some(true), Some(last)) => {
+                    if let Some(change) = self.due(last, &gone.uid, tenure, &policy) {
+                        due.push((change.0.clone(), gone));
+                        changes.push(change);
+                    }
+                }
                 (Some(_), _) => {}
                 (None, _) => tenure.departed.push(gone),
             }
         }
         drop(answers);
-        self.remember(tenure, changes).await
+        let left_out = self.remember(tenure, changes).await?;
+        tenure
+            .departed
+            .extend(due.into_iter().filter(|(topic, _)| left_out.contains(topic)).map(|(_, gone)| gone));
+        Ok(())
     }
 
     /// Remembers the deletions that are held up and that their namespaces cannot wait for, and lets their objects go. The
@@ -125,7 +134,9 @@ impl TopicController {
             self.due(one, &uid, tenure, &policy)
         };
         let changes: Vec<_> = ending.iter().filter_map(due).collect();
-        self.remember(tenure, changes).await?;
+        let left_out = self.remember(tenure, changes).await?;
+        // An object that is not waited for any more must not go unremembered.
+        ending.retain(|one| !left_out.contains(&one.manifest.topic));
         for one in &ending {
             self.release(&one.object);
         }
@@ -196,21 +207,24 @@ impl TopicController {
         Some((topic.clone(), Some(Holding { deletion: Some(deletion), ..held })))
     }
 
+    /// The topics of which that could not be written down.
     async fn remember(
         &self,
         tenure: &mut Tenure,
         changes: Vec<(TopicName, Option<Holding>)>,
-    ) -> Result<(), LedgerError> {
-        let topics: Vec<TopicName> = changes.iter().map(|(topic, _)| topic.clone()).collect();
-        if let Some(left_out) = tenure.ledger.record(self.store.as_ref(), changes).await? {
-            // An object that is not waited for any more must not go unremembered.
-            return Err(left_out.why);
+    ) -> Result<BTreeSet<TopicName>, LedgerError> {
+        let mut topics: Vec<TopicName> = changes.iter().map(|(topic, _)| topic.clone()).collect();
+        let mut left_out = BTreeSet::new();
+        if let Some(more) = tenure.ledger.record(self.store.as_ref(), changes).await? {
+            warn!(error = crate::chain(&more.why), "deletions could not be written down; trying again");
+            left_out = more.topics;
+            topics.retain(|topic| !left_out.contains(topic));
         }
         for topic in &topics {
             info!(%topic, "remembering to delete a topic once nobody uses it: the object that declared it is gone");
         }
         self.index.mark(&topics);
-        Ok(())
+        Ok(left_out)
     }
 
     async fn is_ending(&self, endings: &mut Endings, namespace: &str) -> bool {

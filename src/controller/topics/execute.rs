@@ -19,6 +19,8 @@ pub(super) struct Answers {
     pub(super) created: Option<CreatedTopic>,
     pub(super) failures: Vec<(String, ItemError)>,
     pub(super) in_use: Vec<String>,
+    /// Whether some of those are workloads: of them one hears when they go.
+    pub(super) used_by_workloads: bool,
     pub(super) deleted: bool,
     /// The brokers will not delete it, and trying again would change nothing.
     pub(super) deletion_refused: Option<ItemError>,
@@ -37,7 +39,8 @@ impl Answers {
     /// Whether a creation that failed may have made the topic all the same: the controller carries out what it was asked for
     /// also when its answer came too late, or from a broker that was the controller until then.
     pub(super) fn may_be_made(&self) -> bool {
-        !self.lagging && self.failures.iter().any(|(_, error)| error.retriable)
+        let may = |error: &ItemError| error.retriable && !error.is(ItemError::THROTTLING_QUOTA_EXCEEDED);
+        !self.lagging && self.failures.iter().any(|(_, error)| may(error))
     }
 }
 
@@ -190,6 +193,7 @@ impl TopicController {
             let topic = &plans[index].topic;
             let users = asked_for(&plans[index]).map(|grant| self.users.users_of(topic, &grant, self.open));
             let mut users: Vec<String> = users.unwrap_or_default();
+            let by_workloads = !users.is_empty();
             users.extend(unknown.clone());
             let groups = consumers.get(topic.as_str()).into_iter().flatten();
             users.extend(groups.map(|group| format!("consumer group {group}")));
@@ -197,6 +201,7 @@ impl TopicController {
                 unused.push((index, id));
             } else {
                 answers[index].in_use = users;
+                answers[index].used_by_workloads = by_workloads;
             }
         }
         unused
@@ -232,7 +237,8 @@ mod tests {
         for number in [REQUEST_TIMED_OUT, NOT_CONTROLLER] {
             assert!(failed(number).may_be_made(), "error {number}");
         }
-        for number in [ItemError::INVALID_PARTITIONS, ItemError::INVALID_REPLICA_ASSIGNMENT] {
+        let never = [ItemError::INVALID_PARTITIONS, ItemError::INVALID_REPLICA_ASSIGNMENT];
+        for number in never.into_iter().chain([ItemError::THROTTLING_QUOTA_EXCEEDED]) {
             assert!(!failed(number).may_be_made(), "error {number}");
         }
         let somebodys = Answers { lagging: true, ..Answers::default() };

@@ -202,21 +202,37 @@ impl Ledger {
         gaining
     }
 
-    /// Leaves a new page, which cannot be had: what was to move there stays where it was, as far as it has room there. The
-    /// topics whose change is not to be had.
+    /// Leaves a new page, which cannot be had: what was to move there stays where it was, changed as far as there is room for
+    /// that. The topics whose change is not to be had.
     fn take_back(&mut self, page: usize, before: &BTreeMap<TopicName, Option<Entry>>) -> BTreeSet<TopicName> {
         let mut left_out = BTreeSet::new();
+        let mut wanted = Vec::new();
+        // As it was, first: that has room.
         for (topic, was) in before {
             let Some(entry) = self.topics.get(topic).filter(|entry| entry.page == page).cloned() else {
                 continue;
             };
-            let stays = was.as_ref().map(|was| Entry { holding: entry.holding, ..was.clone() });
-            let has_room =
-                |stays: &Entry| self.pages[stays.page].bytes + stays.line(topic).len() <= PAGE_LAST_RESORT;
-            if let Some(stays) = stays.filter(has_room) {
-                self.put(topic, Some(stays));
+            self.put(topic, was.clone());
+            match was {
+                Some(was) if was.holding == entry.holding => {}
+                Some(was) => wanted.push((topic, Entry { holding: entry.holding, ..was.clone() })),
+                None => drop(left_out.insert(topic.clone())),
+            }
+        }
+        // What has grown on the same pages makes way for what was there before.
+        for (topic, was) in before {
+            let Some((is, was)) = self.topics.get(topic).zip(was.as_ref()) else { continue };
+            let grew = is.page == was.page && is.holding != was.holding;
+            if grew && self.pages[was.page].bytes > PAGE_LAST_RESORT {
+                self.put(topic, Some(was.clone()));
+                left_out.insert(topic.clone());
+            }
+        }
+        for (topic, entry) in wanted {
+            let is = self.topics.get(topic).map_or(0, |is| is.line(topic).len());
+            if self.pages[entry.page].bytes - is + entry.line(topic).len() <= PAGE_LAST_RESORT {
+                self.put(topic, Some(entry));
             } else {
-                self.put(topic, was.clone());
                 left_out.insert(topic.clone());
             }
         }

@@ -225,6 +225,20 @@ async fn where_no_new_page_is_to_be_had_only_what_would_be_in_it_is_left_out() {
     assert_eq!(held(&loaded), held(&ledger));
     let right = |topic| (loaded.get(topic) == Some(&grown)) != left_out.topics.contains(topic);
     assert!(topics.iter().all(right));
+    // And where they are as large as they can be, what is there stays.
+    let before = held(&ledger);
+    let more =
+        Deletion { consumers: (0..200).map(|_| "a/b".parse().unwrap()).collect(), ..Deletion::default() };
+    let more = Holding { deletion: Some(more), ..grown };
+    let all: Vec<_> = topics.iter().map(|topic| (topic.clone(), Some(more.clone()))).collect();
+    let left_out = ledger.record(&store, all).await.unwrap().unwrap();
+    assert!(!left_out.topics.is_empty());
+    let loaded = Ledger::load(&store).await.unwrap();
+    assert_eq!(held(&loaded), held(&ledger));
+    for topic in &topics {
+        let expected = if left_out.topics.contains(topic) { before.get(topic) } else { Some(&more) };
+        assert_eq!(loaded.get(topic), expected, "{topic}");
+    }
 }
 
 #[test]

@@ -170,15 +170,17 @@ impl TopicController {
                     tenure.retries.failed(plan.topic.clone(), now);
                 }
                 if plan.creates() && !answers.may_be_made() {
-                    // What was not made is not claimed: whoever makes the topic now, it is not ours.
-                    after.push((plan.topic.clone(), held));
+                    // What was not made is not claimed: whoever makes the topic now, it is not ours. Nor is what an earlier
+                    // attempt may have made, once it is refused for good: it would be there by now.
+                    let stays = |held: &Holding| answers.lagging || held.applied.topic_id.is_some();
+                    after.push((plan.topic.clone(), held.filter(stays)));
                 }
             }
             if answers.deleted && !plan.refused.is_empty() {
                 // Its name is free for those who were refused it.
                 tenure.retries.failed(plan.topic.clone(), now);
             }
-            match asked_for(plan).filter(|_| !answers.in_use.is_empty()) {
+            match asked_for(plan).filter(|_| answers.used_by_workloads) {
                 Some(grant) => tenure.in_use.insert(plan.topic.clone(), grant),
                 None => tenure.in_use.remove(&plan.topic),
             };

@@ -1,7 +1,7 @@
 //! A word to the authors: status annotations, Events, finalizers.
 
 use topicops_contract::{DeletionPolicy, State, Status, TopicName, TopicObjectKind};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{Outcome, StatusUpdate, TopicController, execute::Answers, topic_controller::Tenure};
 use crate::{
@@ -26,6 +26,10 @@ impl TopicController {
                 // There is no object any more that could bear an Event.
                 let why = refusal.message(TopicObjectKind::ConfigMap);
                 info!(reason = %refusal.reason(), why, "a deletion that was remembered is not carried out");
+            }
+            if let Some(error) = &answers.deletion_refused {
+                let namespace = plan.holding.as_ref().map_or("", |holding| holding.namespace.as_str());
+                warn!(topic = %plan.topic, namespace, %error, "the brokers refuse a deletion that was remembered; the topic stays");
             }
             return;
         };

@@ -77,7 +77,7 @@ pub(super) struct Tenure {
     /// Topics that were declared when this leadership began and were not looked at yet.
     pub(super) unseen: BTreeSet<TopicName>,
     pub(super) retries: Retries<TopicName>,
-    /// Deletions that wait for users, and whom the object lets in that asks for each.
+    /// Deletions that wait for workloads, and whom the object lets in that asks for each.
     pub(super) in_use: BTreeMap<TopicName, TopicGrant>,
     /// Topics that were changed here lately: what differs from it may be a broker whose metadata lags.
     pub(super) changed: BTreeMap<TopicName, Instant>,

@@ -11,7 +11,7 @@ use tokio::{
 };
 use topicops_contract::{Status, TopicName, TopicObjectKind};
 
-use super::{Gone, Governed, Renamed, TopicObject};
+use super::{Gone, Governed, Renamed, TopicObject, topic_object::fingerprint};
 
 use crate::{
     KafkaTopic, ObjectKey, Reason, Told,
@@ -34,8 +34,10 @@ pub struct TopicIndex {
 
 #[derive(Debug, Default)]
 struct Inner {
-    objects: HashMap<TopicObjectKey, TopicObject>,
-    by_topic: BTreeMap<TopicName, BTreeSet<TopicObjectKey>>,
+    /// Boxed: much of a hash map is empty.
+    objects: HashMap<TopicObjectKey, Box<TopicObject>>,
+    /// Mostly one each.
+    by_topic: BTreeMap<TopicName, Vec<TopicObjectKey>>,
     dirty: BTreeSet<TopicName>,
     gone: Vec<Gone>,
     renamed: Vec<Renamed>,
@@ -77,7 +79,7 @@ impl TopicIndex {
     pub fn govern(&self, policy: TopicPolicy) {
         let mut inner = self.lock();
         let Inner { governed, objects, .. } = &mut *inner;
-        governed.replace(policy, objects.values());
+        governed.replace(policy, objects.values().map(AsRef::as_ref));
         let leading = inner.leading;
         drop(inner);
         if leading {
@@ -208,9 +210,11 @@ impl TopicIndex {
     pub fn mark_all(&self) {
         {
             let mut inner = self.lock();
-            inner.dirty = inner.by_topic.keys().cloned().collect();
+            let inner = &mut *inner;
+            // What waits is not among these when nobody declares it any more.
+            inner.dirty.extend(inner.by_topic.keys().cloned());
             let nameless = inner.objects.values().filter(|object| object.manifest.is_none());
-            inner.nameless = nameless.map(|object| object.key.clone()).collect();
+            inner.nameless.extend(nameless.map(|object| object.key.clone()));
         }
         self.wake();
     }
@@ -224,7 +228,7 @@ impl TopicIndex {
     pub fn declarations(&self, topic: &TopicName) -> Vec<Declaration> {
         let inner = self.lock();
         let keys = inner.by_topic.get(topic).into_iter().flatten();
-        keys.filter_map(|key| inner.objects.get(key)).filter_map(TopicObject::declaration).collect()
+        keys.filter_map(|key| inner.objects.get(key)?.declaration()).collect()
     }
 
     /// The object that has a topic, for Events.
@@ -235,14 +239,14 @@ impl TopicIndex {
     }
 
     pub fn object(&self, key: &TopicObjectKey) -> Option<TopicObject> {
-        self.lock().objects.get(key).cloned()
+        self.lock().objects.get(key).map(|object| object.as_ref().clone())
     }
 
     /// Notes a status that was written, so that it is not written again before the watch tells of it.
     pub fn note_status(&self, key: &TopicObjectKey, uid: &str, status: Status, finalizer: bool) {
         let mut inner = self.lock();
         let Some(object) = inner.objects.get_mut(key).filter(|object| object.uid == uid) else { return };
-        object.written = [Some(status.clone()), object.written[0].take()];
+        object.written = [Some(fingerprint(&status)), object.written[0]];
         object.status = Some(status);
         object.finalizer = finalizer;
         object.held |= finalizer;
@@ -290,7 +294,7 @@ impl TopicIndex {
             let mut inner = self.lock();
             if let Some(before) = inner.objects.get_mut(&object.key).filter(|before| before.uid == object.uid)
             {
-                object.written = std::mem::take(&mut before.written);
+                object.written = before.written;
                 object.held |= before.held;
                 let (before, now) = (before.topic().cloned(), object.topic());
                 if let Some(left) =
@@ -307,7 +311,7 @@ impl TopicIndex {
             }
             let topic = object.manifest.as_ref().map(|manifest| manifest.topic.clone());
             inner.governed.count(&object);
-            inner.objects.insert(object.key.clone(), object);
+            inner.objects.insert(object.key.clone(), Box::new(object));
             if let Some(topic) = topic {
                 inner.grant(&topic);
             }
@@ -375,7 +379,11 @@ impl Inner {
     fn mark(&mut self, object: &TopicObject) {
         match &object.manifest {
             Some(manifest) => {
-                self.by_topic.entry(manifest.topic.clone()).or_default().insert(object.key.clone());
+                let keys = self.by_topic.entry(manifest.topic.clone()).or_default();
+                if let Err(at) = keys.binary_search(&object.key) {
+                    keys.insert(at, object.key.clone());
+                    keys.shrink_to_fit();
+                }
                 if self.leading {
                     self.dirty.insert(manifest.topic.clone());
                 }
@@ -399,7 +407,7 @@ impl Inner {
             return;
         };
         if let Some(keys) = self.by_topic.get_mut(&topic) {
-            keys.remove(key);
+            keys.retain(|one| one != key);
             if keys.is_empty() {
                 self.by_topic.remove(&topic);
             }
@@ -412,7 +420,8 @@ impl Inner {
 
     /// Of those that were not refused the topic, the oldest has it.
     fn grant(&mut self, topic: &TopicName) {
-        let objects = self.by_topic.get(topic).into_iter().flatten().filter_map(|key| self.objects.get(key));
+        let keys = self.by_topic.get(topic).into_iter().flatten();
+        let objects = keys.filter_map(|key| self.objects.get(key).map(AsRef::as_ref));
         let may_own = |object: &&TopicObject| {
             let reason = object.status.as_ref().map_or("", |status| status.reason.as_str());
             !object.deleting && !Refusal::OWNERSHIP.iter().any(|refused| *refused == reason)

@@ -57,6 +57,19 @@ fn a_removed_config_map_leaves_its_topic_dirty() {
 }
 
 #[test]
+fn a_look_at_everything_forgets_nothing_that_waits() {
+    let index = TopicIndex::default();
+    index.lead(true);
+    for name in ["orders", "payments"] {
+        index.apply(config_map(name, &[], &[]));
+    }
+    taken(&index);
+    Index::<ConfigMap>::remove(&index, &ObjectKey::new("shop", "orders"));
+    index.mark_all();
+    assert_eq!(taken(&index), ["orders", "payments"], "nobody declares orders any more");
+}
+
+#[test]
 fn a_config_map_that_was_refused_its_topic_lets_nobody_in() {
     let index = TopicIndex::default();
     index.lead(true);

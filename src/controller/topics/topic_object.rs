@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Deserialize;
@@ -30,8 +34,15 @@ pub struct TopicObject {
     pub problems: Problems,
     /// What its status says now.
     pub status: Option<Status>,
-    /// The last two statuses that we wrote: what else stands there is somebody else's.
-    pub(super) written: [Option<Status>; 2],
+    /// The last two statuses that we wrote, as [`fingerprint`]s: what else stands there is somebody else's.
+    pub(super) written: [Option<u64>; 2],
+}
+
+/// What tells one status from another, in a few bytes.
+pub(super) fn fingerprint(status: &Status) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    status.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl TopicObject {
@@ -59,7 +70,9 @@ impl TopicObject {
             || (self.finalizer && !now.finalizer)
             || (self.status.is_some() && now.status.is_none())
             // Or wrote another in its place.
-            || (now.written[0].is_some() && now.status != self.status && !now.written.contains(&now.status))
+            || (now.written[0].is_some()
+                && now.status != self.status
+                && !now.written.contains(&now.status.as_ref().map(fingerprint)))
     }
 }
 
