@@ -69,6 +69,7 @@ reasons! {
     PropertyForbidden: "topic", Warning;
     PropertyOutOfBounds: "topic", Warning;
     NamespaceQuotaExceeded: "topic", Warning;
+    PolicyUnread: "topic", Warning;
     Drifted: "topic", Warning;
     DriftCorrected: "topic", Warning;
     TopicRemade: "topic", Warning;

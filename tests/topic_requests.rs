@@ -13,6 +13,7 @@ use topic_scene::{REST, Scene};
 use topicops::{
     controller::Index,
     kafka::{Call, Cluster, ConfigKeys, ConsumingGroup},
+    topic::TopicPolicy,
 };
 use topicops_contract::TopicName;
 
@@ -64,6 +65,23 @@ async fn a_thousand_changed_settings_are_one_look_one_change_and_one_write_of_th
     assert!(!calls.contains_key(&Call::CreateTopics), "{calls:?}");
     assert_eq!(ledger, 1, "what the brokers have");
     assert_eq!(kubernetes, TOPICS, "a status for each, and nothing else");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_no_policy_could_be_read_nothing_is_made_or_changed_and_all_of_it_once_one_can() {
+    let scene = Scene::start(Duration::from_secs(100_000));
+    scene.index.apply(config_map(0, "1h"));
+    scene.asked().await;
+    scene.index.govern(TopicPolicy { unread: true, ..TopicPolicy::default() });
+    scene.index.apply(config_map(0, "2h"));
+    scene.index.apply(config_map(1, "2h"));
+    let (calls, ..) = scene.asked().await;
+    let writes = [Call::CreateTopics, Call::CreatePartitions, Call::AlterConfigs, Call::DeleteTopics];
+    assert!(writes.iter().all(|call| !calls.contains_key(call)), "{calls:?}");
+    assert!(scene.kubernetes.lock().unwrap().events.contains(&"PolicyUnread".to_owned()));
+    scene.index.govern(TopicPolicy::default());
+    let (calls, ..) = scene.asked().await;
+    assert_eq!((calls[&Call::CreateTopics], calls[&Call::AlterConfigs]), (1, 1), "{calls:?}");
 }
 
 #[tokio::test(start_paused = true)]

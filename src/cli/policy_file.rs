@@ -15,15 +15,30 @@ use crate::{
 /// A ConfigMap takes up to a minute to reach a Pod; this adds little to it, and costs one read of a small file.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// What the file says; one that is not there says nothing.
-pub(super) async fn load(file: &Path) -> Result<TopicRules> {
+/// The policy with what the file says at the start; one that is not there says nothing. A mistake in it ends nothing: the
+/// webhook serves and access goes on, and topics stay as they are until it is mended.
+pub(super) async fn first(file: &Path, policy: TopicPolicy, health: &Health, metrics: &Metrics) -> TopicPolicy {
+    match load(file).await {
+        Ok(rules) => {
+            loaded(metrics);
+            TopicPolicy { rules: Arc::new(rules), ..policy }
+        }
+        Err(error) => {
+            let policy = TopicPolicy { unread: true, ..policy };
+            told(health, metrics, Some(mistaken(&error, &policy)));
+            policy
+        }
+    }
+}
+
+async fn load(file: &Path) -> Result<TopicRules> {
     match read(file).await? {
         Some(text) => parse(file, &text),
         None => Ok(TopicRules::default()),
     }
 }
 
-/// The same for somebody at a command line: a file that is not there is a typing mistake.
+/// What the file says, for somebody at a command line: one that is not there is a typing mistake.
 pub(super) async fn load_named(file: &Path) -> Result<TopicRules> {
     let text =
         read(file).await?.with_context(|| format!("--policy {}: there is no such file", file.display()))?;
@@ -40,7 +55,6 @@ pub(super) async fn follow(
     metrics: Metrics,
 ) {
     let mut counts = policy;
-    loaded(&metrics);
     let mut existed = read(file).await.is_ok_and(|text| text.is_some());
     loop {
         tokio::time::sleep(LOOK).await;
@@ -57,16 +71,24 @@ pub(super) async fn follow(
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(rules) if rules == *counts.rules => told(&health, &metrics, None),
+            Ok(rules) if rules == *counts.rules && !counts.unread => told(&health, &metrics, None),
             Ok(rules) => {
                 info!(file = %file.display(), "another policy counts from now on; every topic is looked at again");
-                counts.rules = Arc::new(rules);
+                (counts.rules, counts.unread) = (Arc::new(rules), false);
                 index.govern(counts.clone());
                 loaded(&metrics);
                 told(&health, &metrics, None);
             }
-            Err(error) => told(&health, &metrics, Some(format!("{error:#}; the policy before it counts"))),
+            Err(error) => told(&health, &metrics, Some(mistaken(&error, &counts))),
         }
+    }
+}
+
+/// What is wrong, and what goes on meanwhile.
+fn mistaken(error: &anyhow::Error, counts: &TopicPolicy) -> String {
+    match counts.unread {
+        true => format!("{error:#}; until it is mended, no topic is created or changed, and all else goes on"),
+        false => format!("{error:#}; the policy before it counts"),
     }
 }
 
@@ -163,6 +185,36 @@ mod tests {
         assert!(counting(second), "{}", health.check("policy").unwrap().unwrap_err());
         fs::write(&file, "").unwrap();
         until("no limits", || counting("")).await;
+        task.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_a_mistake_at_the_start_topics_are_left_alone_until_it_is_mended() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("policy.yaml");
+        fs::write(&file, "limits: { partitions: { max: three } }").unwrap();
+        let index = Arc::new(TopicIndex::default());
+        let metrics = Metrics::with_registry().0;
+        let health = Health::new(metrics.clone());
+        let policy = first(&file, TopicPolicy::default(), &health, &metrics).await;
+        index.govern(policy.clone());
+        assert!(index.policy().unread && metrics.policy_valid.get() == 0);
+        let wrong = || health.check("policy").unwrap().unwrap_err();
+        let right = wrong().contains("limits.partitions.max: \"three\"") && wrong().contains("until it is mended");
+        assert!(right, "{}", wrong());
+        let task = {
+            let (file, index, health, metrics) =
+                (file.clone(), Arc::clone(&index), health.clone(), metrics.clone());
+            tokio::spawn(async move { follow(&file, policy, index, health, metrics).await })
+        };
+        // Another mistake is no reason to go on.
+        fs::write(&file, "limits: { partitions: { max: four } }").unwrap();
+        until("the other mistake", || wrong().contains("four")).await;
+        assert!(index.policy().unread && wrong().contains("until it is mended"), "{}", wrong());
+        // No limits are what was there before it was read, too.
+        fs::write(&file, "{}").unwrap();
+        until("no limits", || !index.policy().unread).await;
+        until("health", || health.check("policy").unwrap().is_ok()).await;
         task.abort();
     }
 

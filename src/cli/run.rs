@@ -64,7 +64,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let webhook_listener = listen("--webhook-listen", settings.webhook_listen).await?;
     let webhook_address = webhook_listener.local_addr()?;
     let topics = Arc::new(TopicIndex::default());
-    govern(&mut tasks, &settings, &topics, &health, &metrics).await?;
+    govern(&mut tasks, &settings, &topics, &health, &metrics).await;
     let probes = probes::router(health.clone(), Arc::new(registry), count_states(&topics, &metrics));
     tasks.spawn("probes", async move {
         if let Err(error) = axum::serve(probe_listener, probes).await {
@@ -236,21 +236,19 @@ async fn govern(
     topics: &Arc<TopicIndex>,
     health: &Health,
     metrics: &Metrics,
-) -> Result<()> {
-    let rules = match &settings.policy {
-        Some(file) => policy_file::load(file).await?,
-        None => TopicRules::default(),
-    };
+) {
     let (owners, protected) = (settings.topic_owners.clone(), settings.protected_topics.clone());
-    let policy = TopicPolicy::new(owners, protected, settings.max_partitions, rules);
+    let policy = TopicPolicy::new(owners, protected, settings.max_partitions, TopicRules::default());
+    let Some(file) = settings.policy.clone() else {
+        topics.govern(policy);
+        return;
+    };
+    let policy = policy_file::first(&file, policy, health, metrics).await;
     topics.govern(policy.clone());
-    if let Some(file) = settings.policy.clone() {
-        let (topics, health, metrics) = (Arc::clone(topics), health.clone(), metrics.clone());
-        tasks.spawn("policy", async move {
-            policy_file::follow(&file, policy, topics, health, metrics).await;
-        });
-    }
-    Ok(())
+    let (topics, health, metrics) = (Arc::clone(topics), health.clone(), metrics.clone());
+    tasks.spawn("policy", async move {
+        policy_file::follow(&file, policy, topics, health, metrics).await;
+    });
 }
 
 /// Replicas that one broker copies at the same time: more would only share what its throttle lets through.

@@ -4,7 +4,7 @@ use topicops_contract::{ClientRequest, Problem, TopicManifest, TopicObjectKind, 
 use topicops_webhook::{Consent, Finding, TopicPolicy as Limits};
 
 use super::{access::Consented, topics::TopicIndex};
-use crate::topic::TopicObjectKey;
+use crate::topic::{Refusal, TopicObjectKey};
 
 /// Says at admission what a workload will not be granted.
 #[derive(Debug)]
@@ -68,7 +68,11 @@ impl Limits for AdmissionPolicy {
                     expected,
                 ))];
             }
-            governed.review(&object, created, manifest, before)
+            let mut findings = governed.review(&object, created, manifest, before);
+            if governed.policy().unread {
+                findings.push(Finding::Warning(format!("not applied yet: {}", Refusal::PolicyUnread.message(kind))));
+            }
+            findings
         });
         if let Some(grant) = self.topics.with_grants(|grants| grants.owner(topic.as_str()).cloned())
             && grant.owner != object

@@ -126,6 +126,16 @@ proptest! {
 }
 
 #[test]
+fn while_no_policy_could_be_read_an_author_is_told_that_the_topic_waits() {
+    let index = index("refuse", "refuse");
+    index.govern(TopicPolicy { unread: true, ..TopicPolicy::default() });
+    let data = Data::new();
+    let new = manifest(&config_map("t9", 1, &data));
+    let (denials, warnings) = split(AdmissionPolicy::new(index).review(KIND, "shop", "t9", &new, None));
+    assert!(denials.is_empty() && warnings.len() == 1 && warnings[0].contains("policy file"), "{warnings:?}");
+}
+
+#[test]
 fn what_was_outside_a_limit_before_is_warned_about_and_what_becomes_so_is_denied() {
     let index = index("refuse", "refuse");
     let review = |name: &str, before: &Data, now: &Data| {

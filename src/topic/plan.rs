@@ -37,7 +37,7 @@ pub struct TopicPlan {
     pub topic: TopicName,
     /// The object that owns the topic.
     pub owner: Option<Declaration>,
-    /// Its author wants nothing touched, or wrote something that has to be mended first.
+    /// Its author wants nothing touched, or something has to be mended first: what he wrote, or the policy file.
     pub held_back: bool,
     /// What has to be remembered before the steps are carried out. `None`: nothing is known or claimed.
     pub holding: Option<Holding>,
@@ -128,6 +128,10 @@ impl TopicPlan {
             (true, DeletionPolicy::Delete, None) => plan.holding_after = None,
             // The topic stays; a mistaken policy is read as retain.
             (true, DeletionPolicy::Retain, _) => {}
+            (false, ..) if context.policy.unread => {
+                plan.held_back = true;
+                plan.refusals.push(Refusal::PolicyUnread);
+            }
             (false, _, observed) => {
                 let over = context.over_quota.get(&owner.object).map_or(&[][..], Vec::as_slice);
                 let mut judged = context.policy.judge(&owner.object.namespace, manifest).with_quota(over);

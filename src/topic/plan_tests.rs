@@ -325,6 +325,25 @@ fn an_existing_topic_outside_a_new_limit_is_not_touched_and_says_so() {
 }
 
 #[test]
+fn while_no_policy_could_be_read_nothing_is_done_but_what_it_has_no_say_in() {
+    let policy = TopicPolicy { unread: true, ..TopicPolicy::default() };
+    let context = PlanContext::new(policy);
+    let topic = "orders".parse().unwrap();
+    let declaration = declared(&[("partitions", "9"), ("retention", "1h")], &[]);
+    let there = existing(1, 1, &[("segment.ms", "5")]);
+    for observed in [Some(&there), None] {
+        let held = seen(&["segment.ms"]);
+        let plan = TopicPlan::of(&topic, &[declaration.clone()], observed, Some(&held), &context);
+        assert!(plan.steps.is_empty() && plan.held_back && plan.owner.is_some(), "it keeps its owner: {plan:?}");
+        assert_eq!(plan.refusals, [Refusal::PolicyUnread]);
+        assert_eq!(plan.holding_after, Some(held), "what was its own stays so");
+    }
+    let going = Declaration { deleting: true, ..declared(&[], &[("topic.kafka.nb/deletion-policy", "delete")]) };
+    let plan = TopicPlan::of(&topic, &[going], Some(&there), Some(&seen(&[])), &context);
+    assert!(plan.deletes() && plan.refusals.is_empty(), "{plan:?}");
+}
+
+#[test]
 fn the_flag_lets_a_topic_be_that_has_more_already() {
     let declaration = declared(&[("partitions", "150"), ("retention", "1h")], &[]);
     let topic = existing(150, 1, &[]);

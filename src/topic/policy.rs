@@ -17,6 +17,8 @@ pub struct TopicPolicy {
     pub max_partitions: Option<i32>,
     /// Limits and defaults, from the policy file.
     pub rules: Arc<TopicRules>,
+    /// There is a policy file, and none of its versions could be read: nothing that `rules` decide is done until one can.
+    pub unread: bool,
 }
 
 impl TopicPolicy {
@@ -28,7 +30,7 @@ impl TopicPolicy {
         rules: TopicRules,
     ) -> Self {
         let max_partitions = Some(max_partitions);
-        Self { owners: OwnerRules::new(owners), protected, max_partitions, rules: Arc::new(rules) }
+        Self { owners: OwnerRules::new(owners), protected, max_partitions, rules: Arc::new(rules), unread: false }
     }
 
     /// The pattern that protects a topic, if one does.

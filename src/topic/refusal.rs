@@ -37,6 +37,8 @@ pub enum Refusal {
         declared: i16,
         brokers: usize,
     },
+    /// What limits and defaults there are is not known.
+    PolicyUnread,
     /// Nobody could write any more with `acks=all`.
     BelowMinInsyncReplicas {
         declared: i16,
@@ -77,6 +79,7 @@ impl Refusal {
             Self::AdoptionNotAllowed { .. } => Reason::AdoptionNotAllowed,
             Self::FewerPartitions { .. } => Reason::FewerPartitions,
             Self::Limit(violation) => violation.reason,
+            Self::PolicyUnread => Reason::PolicyUnread,
             Self::TooFewBrokers { .. } => Reason::TooFewBrokers,
             Self::BelowMinInsyncReplicas { .. } => Reason::BelowMinInsyncReplicas,
             Self::DiskSizeUnknown { .. } => Reason::DiskSizeUnknown,
@@ -87,7 +90,7 @@ impl Refusal {
 
     pub fn state(&self) -> State {
         match self {
-            Self::InUse { .. } => State::Pending,
+            Self::InUse { .. } | Self::PolicyUnread => State::Pending,
             _ => State::Refused,
         }
     }
@@ -116,6 +119,9 @@ impl Refusal {
                 field(keys::data::PARTITIONS)
             ),
             Self::Limit(violation) => violation.problem(kind).to_string(),
+            Self::PolicyUnread => "the topic stays as it is until an administrator has mended the policy file with the limits \
+                                   for topics: topicops started with a version of it that has mistakes"
+                .to_owned(),
             Self::TooFewBrokers { declared, brokers } => format!(
                 "{}: \"{declared}\": each replica takes a broker of its own, and {brokers} are alive; \
                  declare {brokers} or fewer, or add brokers",

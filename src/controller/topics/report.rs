@@ -59,7 +59,7 @@ impl TopicController {
             Outcome::of(&Refusal::InUse { topic: plan.topic.clone(), users }, owner.object.kind)
         } else if owner.manifest.paused {
             Outcome::paused(owner.object.kind)
-        } else if plan.held_back {
+        } else if plan.held_back && !owner.problems.is_empty() {
             Outcome::invalid(&owner.problems)
         } else {
             let first = Outcome::refused(&plan.refusals, owner.object.kind).or_else(|| self.moving(plan));
