@@ -160,6 +160,44 @@ fn the_webhooks_lead_to_the_paths_that_are_served() {
 }
 
 #[test]
+fn prometheus_finds_the_metrics_of_every_replica_by_a_service() {
+    let objects = objects("install");
+    let settings = Run::parse_from(["run", "--kafka-config", "f"]).settings;
+    let spec = &find(&objects, "Service", "topicops-metrics")["spec"];
+    let labels = &find(&objects, "Deployment", "topicops")["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(spec["selector"], *labels);
+    assert_eq!(spec["publishNotReadyAddresses"], true);
+    let port = &spec["ports"][0];
+    assert_eq!((&port["name"], port["port"].as_u64()), (&"metrics".into(), Some(settings.metrics_listen.port().into())));
+    let container = &pod_spec(&objects)["containers"][0];
+    let target = container["ports"].as_array().unwrap().iter().find(|one| one["name"] == port["targetPort"]);
+    assert_eq!(target.unwrap()["containerPort"], settings.metrics_listen.port());
+}
+
+#[test]
+fn who_may_edit_or_view_a_namespace_may_so_do_with_its_kafka_topics() {
+    let objects = objects("install");
+    let reading = BTreeSet::from(["get", "list", "watch"]);
+    let writing = BTreeSet::from(["create", "update", "patch", "delete", "deletecollection"]);
+    for (name, roles, verbs) in [
+        ("topicops-kafkatopics-view", &["view"][..], reading.clone()),
+        ("topicops-kafkatopics-edit", &["admin", "edit"][..], &reading | &writing),
+    ] {
+        let role = find(&objects, "ClusterRole", name);
+        let labels = strings(&role["metadata"]["labels"]);
+        let aggregated: Vec<&str> =
+            labels.keys().filter_map(|key| key.strip_prefix("rbac.authorization.k8s.io/aggregate-to-")).collect();
+        assert_eq!(aggregated, roles, "{name}");
+        let rules = role["rules"].as_array().unwrap();
+        assert_eq!(rules.len(), 1, "{name}");
+        assert_eq!(rules[0]["apiGroups"], serde_json::json!([kafka_topic::GROUP]));
+        assert_eq!(rules[0]["resources"], serde_json::json!([kafka_topic::PLURAL]), "nothing of the status");
+        let given: BTreeSet<&str> = rules[0]["verbs"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert_eq!(given, verbs, "{name}");
+    }
+}
+
+#[test]
 fn the_selectors_are_the_labels_of_the_contract() {
     let objects = objects("install");
     for (kind, label, value) in [

@@ -87,14 +87,19 @@ fn uninstalled_it_leaves_nothing_that_cannot_be_deleted() {
         // The README's other way, on one that is left from somewhere else.
         let by_hand = world.topic("by-hand");
         let mut left = support::topic_config_map(&by_hand, json!({}), json!({}))?;
-        left.metadata.finalizers = Some(vec!["topic.kafka.nb/topic".to_owned()]);
+        let others = ["example.com/first", "topic.kafka.nb/topic", "example.com/last"].map(str::to_owned);
+        left.metadata.finalizers = Some(others.to_vec());
         api.create(&PostParams::default(), &left).await?;
         api.delete(&by_hand, &DeleteParams::default()).await?;
         custom.create(&PostParams::default(), &kafka_topic(&by_hand, &["topic.kafka.nb/topic"])).await?;
         custom.delete(&by_hand, &DeleteParams::default()).await?;
         ensure!(api.get_opt(&by_hand).await?.is_some(), "no finalizer holds it");
         release_with_kubectl_alone(world).await?;
-        ensure!(api.get_opt(&by_hand).await?.is_none(), "the README's commands do not let {by_hand} go");
+        let kept = api.get(&by_hand).await?.finalizers().to_vec();
+        ensure!(kept == ["example.com/first", "example.com/last"], "{kept:?}");
+        let released = json!({ "metadata": { "finalizers": null } });
+        world.patch_topic(&namespace, &by_hand, released).await?;
+        world.until_gone::<ConfigMap>(&namespace, &by_hand).await?;
         ensure!(custom.get_opt(&by_hand).await?.is_none(), "nor the KafkaTopic of that name");
 
         // Installed again, it takes up where it was.
@@ -170,7 +175,7 @@ async fn release_with_kubectl_alone(world: &World) -> Result<()> {
     let readme = std::fs::read_to_string(repository().join("README.md"))?;
     let mut blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let commands =
-        blocks.find(|block| block.contains("--type=merge")).context("the README has no such block")?;
+        blocks.find(|block| block.contains("/metadata/finalizers/")).context("the README has no such block")?;
     let folder = world.bed.kubectl_path().parent().context("kubectl is in no folder")?;
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
     let run = tokio::process::Command::new("sh")

@@ -4,7 +4,7 @@
 //! `applied` is one too, of whatever is known of `id`, `partitions`, `factor`, `share` and `stepped`, of a deletion that is
 //! due: `deletion`, `deletion-id`, and a `consumer` or `producer` for each line, of what is `left` of a topic that nobody
 //! declares any more (`partitions/factor`, or `partitions/factor/bytes`), and of how often the line has `moved` to another
-//! page. It was not there in version 0.1.
+//! page. It may be missing: then nothing is known of what was applied.
 
 use topicops_contract::TopicName;
 
