@@ -21,7 +21,7 @@ use crate::{
     KafkaTopic,
     access::GrantsMode,
     controller::{
-        Leadership, Reporter,
+        FirstListing, Leadership, Reporter,
         access::{
             AccessController, AccessSettings, ClientEvents, ClientIndex, Consented, KubeSecretStore,
             Limits as AccessLimits, ReporterEvents, SecretIndex, SecretStore, Verifier, VerifyQueue,
@@ -73,7 +73,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     });
     let clients = Arc::new(ClientIndex::default());
     let secrets = Arc::new(SecretIndex::default());
-    let listed = watch_all(&mut tasks, &client, &topics, &clients, &secrets);
+    let listed = watch_all(&mut tasks, &client, (&topics, &clients, &secrets), &health);
     let reporter = Reporter::new(client.clone(), Some(identity.clone()));
     tasks.spawn("events", reporter.clone().run());
     let statuses = StatusWriter::new(client.clone(), Arc::clone(&topics));
@@ -334,24 +334,23 @@ fn verifier(
 fn watch_all(
     tasks: &mut Tasks,
     client: &Client,
-    topics: &Arc<TopicIndex>,
-    clients: &Arc<ClientIndex>,
-    secrets: &Arc<SecretIndex>,
+    (topics, clients, secrets): (&Arc<TopicIndex>, &Arc<ClientIndex>, &Arc<SecretIndex>),
+    health: &Health,
 ) -> Vec<watch::Receiver<bool>> {
-    let (synced, topics_listed) = watch::channel(false);
+    let (first, topics_listed) = FirstListing::new(health);
     let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
     let api: Api<ConfigMap> = Api::all(client.clone());
-    tasks.spawn("watch of ConfigMaps", keep_watching(api, labels, Arc::clone(topics) as _, synced));
-    let (synced, custom_listed) = watch::channel(false);
+    tasks.spawn("watch of ConfigMaps", keep_watching(api, labels, Arc::clone(topics) as _, first));
+    let (first, custom_listed) = FirstListing::new(health);
     let api: Api<KafkaTopic> = Api::all(client.clone());
-    tasks.spawn("watch of KafkaTopics", keep_watching_if_served(api, Arc::clone(topics) as _, synced));
+    tasks.spawn("watch of KafkaTopics", keep_watching_if_served(api, Arc::clone(topics) as _, first));
     let mut listed = vec![topics_listed, custom_listed];
     let mut add = |(watching, done): (BoxFuture<'static, ()>, watch::Receiver<bool>)| {
         tasks.spawn("a watch", watching);
         listed.push(done);
     };
-    clients.watches(client).into_iter().for_each(&mut add);
-    add(secrets.watch(client.clone()));
+    clients.watches(client, health).into_iter().for_each(&mut add);
+    add(secrets.watch(client.clone(), health));
     listed
 }
 

@@ -34,13 +34,15 @@ struct Check {
     wrong: Option<(String, Timestamp)>,
 }
 
+const NOT_LISTED: &str = "the first listing of Kubernetes objects is not complete";
+
 impl Health {
     pub fn new(metrics: Metrics) -> Self {
         let now = Timestamp::now();
         let check =
             |name, required, message: &str| Check { name, required, wrong: Some((message.to_owned(), now)) };
         let checks = vec![
-            check("caches", true, "the first listing of Kubernetes objects is not complete"),
+            check("caches", true, NOT_LISTED),
             check("certificates", true, "no certificate that the live caBundle verifies yet"),
             check("serving", true, "the webhook does not listen yet"),
             check("kafka", false, "no request has been answered yet"),
@@ -60,6 +62,19 @@ impl Health {
                 (Err(message), Some((_, since))) => Some((message, since)),
                 (Err(message), None) => Some((message, Timestamp::now())),
             };
+        }
+    }
+
+    /// The objects of a kind cannot be listed for the first time.
+    pub(super) fn not_listed(&self, kind: &str, why: &str) {
+        self.set("caches", Err(format!("{NOT_LISTED}: {kind}: {why}")));
+    }
+
+    /// The objects of a kind are listed; those of others may not be.
+    pub(super) fn listed(&self, kind: &str) {
+        let of_kind = format!("{NOT_LISTED}: {kind}: ");
+        if self.check("caches").and_then(Result::err).is_some_and(|said| said.starts_with(&of_kind)) {
+            self.set("caches", Err(NOT_LISTED.to_owned()));
         }
     }
 

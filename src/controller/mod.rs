@@ -4,6 +4,7 @@
 pub mod access;
 pub mod admission;
 pub mod certificates;
+mod first_listing;
 pub mod health;
 mod leader_watch;
 mod leadership;
@@ -13,6 +14,7 @@ pub mod topics;
 mod watch;
 
 pub use crate::object_key::ObjectKey;
+pub use first_listing::FirstListing;
 pub use leader_watch::leader;
 pub use leadership::Leadership;
 use leadership::while_leading;

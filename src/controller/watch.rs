@@ -9,10 +9,10 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::{sync::watch, time::sleep};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::ObjectKey;
+use super::{FirstListing, ObjectKey};
 
 /// What keeps the objects of one kind, trimmed to what is needed of them.
 pub trait Index<K>: Send + Sync + 'static {
@@ -29,25 +29,21 @@ pub trait Index<K>: Send + Sync + 'static {
 /// How often a kind that the API server does not know is looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Keeps an index up to date for ever. `synced` becomes true when the first listing is complete.
+/// Keeps an index up to date for ever. `first` is told when the first listing is complete.
 ///
 /// Losing the API server is no error: the index keeps what it knew, the watch resumes, and a new listing removes what went
 /// meanwhile.
-pub async fn keep_watching<K>(
-    api: Api<K>,
-    labels: String,
-    index: Arc<dyn Index<K>>,
-    synced: watch::Sender<bool>,
-) where
+pub async fn keep_watching<K>(api: Api<K>, labels: String, index: Arc<dyn Index<K>>, first: FirstListing)
+where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     K::DynamicType: Default,
 {
-    follow(api, Config::default().labels(&labels), index.as_ref(), &synced, false).await;
+    follow(api, Config::default().labels(&labels), index.as_ref(), &first, false).await;
 }
 
 /// The same for a custom resource that may not be installed: then there are none of it, and it is looked for again every ten
 /// seconds, with one request.
-pub async fn keep_watching_if_served<K>(api: Api<K>, index: Arc<dyn Index<K>>, synced: watch::Sender<bool>)
+pub async fn keep_watching_if_served<K>(api: Api<K>, index: Arc<dyn Index<K>>, first: FirstListing)
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     K::DynamicType: Default,
@@ -56,7 +52,7 @@ where
     let mut told = false;
     loop {
         // A new watcher lists anew, where an old one would go on from what it knew.
-        match follow(api.clone(), Config::default(), index.as_ref(), &synced, true).await {
+        match follow(api.clone(), Config::default(), index.as_ref(), &first, true).await {
             Missing::Watched => told = false,
             Missing::Listed => {
                 if !std::mem::replace(&mut told, true) {
@@ -65,7 +61,7 @@ where
                 for key in index.keys() {
                     index.remove(&key);
                 }
-                synced.send_replace(true);
+                first.complete(&kind);
             }
         }
         sleep(LOOK_AGAIN).await;
@@ -85,7 +81,7 @@ async fn follow<K>(
     api: Api<K>,
     config: Config,
     index: &dyn Index<K>,
-    synced: &watch::Sender<bool>,
+    first: &FirstListing,
     may_be_absent: bool,
 ) -> Missing
 where
@@ -108,7 +104,7 @@ where
                     index.remove(&key);
                 }
                 listed.clear();
-                synced.send_replace(true);
+                first.complete(&kind);
             }
             Ok(Event::Apply(object)) => index.apply(object),
             Ok(Event::Delete(object)) => {
@@ -118,6 +114,7 @@ where
                 if let Some(missing) = missing(&error).filter(|_| may_be_absent) {
                     return missing;
                 }
+                first.failed(&kind, &error);
                 warn!(kind, error = %error, "watching Kubernetes failed; trying again");
             }
         }

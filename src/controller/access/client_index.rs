@@ -22,7 +22,7 @@ use topicops_contract::{ClientRequest, TopicName, Workload, WorkloadKind, keys};
 use crate::{
     ObjectKey,
     access::Client,
-    controller::{Index, keep_watching, topics::TopicUsers},
+    controller::{FirstListing, Index, health::Health, keep_watching, topics::TopicUsers},
     topic::{TopicGrant, Use},
 };
 
@@ -62,25 +62,30 @@ impl ClientIndex {
     pub fn watches(
         self: &Arc<Self>,
         client: &kube::Client,
+        health: &Health,
     ) -> Vec<(BoxFuture<'static, ()>, watch::Receiver<bool>)> {
         vec![
-            self.watch::<Deployment>(client),
-            self.watch::<StatefulSet>(client),
-            self.watch::<DaemonSet>(client),
-            self.watch::<Job>(client),
-            self.watch::<CronJob>(client),
+            self.watch::<Deployment>(client, health),
+            self.watch::<StatefulSet>(client, health),
+            self.watch::<DaemonSet>(client, health),
+            self.watch::<Job>(client, health),
+            self.watch::<CronJob>(client, health),
         ]
     }
 
-    fn watch<K>(self: &Arc<Self>, client: &kube::Client) -> (BoxFuture<'static, ()>, watch::Receiver<bool>)
+    fn watch<K>(
+        self: &Arc<Self>,
+        client: &kube::Client,
+        health: &Health,
+    ) -> (BoxFuture<'static, ()>, watch::Receiver<bool>)
     where
         K: KindOfWorkload + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let index: Arc<KindIndex<K>> = Arc::new(KindIndex { clients: Arc::clone(self), kind: PhantomData });
-        let (synced, listed) = watch::channel(false);
+        let (first, listed) = FirstListing::new(health);
         let labels = format!("{}={}", keys::INJECT_LABEL, keys::INJECT_LABEL_VALUE);
         let api: Api<PartialObjectMeta<K>> = Api::all(client.clone());
-        (keep_watching(api, labels, index, synced).boxed(), listed)
+        (keep_watching(api, labels, index, first).boxed(), listed)
     }
 
     pub(crate) fn put(&self, client: Client) {

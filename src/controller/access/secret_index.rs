@@ -13,7 +13,7 @@ use super::secret_meta;
 use crate::{
     ObjectKey,
     access::{ObservedSecret, SecretContent},
-    controller::{Index, keep_watching},
+    controller::{FirstListing, Index, health::Health, keep_watching},
 };
 
 /// All Secrets with our label, without their content; and of which of them the content was looked at.
@@ -92,11 +92,15 @@ impl SecretIndex {
     }
 
     /// The watch that keeps it up to date, with what becomes true when the first listing is complete.
-    pub fn watch(self: &Arc<Self>, client: kube::Client) -> (BoxFuture<'static, ()>, watch::Receiver<bool>) {
-        let (synced, listed) = watch::channel(false);
+    pub fn watch(
+        self: &Arc<Self>,
+        client: kube::Client,
+        health: &Health,
+    ) -> (BoxFuture<'static, ()>, watch::Receiver<bool>) {
+        let (first, listed) = FirstListing::new(health);
         let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_CREDENTIALS);
         let api: Api<PartialObjectMeta<Secret>> = Api::all(client);
-        (keep_watching(api, labels, Arc::clone(self) as _, synced).boxed(), listed)
+        (keep_watching(api, labels, Arc::clone(self) as _, first).boxed(), listed)
     }
 
     /// What the watch tells of; in an order of its own after what was noted.

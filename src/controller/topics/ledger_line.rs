@@ -165,7 +165,7 @@ mod tests {
     use crate::topic::Applied;
 
     #[test]
-    fn what_version_0_1_wrote_is_read() {
+    fn a_line_of_which_nothing_is_known_to_be_applied_is_read() {
         let (topic, moved, holding) = read("orders shop retention.ms,segment.ms").unwrap();
         assert_eq!((topic.as_str(), moved, holding.namespace.as_str()), ("orders", 0, "shop"));
         assert_eq!(holding.keys.len(), 2);
