@@ -168,7 +168,10 @@ fn prometheus_finds_the_metrics_of_every_replica_by_a_service() {
     assert_eq!(spec["selector"], *labels);
     assert_eq!(spec["publishNotReadyAddresses"], true);
     let port = &spec["ports"][0];
-    assert_eq!((&port["name"], port["port"].as_u64()), (&"metrics".into(), Some(settings.metrics_listen.port().into())));
+    assert_eq!(
+        (&port["name"], port["port"].as_u64()),
+        (&"metrics".into(), Some(settings.metrics_listen.port().into()))
+    );
     let container = &pod_spec(&objects)["containers"][0];
     let target = container["ports"].as_array().unwrap().iter().find(|one| one["name"] == port["targetPort"]);
     assert_eq!(target.unwrap()["containerPort"], settings.metrics_listen.port());
@@ -185,14 +188,17 @@ fn who_may_edit_or_view_a_namespace_may_so_do_with_its_kafka_topics() {
     ] {
         let role = find(&objects, "ClusterRole", name);
         let labels = strings(&role["metadata"]["labels"]);
-        let aggregated: Vec<&str> =
-            labels.keys().filter_map(|key| key.strip_prefix("rbac.authorization.k8s.io/aggregate-to-")).collect();
+        let aggregated: Vec<&str> = labels
+            .keys()
+            .filter_map(|key| key.strip_prefix("rbac.authorization.k8s.io/aggregate-to-"))
+            .collect();
         assert_eq!(aggregated, roles, "{name}");
         let rules = role["rules"].as_array().unwrap();
         assert_eq!(rules.len(), 1, "{name}");
         assert_eq!(rules[0]["apiGroups"], serde_json::json!([kafka_topic::GROUP]));
         assert_eq!(rules[0]["resources"], serde_json::json!([kafka_topic::PLURAL]), "nothing of the status");
-        let given: BTreeSet<&str> = rules[0]["verbs"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        let given: BTreeSet<&str> =
+            rules[0]["verbs"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
         assert_eq!(given, verbs, "{name}");
     }
 }

@@ -11,16 +11,17 @@ use kube::{
 use serde_json::json;
 use support::{PATIENCE, in_the_world, wait};
 
+/// Only the brokers know that they have no remote storage.
+const REFUSED: &str = "remote.storage.enable=true";
+
 #[test]
 fn a_name_cannot_be_claimed_by_declaring_a_topic_that_kafka_refuses() {
     in_the_world(async |world| {
         let (evil, topic) = (world.namespace("evil").await?, world.topic("payments"));
-        world
-            .declare(&evil, &topic, json!({ "replication-factor": "9", "retention": "1s" }), json!({}))
-            .await?;
+        world.declare(&evil, &topic, json!({ "properties": REFUSED, "retention": "1s" }), json!({})).await?;
         world.until_refused(&evil, &topic, "KafkaRefused").await?;
         world.create_by_hand(&topic).await?;
-        world.patch_topic(&evil, &topic, json!({ "data": { "replication-factor": "1" } })).await?;
+        world.patch_topic(&evil, &topic, json!({ "data": { "properties": "" } })).await?;
         world.until_refused(&evil, &topic, "AdoptionNotAllowed").await?;
         let line = world.described(&topic).await?.context("no topic")?;
         ensure!(!line.contains("retention.ms=1000"), "{line}");

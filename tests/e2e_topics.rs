@@ -115,15 +115,31 @@ fn fewer_partitions_than_a_topic_has_are_refused_by_the_controller_too() {
     });
 }
 
+/// Only the brokers know that they have no remote storage.
+const REFUSED: &str = "remote.storage.enable=true";
+
 #[test]
 fn what_only_the_brokers_can_refuse_is_told_in_status_and_event() {
     in_the_world(async |world| {
         let (namespace, topic) = (world.namespace("topics").await?, world.topic("orders"));
-        world.declare(&namespace, &topic, json!({ "replication-factor": "3" }), json!({})).await?;
+        world.declare(&namespace, &topic, json!({ "properties": REFUSED }), json!({})).await?;
         let status = world.until_refused(&namespace, &topic, "KafkaRefused").await?;
-        ensure!(status.message.contains("INVALID_REPLICATION_FACTOR"), "{status:?}");
+        ensure!(status.message.contains("INVALID_CONFIG"), "{status:?}");
         let note = world.until_event(&namespace, &topic, "KafkaRefused").await?;
-        ensure!(note.contains("INVALID_REPLICATION_FACTOR"), "{note}");
+        ensure!(note.contains("INVALID_CONFIG"), "{note}");
+        world.patch_topic(&namespace, &topic, json!({ "data": { "properties": null } })).await?;
+        world.until_ready(&namespace, &topic).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_new_topic_that_asks_for_more_brokers_than_there_are_is_told_both_numbers() {
+    in_the_world(async |world| {
+        let (namespace, topic) = (world.namespace("topics").await?, world.topic("orders"));
+        world.declare(&namespace, &topic, json!({ "replication-factor": "3" }), json!({})).await?;
+        let status = world.until_refused(&namespace, &topic, "TooFewBrokers").await?;
+        ensure!(status.message.contains("\"3\"") && status.message.contains("1 are alive"), "{status:?}");
         world.patch_topic(&namespace, &topic, json!({ "data": { "replication-factor": "1" } })).await?;
         world.until_ready(&namespace, &topic).await?;
         Ok(())
@@ -136,8 +152,8 @@ fn one_bad_topic_of_a_batch_fails_alone() {
         let namespace = world.namespace("topics").await?;
         let names: Vec<String> = (0..20).map(|_| world.topic("batch")).collect();
         for (index, name) in names.iter().enumerate() {
-            let factor = if index == 7 { "9" } else { "1" };
-            world.declare(&namespace, name, json!({ "replication-factor": factor }), json!({})).await?;
+            let properties = if index == 7 { REFUSED } else { "" };
+            world.declare(&namespace, name, json!({ "properties": properties }), json!({})).await?;
         }
         for (index, name) in names.iter().enumerate() {
             if index == 7 {

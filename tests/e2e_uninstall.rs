@@ -174,8 +174,9 @@ async fn release(world: &World, arguments: &[&str]) -> Result<(i32, String, Stri
 async fn release_with_kubectl_alone(world: &World) -> Result<()> {
     let readme = std::fs::read_to_string(repository().join("README.md"))?;
     let mut blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let commands =
-        blocks.find(|block| block.contains("/metadata/finalizers/")).context("the README has no such block")?;
+    let commands = blocks
+        .find(|block| block.contains("/metadata/finalizers/"))
+        .context("the README has no such block")?;
     let folder = world.bed.kubectl_path().parent().context("kubectl is in no folder")?;
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
     let run = tokio::process::Command::new("sh")

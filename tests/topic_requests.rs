@@ -68,6 +68,20 @@ async fn a_thousand_changed_settings_are_one_look_one_change_and_one_write_of_th
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_topic_that_asks_for_more_brokers_than_there_are_is_refused_before_they_are_asked_to_make_it() {
+    let scene = Scene::start(Duration::from_secs(100_000));
+    for key in ["num.partitions", "default.replication.factor", "min.insync.replicas"] {
+        scene.cluster.set_broker_default(key, "1");
+    }
+    let mut greedy = config_map(0, "1h");
+    greedy.data.get_or_insert_default().insert("replication-factor".to_owned(), "4".to_owned());
+    scene.index.apply(greedy);
+    let (calls, ..) = scene.asked().await;
+    assert!(!calls.contains_key(&Call::CreateTopics), "{calls:?}");
+    assert!(scene.kubernetes.lock().unwrap().events.contains(&"TooFewBrokers".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_no_policy_could_be_read_nothing_is_made_or_changed_and_all_of_it_once_one_can() {
     let scene = Scene::start(Duration::from_secs(100_000));
     scene.index.apply(config_map(0, "1h"));

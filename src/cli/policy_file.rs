@@ -17,7 +17,12 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// The policy with what the file says at the start; one that is not there says nothing. A mistake in it ends nothing: the
 /// webhook serves and access goes on, and topics stay as they are until it is mended.
-pub(super) async fn first(file: &Path, policy: TopicPolicy, health: &Health, metrics: &Metrics) -> TopicPolicy {
+pub(super) async fn first(
+    file: &Path,
+    policy: TopicPolicy,
+    health: &Health,
+    metrics: &Metrics,
+) -> TopicPolicy {
     match load(file).await {
         Ok(rules) => {
             loaded(metrics);
@@ -87,7 +92,9 @@ pub(super) async fn follow(
 /// What is wrong, and what goes on meanwhile.
 fn mistaken(error: &anyhow::Error, counts: &TopicPolicy) -> String {
     match counts.unread {
-        true => format!("{error:#}; until it is mended, no topic is created or changed, and all else goes on"),
+        true => {
+            format!("{error:#}; until it is mended, no topic is created or changed, and all else goes on")
+        }
         false => format!("{error:#}; the policy before it counts"),
     }
 }
@@ -200,7 +207,8 @@ mod tests {
         index.govern(policy.clone());
         assert!(index.policy().unread && metrics.policy_valid.get() == 0);
         let wrong = || health.check("policy").unwrap().unwrap_err();
-        let right = wrong().contains("limits.partitions.max: \"three\"") && wrong().contains("until it is mended");
+        let right =
+            wrong().contains("limits.partitions.max: \"three\"") && wrong().contains("until it is mended");
         assert!(right, "{}", wrong());
         let task = {
             let (file, index, health, metrics) =

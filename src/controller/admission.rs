@@ -70,7 +70,10 @@ impl Limits for AdmissionPolicy {
             }
             let mut findings = governed.review(&object, created, manifest, before);
             if governed.policy().unread {
-                findings.push(Finding::Warning(format!("not applied yet: {}", Refusal::PolicyUnread.message(kind))));
+                findings.push(Finding::Warning(format!(
+                    "not applied yet: {}",
+                    Refusal::PolicyUnread.message(kind)
+                )));
             }
             findings
         });

@@ -8,12 +8,10 @@ use super::{
     config_merge::ConfigMerge,
     disk_share::{RETENTION_BYTES, Replicas},
     limits::{Field, Judgement},
+    replica_guard::{MIN_IN_SYNC, against_factor, against_least},
     stepped_cut::SteppedCut,
 };
 use crate::kafka::{ConfigChange, NewPartitions, NewTopic, TopicDescription};
-
-/// With fewer replicas than this says, nobody could write with `acks=all`.
-pub const MIN_IN_SYNC: &str = "min.insync.replicas";
 
 /// One thing to do with one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,6 +243,13 @@ impl TopicPlan {
             self.corrected.clear();
             return;
         }
+        let factor = manifest.replication_factor;
+        if let Some(refusal) = factor.and_then(|factor| against_factor(factor, &[&configs], context.brokers))
+        {
+            self.refusals.push(refusal);
+            self.corrected.clear();
+            return;
+        }
         let namespace = owner.object.namespace.clone();
         let keys: BTreeSet<String> = configs.keys().cloned().collect();
         // Until the topic is made, nothing was applied to it but its loss.
@@ -311,6 +316,13 @@ impl TopicPlan {
             .collect();
         let placed = Replicas::Placed(&observed.replicas);
         self.share_of_disk(owner, judged, placed, (&before, context), &mut declared);
+        let goal = self.changes_factor().map(ReplicationFactor::get);
+        let goal = goal.or_else(|| context.moving.get(&self.topic).copied());
+        let factor = goal.unwrap_or_else(|| observed.replication_factor());
+        if let Some(refusal) = against_least(factor, &declared, &observed.configs) {
+            declared.remove(MIN_IN_SYNC);
+            self.refusals.push(refusal);
+        }
         if share.is_none() || declared.contains_key(RETENTION_BYTES) {
             applied.disk_share = share;
         }
@@ -421,7 +433,8 @@ impl TopicPlan {
         if by_hand && drift == DriftPolicy::Report {
             self.drifted.push(changed);
         } else if !judged.withholds(&Field::ReplicationFactor) {
-            match self.unreachable(factor, judged, observed, context) {
+            let configs = [&judged.manifest.configs, &observed.configs];
+            match against_factor(factor, &configs, context.brokers) {
                 Some(refusal) => self.refusals.push(refusal),
                 None => {
                     if by_hand {
@@ -433,28 +446,6 @@ impl TopicPlan {
                     self.steps.push(Step::ChangeFactor(factor));
                 }
             }
-        }
-    }
-
-    /// Why a replication factor cannot be had.
-    fn unreachable(
-        &self,
-        factor: ReplicationFactor,
-        judged: &Judgement,
-        observed: &TopicDescription,
-        context: &PlanContext,
-    ) -> Option<Refusal> {
-        let declared = factor.get();
-        let count = usize::try_from(declared).unwrap_or(0);
-        let own = |configs: &BTreeMap<String, String>| configs.get(MIN_IN_SYNC)?.parse::<usize>().ok();
-        let of_brokers = context.brokers.map(|brokers| brokers.min_in_sync);
-        let least = own(&judged.manifest.configs).or_else(|| own(&observed.configs)).or(of_brokers);
-        match (context.brokers, least) {
-            (Some(brokers), _) if count > brokers.count => {
-                Some(Refusal::TooFewBrokers { declared, brokers: brokers.count })
-            }
-            (_, Some(least)) if count < least => Some(Refusal::BelowMinInsyncReplicas { declared, least }),
-            _ => None,
         }
     }
 }

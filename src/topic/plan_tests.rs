@@ -170,6 +170,47 @@ fn a_replication_factor_that_cannot_be_had_or_would_stop_writers_is_refused_with
 }
 
 #[test]
+fn a_new_topic_is_held_to_the_brokers_there_are_and_to_the_replicas_that_its_writers_are_promised() {
+    let of = |data: &[(&str, &str)], rules: &str| {
+        let rules = Arc::new(TopicRules::parse(rules).unwrap());
+        let brokers = Some(BrokerFacts { count: 3, min_in_sync: 2 });
+        let context =
+            PlanContext { brokers, ..PlanContext::new(TopicPolicy { rules, ..TopicPolicy::default() }) };
+        let plan = TopicPlan::of(&"orders".parse().unwrap(), &[declared(data, &[])], None, None, &context);
+        assert_eq!(plan.creates(), plan.refusals.is_empty(), "{plan:?}");
+        assert!(plan.creates() || plan.holding_after.is_none(), "what is refused claims no name: {plan:?}");
+        plan.refusals
+    };
+    assert_eq!(of(&[("replication-factor", "4")], ""), [Refusal::TooFewBrokers { declared: 4, brokers: 3 }]);
+    let below = Refusal::BelowMinInsyncReplicas { declared: 1, least: 2 };
+    assert_eq!(of(&[("replication-factor", "1")], ""), std::slice::from_ref(&below));
+    assert_eq!(of(&[], "defaults: { replication-factor: 1 }"), [below], "a default is no excuse");
+    let three = [("replication-factor", "3")];
+    let least = |least: &str| format!("defaults: {{ properties: {{ min.insync.replicas: {least} }} }}");
+    assert_eq!(of(&three, &least("4")), [Refusal::BelowMinInsyncReplicas { declared: 3, least: 4 }]);
+    assert_eq!(of(&[("replication-factor", "1")], &least("1")), []);
+    assert_eq!(of(&three, ""), []);
+    assert_eq!(of(&[], ""), [], "the brokers choose");
+}
+
+#[test]
+fn more_replicas_in_sync_than_a_topic_has_are_not_asked_for_and_all_else_is_done() {
+    let declares = |factor: &'static str| {
+        [("replication-factor", factor), ("properties", "min.insync.replicas=2\nsegment.ms=5")]
+    };
+    let one = existing(1, 1, &[("min.insync.replicas", "1")]);
+    let plan = factor_plan(&[("properties", "min.insync.replicas=2\nsegment.ms=5")], &one, 3, 1);
+    assert_eq!(plan.refusals, [Refusal::MinInsyncReplicasAbove { least: 2, factor: 1 }]);
+    assert_eq!(configure(&plan).unwrap().set, map(&[("segment.ms", "5")]));
+    let raised = factor_plan(&declares("2"), &one, 3, 1);
+    assert!(raised.refusals.is_empty() && raised.changes_factor().is_some(), "{raised:?}");
+    assert!(configure(&raised).unwrap().set.contains_key("min.insync.replicas"));
+    let so_already = existing(1, 1, &[("min.insync.replicas", "2")]);
+    let plan = factor_plan(&[("properties", "min.insync.replicas=2")], &so_already, 3, 1);
+    assert!(plan.refusals.is_empty(), "it is as declared: {plan:?}");
+}
+
+#[test]
 fn a_factor_set_back_as_soon_as_its_move_has_ended_is_its_authors_change_and_nobodys_hand() {
     let two = declared(&[("replication-factor", "2")], &[]);
     let three = declared(&[("replication-factor", "3")], &[]);
@@ -333,12 +374,16 @@ fn while_no_policy_could_be_read_nothing_is_done_but_what_it_has_no_say_in() {
     let there = existing(1, 1, &[("segment.ms", "5")]);
     for observed in [Some(&there), None] {
         let held = seen(&["segment.ms"]);
-        let plan = TopicPlan::of(&topic, &[declaration.clone()], observed, Some(&held), &context);
-        assert!(plan.steps.is_empty() && plan.held_back && plan.owner.is_some(), "it keeps its owner: {plan:?}");
+        let plan = TopicPlan::of(&topic, std::slice::from_ref(&declaration), observed, Some(&held), &context);
+        assert!(
+            plan.steps.is_empty() && plan.held_back && plan.owner.is_some(),
+            "it keeps its owner: {plan:?}"
+        );
         assert_eq!(plan.refusals, [Refusal::PolicyUnread]);
         assert_eq!(plan.holding_after, Some(held), "what was its own stays so");
     }
-    let going = Declaration { deleting: true, ..declared(&[], &[("topic.kafka.nb/deletion-policy", "delete")]) };
+    let going =
+        Declaration { deleting: true, ..declared(&[], &[("topic.kafka.nb/deletion-policy", "delete")]) };
     let plan = TopicPlan::of(&topic, &[going], Some(&there), Some(&seen(&[])), &context);
     assert!(plan.deletes() && plan.refusals.is_empty(), "{plan:?}");
 }

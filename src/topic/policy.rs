@@ -30,7 +30,13 @@ impl TopicPolicy {
         rules: TopicRules,
     ) -> Self {
         let max_partitions = Some(max_partitions);
-        Self { owners: OwnerRules::new(owners), protected, max_partitions, rules: Arc::new(rules), unread: false }
+        Self {
+            owners: OwnerRules::new(owners),
+            protected,
+            max_partitions,
+            rules: Arc::new(rules),
+            unread: false,
+        }
     }
 
     /// The pattern that protects a topic, if one does.

@@ -39,10 +39,15 @@ pub enum Refusal {
     },
     /// What limits and defaults there are is not known.
     PolicyUnread,
-    /// Nobody could write any more with `acks=all`.
+    /// Writes with `acks=all` would be refused, or keep less than they promise.
     BelowMinInsyncReplicas {
         declared: i16,
         least: usize,
+    },
+    /// The same, by a setting instead of a replication factor.
+    MinInsyncReplicasAbove {
+        least: usize,
+        factor: i16,
     },
     DiskSizeUnknown {
         share: String,
@@ -63,6 +68,9 @@ pub enum Refusal {
     },
 }
 
+/// What happens below `min.insync.replicas`, before Kafka 3.7 and since.
+const PROMISE: &str = "are refused, or acknowledged with fewer copies than it promises";
+
 /// Users named in a message; more are counted.
 const USERS_NAMED: usize = 5;
 
@@ -81,7 +89,9 @@ impl Refusal {
             Self::Limit(violation) => violation.reason,
             Self::PolicyUnread => Reason::PolicyUnread,
             Self::TooFewBrokers { .. } => Reason::TooFewBrokers,
-            Self::BelowMinInsyncReplicas { .. } => Reason::BelowMinInsyncReplicas,
+            Self::BelowMinInsyncReplicas { .. } | Self::MinInsyncReplicasAbove { .. } => {
+                Reason::BelowMinInsyncReplicas
+            }
             Self::DiskSizeUnknown { .. } => Reason::DiskSizeUnknown,
             Self::Replaced { .. } | Self::NeverSeen { .. } => Reason::TopicReplaced,
             Self::InUse { .. } => Reason::InUse,
@@ -119,18 +129,25 @@ impl Refusal {
                 field(keys::data::PARTITIONS)
             ),
             Self::Limit(violation) => violation.problem(kind).to_string(),
-            Self::PolicyUnread => "the topic stays as it is until an administrator has mended the policy file with the limits \
+            Self::PolicyUnread => {
+                "the topic stays as it is until an administrator has mended the policy file with the limits \
                                    for topics: topicops started with a version of it that has mistakes"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::TooFewBrokers { declared, brokers } => format!(
                 "{}: \"{declared}\": each replica takes a broker of its own, and {brokers} are alive; \
                  declare {brokers} or fewer, or add brokers",
                 field(keys::data::REPLICATION_FACTOR)
             ),
             Self::BelowMinInsyncReplicas { declared, least } => format!(
-                "{}: \"{declared}\": the topic's min.insync.replicas is {least}, so with fewer replicas \
-                 nobody could write with acks=all; declare {least} or more, or lower min.insync.replicas first",
+                "{}: \"{declared}\": the topic's min.insync.replicas is {least}; with fewer replicas, writes with acks=all {PROMISE}; \
+                 declare {least} or more, or lower min.insync.replicas first",
                 field(keys::data::REPLICATION_FACTOR)
+            ),
+            Self::MinInsyncReplicasAbove { least, factor } => format!(
+                "{}: min.insync.replicas: \"{least}\": the topic's replication factor is {factor}; with fewer replicas than that, \
+                 writes with acks=all {PROMISE}; declare {factor} or less, or a higher replication factor",
+                field(keys::data::PROPERTIES)
             ),
             Self::DiskSizeUnknown { share, why } => format!(
                 "retention-disk-share: \"{share}\": the brokers do not tell how large their disks are: {why}"

@@ -206,6 +206,7 @@ impl Policy {
             protected: vec![NamePattern::read("protected-*")],
             max_partitions: self.max_partitions,
             rules: Arc::clone(&RULES[self.rules]),
+            unread: false,
         };
         PlanContext {
             over_quota: Arc::new(over_quota.collect()),

@@ -93,12 +93,25 @@ impl Placing {
 }
 
 impl TopicController {
-    /// What all plans of a pass depend on. Only when a replication factor differs, the brokers are asked for more.
+    /// What all plans of a pass depend on. Only when a replication factor differs, or a topic is to be made with one, the brokers
+    /// are asked for more.
     pub(super) async fn with_brokers(
         &self,
         mut context: PlanContext,
         looked_at: &mut [(TopicName, Vec<Declaration>, Option<TopicDescription>)],
     ) -> Result<PlanContext, ClusterError> {
+        let has_factor = |one: &Declaration| {
+            !one.deleting
+                && context
+                    .policy
+                    .judge(&one.object.namespace, &one.manifest)
+                    .manifest
+                    .replication_factor
+                    .is_some()
+        };
+        let creates = looked_at
+            .iter()
+            .any(|(_, declarations, observed)| observed.is_none() && declarations.iter().any(has_factor));
         let moving = self.desk.moving();
         let differs =
             |(topic, declarations, observed): &(TopicName, Vec<Declaration>, Option<TopicDescription>)| {
@@ -119,12 +132,17 @@ impl TopicController {
             .filter_map(|(topic, _, observed)| Some((topic.clone(), observed.as_mut()?)))
             .unzip();
         context.moving = moving.iter().map(|(topic, moving)| (topic.clone(), moving.factor)).collect();
-        if names.is_empty() {
+        if names.is_empty() && !creates {
             return Ok(context);
         }
         let keys = ConfigKeys::Only(BTreeSet::from([MIN_IN_SYNC.to_owned()]));
-        let (told, cluster) =
-            tokio::try_join!(self.cluster.describe_topics(&names, &keys), self.cluster.describe_cluster())?;
+        let their_own = async {
+            if names.is_empty() {
+                return Ok(Vec::new());
+            }
+            self.cluster.describe_topics(&names, &keys).await
+        };
+        let (told, cluster) = tokio::try_join!(their_own, self.cluster.describe_cluster())?;
         for (known, told) in described.iter_mut().zip(told) {
             if let Ok(Some(told)) = told {
                 known.configs.extend(told.configs);
