@@ -1,4 +1,4 @@
-use std::{borrow::Borrow, fmt, str::FromStr};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -6,10 +6,12 @@ use crate::Problem;
 
 /// A legal Kafka topic name: 1 to 249 of `a-z A-Z 0-9 . _ -`, neither `.` nor `..`.
 ///
+/// A copy shares the text: a controller holds each name many times.
+///
 /// Source of the limits: `org.apache.kafka.common.internals.Topic` of Kafka 4.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct TopicName(String);
+pub struct TopicName(Arc<str>);
 
 impl TopicName {
     /// The longest legal name, in characters.
@@ -43,7 +45,7 @@ impl FromStr for TopicName {
         } else if !text.chars().all(Self::allows) {
             "a topic name is made of letters a-z A-Z, digits, '.', '_' and '-' only"
         } else {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         };
         Err(Problem::new("name", text, expected))
     }
@@ -59,7 +61,7 @@ impl TryFrom<String> for TopicName {
 
 impl From<TopicName> for String {
     fn from(name: TopicName) -> Self {
-        name.0
+        name.0.to_string()
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, ops::Bound};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use topicops_contract::{Grant, NamePattern, TopicName, Workload};
 
@@ -33,20 +33,25 @@ impl TopicGrant {
 /// All owned topics and whom they let in. Only an object that owns its topic is in here: a refused one grants nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicGrants {
-    topics: BTreeMap<TopicName, TopicGrant>,
+    /// Shared by the copies that are published.
+    topics: BTreeMap<TopicName, Arc<TopicGrant>>,
 }
 
 impl TopicGrants {
     /// Sets or takes away a topic's grant; whether that changed anything.
     pub fn set(&mut self, topic: &TopicName, grant: Option<TopicGrant>) -> bool {
         match grant {
-            Some(grant) => self.topics.insert(topic.clone(), grant.clone()) != Some(grant),
+            Some(grant) if self.owner(topic.as_str()) == Some(&grant) => false,
+            Some(grant) => {
+                self.topics.insert(topic.clone(), Arc::new(grant));
+                true
+            }
             None => self.topics.remove(topic).is_some(),
         }
     }
 
     pub fn owner(&self, topic: &str) -> Option<&TopicGrant> {
-        self.topics.get(topic)
+        self.topics.get(topic).map(AsRef::as_ref)
     }
 
     /// The owned topics that a pattern names, in order.
@@ -58,6 +63,7 @@ impl TopicGrants {
             .range::<str, _>((Bound::Included(pattern.text()), Bound::Unbounded))
             .take_while(|(topic, _)| topic.as_str().starts_with(pattern.text()))
             .filter(|(topic, _)| pattern.matches(topic.as_str()))
+            .map(|(topic, grant)| (topic, grant.as_ref()))
     }
 
     pub fn len(&self) -> usize {
