@@ -17,7 +17,7 @@ use topic_scene::{Kubernetes, REST, Scene};
 use topicops::{
     ObjectKey,
     controller::Index,
-    kafka::{Call, Cluster, ClusterError, ConfigKeys, NewTopic, Trouble},
+    kafka::{Call, Cluster, ClusterError, ConfigChange, ConfigKeys, DoomedTopic, NewTopic, Trouble},
     topic::{TopicObjectKey, TopicPolicy, limits::TopicRules},
 };
 use topicops_contract::{Status, TopicName};
@@ -43,6 +43,31 @@ async fn partitions(scene: &Scene) -> [Option<i32>; 2] {
     let found = scene.cluster.describe_topics(&names, &keys).await.unwrap();
     let found: Vec<_> = found.into_iter().map(|one| Some(one.unwrap()?.partitions())).collect();
     found.try_into().unwrap()
+}
+
+/// That a namespace has so many partitions at most in all.
+fn limit(scene: &Scene, most: usize) {
+    let rules =
+        format!("{{ defaults: {{ partitions: 1 }}, limits: {{ total-partitions: {{ max: {most} }} }} }}");
+    let rules = Arc::new(TopicRules::parse(&rules).unwrap());
+    scene.index.govern(TopicPolicy { rules, ..TopicPolicy::default() });
+}
+
+/// The topic `orders-0`, made by somebody.
+async fn make(scene: &Scene, partitions: i32) {
+    let orders = NewTopic {
+        name: "orders-0".parse().unwrap(),
+        partitions: Some(partitions.try_into().unwrap()),
+        replication_factor: None,
+        placement: None,
+        configs: Default::default(),
+    };
+    scene.cluster.create_topics(&[orders]).await.unwrap().remove(0).unwrap();
+}
+
+async fn delete(scene: &Scene) {
+    let orders = DoomedTopic { name: "orders-0".parse().unwrap(), id: None };
+    scene.cluster.delete_topics(&[orders]).await.unwrap().remove(0).unwrap();
 }
 
 fn status(scene: &Scene, name: &str) -> Status {
@@ -100,13 +125,8 @@ async fn topics_that_cannot_be_remembered_hold_up_no_others() {
 
 #[tokio::test(start_paused = true)]
 async fn topics_that_stay_when_nobody_declares_them_go_on_counting_in_the_totals() {
-    let limited = |scene: &Scene| {
-        let rules = "{ defaults: { partitions: 1 }, limits: { total-partitions: { max: 4 } } }";
-        let rules = Arc::new(TopicRules::parse(rules).unwrap());
-        scene.index.govern(TopicPolicy { rules, ..TopicPolicy::default() });
-    };
     let first = Scene::start(NEVER);
-    limited(&first);
+    limit(&first, 4);
     first.index.apply(orders(0, "3"));
     sleep(REST).await;
     assert_eq!(partitions(&first).await, [Some(3), None]);
@@ -119,17 +139,117 @@ async fn topics_that_stay_when_nobody_declares_them_go_on_counting_in_the_totals
     assert_eq!(told.reason, "NamespaceQuotaExceeded");
     assert!(told.message.contains("nobody declares orders-0 any more"), "{told:?}");
 
-    // Another leader knows it from the ledger, before it asks the brokers.
+    // Another leader knows whose it is from the ledger.
     let remembered = first.ledger.text();
     assert!(remembered.contains("left=3/"), "{remembered}");
     let second = Scene::of(Duration::from_secs(1_000), &remembered, Kubernetes::default());
-    limited(&second);
+    limit(&second, 4);
+    make(&second, 3).await;
     second.index.apply(orders(1, "2"));
     second.lead();
     sleep(REST).await;
-    assert_eq!(partitions(&second).await, [None, None]);
+    assert_eq!(partitions(&second).await, [Some(3), None]);
     assert!(status(&second, "orders-1").message.contains("nobody declares orders-0 any more"));
-    // There it is gone from the brokers: the next look at everything finds out, and there is room at once.
+    // It goes from the brokers: the next look at everything finds out, and there is room at once.
+    delete(&second).await;
     sleep(Duration::from_secs(2_000)).await;
     assert_eq!(partitions(&second).await, [None, Some(2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_weighs_by_what_the_brokers_have_from_its_first_pass_on() {
+    let silent = |n: usize| {
+        let mut object = orders(n, "1");
+        object.data = None;
+        object
+    };
+    for (ledger, declared) in
+        [("orders-0 shop  \n", true), ("orders-0 shop  \n", false), ("orders-0 shop  left=1/1\n", false)]
+    {
+        let scene = Scene::of(NEVER, ledger, Kubernetes::default());
+        limit(&scene, 10);
+        // Grown by hand, or adopted as it was; or declared so once, with a number that was taken out.
+        make(&scene, 10).await;
+        if declared {
+            scene.index.apply(silent(0));
+        }
+        scene.index.apply(silent(1));
+        scene.lead();
+        sleep(REST).await;
+        assert_eq!(partitions(&scene).await, [Some(10), None], "{ledger}: 10 of 10 are there");
+        let told = status(&scene, "orders-1");
+        assert!(told.message.contains("have 10 already, of 10 at most in all"), "{told:?}");
+        assert_eq!(scene.cluster.calls()[&Call::CreateTopics], 1, "{ledger}: that of the test");
+        // The first policy that has totals is as good as the first pass.
+        let scene = Scene::of(NEVER, ledger, Kubernetes::default());
+        make(&scene, 10).await;
+        scene.lead();
+        sleep(REST).await;
+        limit(&scene, 10);
+        scene.index.apply(silent(1));
+        sleep(REST).await;
+        assert_eq!(partitions(&scene).await, [Some(10), None], "{ledger}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_brokers_are_asked_for_what_is_there_once_and_only_where_there_are_totals() {
+    for limited in [false, true] {
+        let scene = Scene::of(NEVER, "orders-0 shop  \n", Kubernetes::default());
+        if limited {
+            limit(&scene, 10);
+        } else {
+            let elsewhere = "namespaces: { other: { limits: { topics: { max: 1 } } } }";
+            let rules = Arc::new(TopicRules::parse(elsewhere).unwrap());
+            scene.index.govern(TopicPolicy { rules, ..TopicPolicy::default() });
+        }
+        make(&scene, 3).await;
+        scene.lead();
+        for (retention, more) in [("1h", usize::from(limited)), ("2h", 0)] {
+            let before = scene.passes();
+            let mut object = orders(0, "3");
+            object.data.as_mut().unwrap().insert("retention".to_owned(), retention.to_owned());
+            scene.index.apply(object);
+            let looks = scene.asked().await.0[&Call::DescribeTopics];
+            assert_eq!(looks, scene.passes() - before + more, "{limited}, {retention}: beside one each pass");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_somebody_set_on_a_topic_count_whoever_declares_none() {
+    let scene = Scene::of(NEVER, "orders-0 shop  \n", Kubernetes::default());
+    let rules =
+        "{ defaults: { partitions: 1, replication-factor: 1 }, limits: { total-bytes: { max: 100 } } }";
+    let rules = Arc::new(TopicRules::parse(rules).unwrap());
+    scene.index.govern(TopicPolicy { rules, ..TopicPolicy::default() });
+    make(&scene, 1).await;
+    let bytes = ConfigChange { set: [("retention.bytes".to_owned(), "90".to_owned())].into(), unset: vec![] };
+    scene.cluster.alter_configs(&[("orders-0".parse().unwrap(), bytes)]).await.unwrap().remove(0).unwrap();
+    scene.index.apply(orders(0, "1"));
+    scene.lead();
+    sleep(REST).await;
+    assert_eq!(status(&scene, "orders-0").reason, "PropertyRequired");
+    let mut next = orders(1, "1");
+    next.data.as_mut().unwrap().insert("properties".to_owned(), "retention.bytes=11".to_owned());
+    scene.index.apply(next);
+    sleep(REST).await;
+    assert_eq!(partitions(&scene).await, [Some(1), None]);
+    assert_eq!(status(&scene, "orders-1").reason, "NamespaceQuotaExceeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_ledger_has_forgotten_counts_no_more_however_that_was_learnt() {
+    let scene = Scene::of(Duration::from_secs(1_000), "orders-0 shop  left=3/1\n", Kubernetes::default());
+    limit(&scene, 4);
+    make(&scene, 3).await;
+    scene.index.apply(orders(1, "2"));
+    scene.lead();
+    sleep(REST).await;
+    assert_eq!(partitions(&scene).await, [Some(3), None]);
+    delete(&scene).await;
+    scene.ledger.lost_answer.store(true, Ordering::Relaxed);
+    sleep(Duration::from_secs(2_000)).await;
+    assert!(!scene.ledger.lost_answer.load(Ordering::Relaxed), "nothing was written");
+    assert_eq!(partitions(&scene).await, [None, Some(2)]);
 }

@@ -7,7 +7,7 @@ use topicops_webhook::TopicPolicy as _;
 use super::*;
 use crate::{
     controller::Index as _,
-    topic::{PlanContext, TopicPlan, TopicPolicy, limits::TopicRules},
+    topic::{Extent, PlanContext, TopicPlan, TopicPolicy, limits::TopicRules},
 };
 
 /// Everything that can be limited, with an action that is put in.
@@ -156,6 +156,40 @@ fn what_was_outside_a_limit_before_is_warned_about_and_what_becomes_so_is_denied
     );
     let (denials, _) = review("t1", &data("9", "2h"), &data("8", "2h"));
     assert!(denials[0].starts_with("partitions: \"8\": 2 to 6"), "{denials:?}");
+}
+
+#[test]
+fn what_may_stay_outside_a_limit_grows_no_further_than_the_totals() {
+    let index = index("refuse", "refuse");
+    let data = |partitions: &str, lines: &str| {
+        vec![
+            ("partitions", partitions.to_owned()),
+            ("retention", "30d".to_owned()),
+            ("properties", lines.to_owned()),
+        ]
+    };
+    for (name, partitions) in [("t1", 6), ("t2", 6), ("t3", 2)] {
+        let there = Extent { partitions, replication_factor: 1, retention_bytes: Some(10) };
+        index.hold([(name.parse().unwrap(), Some(("shop".to_owned(), there)))]);
+        index.apply(config_map(name, 1, &data(&partitions.to_string(), "flush.ms=1")));
+    }
+    let review = |now: &Data| {
+        let before = manifest(&config_map("t3", 1, &data("2", "flush.ms=1")));
+        let now = manifest(&config_map("t3", 1, now));
+        split(AdmissionPolicy::new(Arc::clone(&index)).review(KIND, "shop", "t3", &now, Some(&before)))
+    };
+    let (denials, warnings) = review(&data("4", "flush.ms=2"));
+    assert!(denials.is_empty() && warnings.len() == 1, "16 of 16: {denials:?}");
+    assert!(warnings[0].starts_with("not applied: retention: \"30d\": 1h to 7d"), "{warnings:?}");
+    let (denials, _) = review(&data("5", "flush.ms=1"));
+    assert_eq!(denials.len(), 1, "{denials:?}");
+    assert!(denials[0].starts_with("partitions: \"5\": the other topics"), "{denials:?}");
+
+    // What came by another way the controller leaves as it is.
+    index.apply(config_map("t3", 1, &data("5", "flush.ms=1")));
+    let context = index.under_policy(&PlanContext::default());
+    let over: Vec<&str> = context.over_quota.keys().map(|key| key.name.as_str()).collect();
+    assert_eq!(over, ["t3"]);
 }
 
 #[test]

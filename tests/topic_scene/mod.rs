@@ -48,6 +48,8 @@ pub struct CountingLedger {
     writes: AtomicUsize,
     /// New pages are refused.
     pub full: AtomicBool,
+    /// The next write is carried out, and nobody learns of it.
+    pub lost_answer: AtomicBool,
 }
 
 impl CountingLedger {
@@ -76,6 +78,11 @@ impl LedgerStore for CountingLedger {
         }
         let version = self.writes.fetch_add(1, Ordering::Relaxed);
         self.pages.lock().unwrap().insert(name.to_owned(), (version, text));
+        if self.lost_answer.swap(false, Ordering::Relaxed) {
+            let status = Status { code: 504, message: "timed out".to_owned(), ..Status::default() };
+            let source = Box::new(kube::Error::Api(Box::new(status)));
+            return Err(LedgerError::Kubernetes { name: name.to_owned(), doing: "written", source });
+        }
         Ok(version.to_string())
     }
 }

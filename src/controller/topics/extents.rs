@@ -1,25 +1,70 @@
 //! What is on the brokers, for the totals of namespaces: only the replica that leads knows whose it is.
 
+use std::sync::Arc;
+
 use topicops_contract::TopicName;
 
-use super::{TopicController, execute::Answers, topic_controller::Tenure};
+use super::{
+    TopicController,
+    execute::Answers,
+    topic_controller::{BATCH, Tenure},
+};
 use crate::{
-    kafka::TopicDescription,
-    topic::{Extent, Step, TopicPlan},
+    kafka::{ClusterError, ConfigKeys, TopicDescription},
+    topic::{Extent, RETENTION_BYTES, Step, TopicPlan},
 };
 
 impl TopicController {
-    /// What the ledger remembers counts until the brokers are asked. What nobody declares and was never measured is looked
-    /// at.
-    pub(super) fn take_stock(&self, tenure: &Tenure) {
+    /// What the ledger remembers counts, and nothing else, until the brokers are asked. What nobody declares and was never
+    /// measured is looked at.
+    pub(super) fn recall_stock(&self, tenure: &Tenure) {
         let held = || tenure.ledger.topics().filter_map(|topic| Some((topic, tenure.ledger.get(topic)?)));
         self.index
-            .hold(held().map(|(topic, holding)| {
+            .hold_only(held().map(|(topic, holding)| {
                 (topic.clone(), Some((holding.namespace.clone(), holding.extent())))
             }));
         let unmeasured =
             held().filter(|(topic, held)| held.left.is_none() && !tenure.unseen.contains(*topic));
         self.index.mark(unmeasured.map(|(topic, _)| topic));
+    }
+
+    /// Asks what is there of all topics that count in totals, before anything is weighed by them: of topics that were made
+    /// by defaults, adopted or changed by hand the ledger tells too little. Once for each leadership and policy.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub(super) async fn take_stock(&self, tenure: &mut Tenure) -> Result<(), ClusterError> {
+        let rules = self.index.policy().rules;
+        if tenure.stocked.as_ref().is_some_and(|under| Arc::ptr_eq(under, &rules)) {
+            return Ok(());
+        }
+        let counts = |topic: &&TopicName| {
+            // What was made or deleted a moment ago the brokers may not know yet.
+            !tenure.recent.contains_key(*topic)
+                && tenure.ledger.get(topic).is_some_and(|held| rules.of(&held.namespace).has_totals())
+        };
+        let counted: Vec<TopicName> = tenure.ledger.topics().filter(counts).cloned().collect();
+        let keys = ConfigKeys::Only([RETENTION_BYTES.to_owned()].into());
+        for batch in counted.chunks(BATCH) {
+            let described = self.cluster.describe_topics(batch, &keys).await?;
+            let found = batch.iter().zip(described).filter_map(|(topic, answer)| {
+                // One that the brokers will not describe counts as it is remembered.
+                let observed = answer.ok()?;
+                Some((topic.clone(), observed.map(|observed| self.extent_of(topic, &observed))))
+            });
+            self.note_extents(tenure, found.collect());
+        }
+        tenure.stocked = Some(rules);
+        Ok(())
+    }
+
+    fn extent_of(&self, topic: &TopicName, observed: &TopicDescription) -> Extent {
+        let mut extent = Extent::of(observed);
+        // Replicas that come and those that go are both there for a while.
+        if let Some(moving) = self.desk.moving().get(topic) {
+            extent.replication_factor = moving.factor;
+        }
+        extent
     }
 
     pub(super) fn extent(
@@ -34,11 +79,7 @@ impl TopicController {
                 _ => None,
             });
         };
-        let mut extent = Extent::of(observed);
-        // Replicas that come and those that go are both there for a while.
-        if let Some(moving) = self.desk.moving().get(&plan.topic) {
-            extent.replication_factor = moving.factor;
-        }
+        let extent = self.extent_of(&plan.topic, observed);
         Some(if answers.failures.is_empty() { extent.after(&plan.steps) } else { extent })
     }
 

@@ -41,12 +41,10 @@ impl Governed {
     pub(super) fn count(&mut self, object: &TopicObject) {
         let counted = object.manifest.as_ref().and_then(|manifest| {
             let rules = self.policy.rules.of(&object.key.namespace);
-            rules.quotas().iter().any(Option::is_some).then(|| {
+            rules.has_totals().then(|| {
                 let judged = rules.judge(manifest, self.policy.max_partitions);
-                let existing = object.status.as_ref().and_then(|status| status.partitions);
-                let refused = !judged.refused.is_empty();
-                let (key, created) = (object.key.clone(), object.created);
-                Declared::new(key, created, object.deleting, &judged.manifest, refused, existing)
+                // Its status tells nothing of what is there: tenants may write it, and it may speak of another topic.
+                Declared::new(object.key.clone(), object.created, object.deleting, manifest, &judged)
             })
         });
         self.stale |= match counted {
@@ -103,15 +101,14 @@ impl Governed {
         let judged = judge(manifest);
         let known = before.map(judge).map(|judged| judged.refused).unwrap_or_default();
         let mut findings: Vec<Finding> = judged.notices(kind).map(Finding::Warning).collect();
-        if !judged.refused.is_empty() {
-            findings.extend(judged.refused.iter().map(|violation| match known.contains(violation) {
-                true => not_applied(kind, violation),
-                false => Finding::Denial(violation.problem(kind)),
-            }));
+        findings.extend(judged.refused.iter().map(|violation| match known.contains(violation) {
+            true => not_applied(kind, violation),
+            false => Finding::Denial(violation.problem(kind)),
+        }));
+        if judged.refused.iter().any(|violation| !known.contains(violation)) {
             return findings;
         }
-        let created = created.unwrap_or(i64::MAX);
-        let declared = Declared::new(key.clone(), created, false, &judged.manifest, false, None);
+        let declared = Declared::new(key.clone(), created.unwrap_or(i64::MAX), false, manifest, &judged);
         for over in self.usage.over_with(&rules, &declared) {
             findings.push(match over.action {
                 Action::Warn => Finding::Warning(over.violation.problem(kind).to_string()),

@@ -46,6 +46,7 @@ impl TopicController {
             .filter(|(topic, declarations)| !declarations.is_empty() || tenure.ledger.get(topic).is_some())
             .map(|(topic, _)| (*topic).clone())
             .collect();
+        self.take_stock(tenure).await?;
         let context = self.index.under_policy(&self.context);
         // What a manifest leaves to a default has to be compared as well.
         let mut keys: BTreeSet<String> = context.policy.rules.default_configs().map(str::to_owned).collect();
@@ -55,8 +56,9 @@ impl TopicController {
                 tenure.ledger.get(topic).into_iter().flat_map(|holding| holding.keys.iter().cloned()),
             );
         }
-        if declared.iter().any(|(_, declarations)| declarations.is_empty()) {
-            // What is left of a topic that nobody declares counts in its namespace's totals.
+        let counts = |one: &Declaration| context.policy.rules.of(&one.object.namespace).has_totals();
+        if declared.iter().any(|(_, all)| all.is_empty() || all.iter().any(counts)) {
+            // What is there of a topic counts in its namespace's totals, whoever declares what.
             keys.insert(RETENTION_BYTES.to_owned());
         }
         let described = self.cluster.describe_topics(&asked, &ConfigKeys::Only(keys)).await?;

@@ -19,7 +19,7 @@ use crate::{
     controller::{Reporter, health::Health, moves::MoveDesk, while_leading},
     kafka::{Cluster, ClusterError},
     metrics::{Metrics, PassLabel},
-    topic::{Drift, PlanContext, TopicGrant, TopicGrants},
+    topic::{Drift, PlanContext, TopicGrant, TopicGrants, limits::TopicRules},
 };
 
 /// Who among the annotated workloads uses a topic.
@@ -63,7 +63,7 @@ const LINGER: Duration = Duration::from_millis(25);
 /// large ones appear sooner than many small ones.
 const GATHERINGS: u32 = 40;
 /// Topics a pass takes at most: bounds its requests and how long a new change waits behind it.
-const BATCH: usize = 2_000;
+pub(super) const BATCH: usize = 2_000;
 /// Brokers may show a deleted topic, or not show a new one, for as long as their metadata lags.
 pub(super) const LAG: Duration = Duration::from_secs(60);
 /// How long after a change of ours a difference is not yet taken for somebody's hand. Brokers lag by far less; one that
@@ -92,6 +92,8 @@ pub(super) struct Tenure {
     pub(super) departed: Vec<Gone>,
     pub(super) endings: Endings,
     pub(super) placing: Placing,
+    /// The limits for whose totals it was asked what is there.
+    pub(super) stocked: Option<Arc<TopicRules>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -155,10 +157,11 @@ impl TopicController {
                 departed: Vec::new(),
                 endings: Endings::new(),
                 placing: Placing::default(),
+                stocked: None,
             };
             self.index.mark_all();
             self.index.mark(tenure.ledger.deletions());
-            self.take_stock(&tenure);
+            self.recall_stock(&tenure);
             self.publish(&mut tenure, &[]);
             // Ends only when the ledger has to be loaded again.
             self.passes(&mut tenure, &mut backoff).await;

@@ -87,6 +87,12 @@ impl TopicIndex {
         }
     }
 
+    /// Forgets what was noted of topics that are there, and notes these.
+    pub fn hold_only(&self, topics: impl IntoIterator<Item = (TopicName, Option<(String, Extent)>)>) {
+        self.lock().governed.let_go();
+        self.hold(topics);
+    }
+
     /// Notes whose topics are and what is there of them, which only the replica that leads knows; `None`: it is nobody's, or
     /// gone. Topics that fit into their namespaces' totals only now, or no longer, are to be looked at again.
     pub fn hold(&self, topics: impl IntoIterator<Item = (TopicName, Option<(String, Extent)>)>) {

@@ -162,6 +162,32 @@ fn who_fits_only_now_or_no_longer_is_looked_at_again() {
 }
 
 #[test]
+fn what_a_status_says_of_partitions_makes_no_room_in_totals() {
+    let rules =
+        "{ defaults: { partitions: 1 }, limits: { topics: { max: 1 }, total-partitions: { max: 10 } } }";
+    let index = TopicIndex::default();
+    index.lead(true);
+    let rules = Arc::new(crate::topic::limits::TopicRules::parse(rules).unwrap());
+    index.govern(TopicPolicy { rules, ..TopicPolicy::default() });
+    let there = Extent { partitions: 10, replication_factor: 1, retention_bytes: None };
+    index.hold([("orders".parse().unwrap(), Some(("shop".to_owned(), there)))]);
+    let status = r#"{"state":"Ready","reason":"InSync","partitions":50,"hash":"","time":""}"#;
+    let over = || {
+        let over = index.under_policy(&PlanContext::default()).over_quota;
+        over.iter().map(|(key, found)| (key.name.clone(), found.len())).collect::<Vec<_>>()
+    };
+    // It stood for a topic that is there, and its author has it stand for another.
+    index.apply(config_map("orders", &[], &[(keys::topic::STATUS, status)]));
+    assert_eq!(over(), []);
+    index.apply(config_map("orders", &[("name", "new")], &[(keys::topic::STATUS, status)]));
+    assert_eq!(over(), [("orders".to_owned(), 2)]);
+    index.apply(config_map("orders", &[], &[(keys::topic::STATUS, status)]));
+    // Its author wrote the status himself.
+    index.apply(config_map("forged", &[("partitions", "50")], &[(keys::topic::STATUS, status)]));
+    assert_eq!(over(), [("forged".to_owned(), 2)]);
+}
+
+#[test]
 fn another_policy_has_everything_looked_at_again_where_this_replica_leads() {
     let index = TopicIndex::default();
     index.apply(config_map("orders", &[], &[]));

@@ -36,6 +36,10 @@ impl NamespaceRules {
         [self.rules.topics.get(), self.rules.total_partitions.get(), self.rules.total_bytes.get()]
     }
 
+    pub fn has_totals(&self) -> bool {
+        self.quotas().iter().any(Option::is_some)
+    }
+
     /// Puts in what the manifest leaves to the defaults, and compares the result with the limits. `most_partitions`: what
     /// counts where the policy says nothing of it.
     pub fn judge(&self, declared: &Arc<TopicManifest>, most_partitions: Option<i32>) -> Judgement {

@@ -4,10 +4,11 @@ use crate::topic::Extent;
 /// What a declaration takes of the totals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Share {
+    /// As far as other limits let it.
     pub(super) asks: Amounts,
     /// What is there of it already, and stays when it is refused.
     pub(super) stands: Amounts,
-    /// A limit of its own refuses it: only what is there counts.
+    /// Another limit lets it have nothing, and nothing is there.
     pub(super) refused: bool,
 }
 
@@ -16,11 +17,6 @@ pub(super) type Amounts = [u128; 3];
 pub(super) type Quotas<'a> = [Option<&'a Limit<i64>>; 3];
 
 impl Share {
-    /// With what is known to be there of the topic.
-    pub(super) fn with(self, held: Amounts) -> Self {
-        Self { stands: greater(self.stands, held), ..self }
-    }
-
     pub(super) fn counts(&self) -> Amounts {
         if self.refused { self.stands } else { greater(self.asks, self.stands) }
     }
@@ -42,12 +38,21 @@ impl Share {
         })
     }
 
-    /// What it takes from the younger ones.
+    /// What it takes from the younger ones: what is carried out of it.
     pub(super) fn taken(&self, quotas: &Quotas<'_>, beside: Amounts) -> Amounts {
-        let refuses = |limit: Option<&Limit<i64>>| limit.is_some_and(|limit| limit.action != Action::Warn);
         let beyond = self.beyond(quotas, beside);
-        let refused = beyond.iter().zip(quotas).any(|(beyond, limit)| *beyond && refuses(*limit));
-        if refused { self.stands } else { self.counts() }
+        let refused =
+            |index: usize| beyond[index] && quotas[index].is_some_and(|limit| limit.action != Action::Warn);
+        let [topics, partitions, bytes] = self.counts();
+        match (self.stands[0] > 0, refused(0), refused(1), refused(2)) {
+            (false, false, false, false) | (true, _, false, false) => [topics, partitions, bytes],
+            // Its partitions stay as they are; what each of them may come to does not.
+            (true, _, true, false) => {
+                let each = self.asks[2] / self.asks[1].max(1);
+                [topics, self.stands[1], self.stands[2].max(each * self.stands[1])]
+            }
+            (false, ..) | (true, _, _, true) => self.stands,
+        }
     }
 }
 

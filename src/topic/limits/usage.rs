@@ -3,12 +3,12 @@ use std::{
     sync::Arc,
 };
 
-use topicops_contract::{TopicManifest, TopicName};
+use topicops_contract::{PartitionCount, ReplicationFactor, TopicManifest, TopicName};
 
 use super::{
-    NamespaceRules, OverQuota,
+    Field, Judgement, NamespaceRules, OverQuota,
     left::Left,
-    namespace_rules::bounded_bytes,
+    namespace_rules::{RETENTION_BYTES, bounded_bytes},
     share::{Amounts, Share, amounts, less, most, sum},
 };
 use crate::topic::{Extent, TopicObjectKey};
@@ -21,34 +21,57 @@ pub struct Declared {
     /// Unix seconds of its creation: the older have what there is first.
     pub created: i64,
     pub deleting: bool,
-    share: Share,
+    /// How large a new topic would be.
+    new: Extent,
+    /// Which of partitions, replication factor and bytes it would change of one that is there.
+    changes: [bool; 3],
+    /// A limit of its own refuses it: what is not there is not made.
+    refused: bool,
 }
 
 impl Declared {
-    /// `effective`: with defaults and adjustments. `existing`: how many partitions it has, where it is known to exist.
+    /// `judged`: what the namespace's rules make of the manifest.
     pub fn new(
         object: TopicObjectKey,
         created: i64,
         deleting: bool,
-        effective: &TopicManifest,
-        refused: bool,
-        existing: Option<i32>,
+        manifest: &TopicManifest,
+        judged: &Judgement,
     ) -> Self {
-        let partitions = effective.partitions.map_or(1, |count| u128::from(count.get().unsigned_abs()));
-        let factor = effective.replication_factor.map_or(1, |factor| u128::from(factor.get().unsigned_abs()));
-        let bytes = bounded_bytes(effective).map_or(0, |bytes| u128::from(bytes) * factor);
-        let existing = existing.map(|count| u128::from(count.unsigned_abs()).min(partitions));
+        let effective = judged.manifest.as_ref();
+        // As plans have it: defaults of numbers are for new topics, and so is an adjusted replication factor.
+        let factor = manifest.replication_factor.is_some_and(|one| effective.replication_factor == Some(one));
         Self {
             object,
             topic: effective.topic.clone(),
             created,
             deleting,
-            share: Share {
-                asks: [1, partitions, bytes * partitions],
-                stands: existing.map_or([0; 3], |partitions| [1, partitions, bytes * partitions]),
-                refused,
+            new: Extent {
+                partitions: effective.partitions.map_or(1, PartitionCount::get),
+                replication_factor: effective.replication_factor.map_or(1, ReplicationFactor::get),
+                retention_bytes: bounded_bytes(effective),
             },
+            changes: [
+                manifest.partitions.is_some() && !judged.withholds(&Field::Partitions),
+                factor && !judged.withholds(&Field::ReplicationFactor),
+                !judged.withholds_config(RETENTION_BYTES),
+            ],
+            refused: !judged.refused.is_empty(),
         }
+    }
+
+    /// What it takes of the totals, with what is known to be there of the topic.
+    fn share(&self, held: Option<Extent>) -> Share {
+        let Some(held) = held else {
+            return Share { asks: amounts(self.new), stands: Amounts::default(), refused: self.refused };
+        };
+        let ([partitions, factor, bytes], new) = (self.changes, self.new);
+        let then = Extent {
+            partitions: if partitions { new.partitions.max(held.partitions) } else { held.partitions },
+            replication_factor: if factor { new.replication_factor } else { held.replication_factor },
+            retention_bytes: if bytes { new.retention_bytes } else { held.retention_bytes },
+        };
+        Share { asks: amounts(then), stands: amounts(held), refused: false }
     }
 
     fn age(&self) -> Age {
@@ -78,7 +101,7 @@ struct OfNamespace {
     /// With what is known to be there of their topics.
     counted: BTreeMap<Age, Share>,
     /// What is there of the namespace's topics, declared or not.
-    held: BTreeMap<TopicName, Amounts>,
+    held: BTreeMap<TopicName, Extent>,
     /// Everything together, and what is there of it.
     total: Amounts,
     standing: Amounts,
@@ -110,7 +133,6 @@ impl Usage {
         let known = holder
             .as_ref()
             .and_then(|holder| Some((holder.as_str(), *self.namespaces.get(holder)?.held.get(topic)?)));
-        let now = now.map(|(namespace, extent)| (namespace, amounts(extent)));
         if known == now {
             return false;
         }
@@ -121,8 +143,8 @@ impl Usage {
             self.drop_if_empty(holder);
         }
         match now {
-            Some((namespace, amounts)) => {
-                self.namespaces.entry(namespace.to_owned()).or_default().hold(topic, Some(amounts));
+            Some((namespace, extent)) => {
+                self.namespaces.entry(namespace.to_owned()).or_default().hold(topic, Some(extent));
                 self.holders.insert(topic.clone(), namespace.to_owned());
             }
             None => {
@@ -137,7 +159,7 @@ impl Usage {
         for namespace in self.namespaces.values_mut() {
             let held = std::mem::take(&mut namespace.held);
             *namespace = OfNamespace::default();
-            held.iter().for_each(|(topic, amounts)| namespace.hold(topic, Some(*amounts)));
+            held.iter().for_each(|(topic, extent)| namespace.hold(topic, Some(*extent)));
         }
         self.namespaces.retain(|_, namespace| !namespace.is_empty());
     }
@@ -177,7 +199,7 @@ impl Usage {
                 if share.beyond(&quotas, beside).contains(&true)
                     && let Some(declared) = namespace.objects.get(object)
                 {
-                    over.insert(object.clone(), found(&rules, declared, beside, &left));
+                    over.insert(object.clone(), found(&rules, &declared.topic, share, beside, &left));
                 }
                 used = sum(used, share.taken(&quotas, beside));
             }
@@ -195,7 +217,7 @@ impl Usage {
         if rivals.into_iter().any(|(other, key)| *key != declared.object && *other < rank) {
             return Vec::new();
         }
-        let share = declared.share.with(namespace.held_of(&declared.topic));
+        let share = declared.share(namespace.held_of(&declared.topic));
         // The topic, and the one that the object declares until now.
         let (mut total, mut standing) = (namespace.total, namespace.standing);
         let (_, counts, stands) = namespace.counts(&declared.topic);
@@ -205,7 +227,7 @@ impl Usage {
             && namespace.first(&before.topic).is_some_and(|first| first.object == declared.object)
         {
             let (_, counts, stands) = namespace.counts(&before.topic);
-            let held = namespace.held_of(&before.topic);
+            let held = namespace.held_of(&before.topic).map(amounts).unwrap_or_default();
             (total, standing) = (sum(less(total, counts), held), sum(less(standing, stands), held));
         }
         if fits(rules, sum(total, share.counts())) {
@@ -222,16 +244,18 @@ impl Usage {
             }
         }
         let beside = share.beside(used, less(standing, share.stands));
-        found(rules, declared, beside, &namespace.left(Some(&declared.topic)))
+        found(rules, &declared.topic, &share, beside, &namespace.left(Some(&declared.topic)))
     }
 
     /// Whether an object asks for more of anything than it does now, and than there is.
     pub fn grows(&self, declared: &Declared) -> bool {
         let Some(namespace) = self.namespaces.get(&declared.object.namespace) else { return true };
-        let more = |than: Amounts| declared.share.asks.iter().zip(than).any(|(asks, than)| *asks > than);
-        let now = namespace.objects.get(&declared.object);
-        more(namespace.held_of(&declared.topic))
-            && now.is_none_or(|now| now.share.refused || now.topic != declared.topic || more(now.share.asks))
+        let held = namespace.held_of(&declared.topic);
+        let share = declared.share(held);
+        let more = |than: Amounts| share.asks.iter().zip(than).any(|(asks, than)| *asks > than);
+        let now = namespace.objects.get(&declared.object).filter(|now| now.topic == declared.topic);
+        let now = now.map(|now| now.share(held));
+        more(share.stands) && now.is_none_or(|now| (now.refused && !share.refused) || more(now.asks))
     }
 }
 
@@ -240,17 +264,17 @@ impl OfNamespace {
         self.objects.is_empty() && self.held.is_empty()
     }
 
-    fn hold(&mut self, topic: &TopicName, amounts: Option<Amounts>) {
+    fn hold(&mut self, topic: &TopicName, extent: Option<Extent>) {
         self.uncount(topic);
-        match amounts {
-            Some(amounts) => self.held.insert(topic.clone(), amounts),
+        match extent {
+            Some(extent) => self.held.insert(topic.clone(), extent),
             None => self.held.remove(topic),
         };
         self.count(topic);
     }
 
-    fn held_of(&self, topic: &TopicName) -> Amounts {
-        self.held.get(topic).copied().unwrap_or_default()
+    fn held_of(&self, topic: &TopicName) -> Option<Extent> {
+        self.held.get(topic).copied()
     }
 
     /// What is there and nobody declares, or would not if `declared` was.
@@ -258,7 +282,7 @@ impl OfNamespace {
         let mut left = Left::default();
         for (topic, held) in &self.held {
             if !self.by_topic.contains_key(topic) && declared != Some(topic) {
-                left.add(topic, *held);
+                left.add(topic, amounts(*held));
             }
         }
         left
@@ -298,9 +322,12 @@ impl OfNamespace {
     /// What a topic counts for: by whom, in all, and as far as it is there.
     fn counts(&self, topic: &TopicName) -> (Option<(Age, Share)>, Amounts, Amounts) {
         let held = self.held_of(topic);
-        match self.first(topic).map(|first| (first.age(), first.share.with(held))) {
+        match self.first(topic).map(|first| (first.age(), first.share(held))) {
             Some((age, share)) => (Some((age, share)), share.counts(), share.stands),
-            None => (None, held, held),
+            None => {
+                let held = held.map(amounts).unwrap_or_default();
+                (None, held, held)
+            }
         }
     }
 
@@ -324,14 +351,20 @@ fn fits(rules: &NamespaceRules, total: Amounts) -> bool {
 }
 
 /// What of a declaration does not fit beside the others, in words.
-fn found(rules: &NamespaceRules, declared: &Declared, beside: Amounts, left: &Left<'_>) -> Vec<OverQuota> {
-    let (quotas, asks) = (rules.quotas(), declared.share.asks);
-    let beyond = declared.share.beyond(&quotas, beside);
+fn found(
+    rules: &NamespaceRules,
+    topic: &TopicName,
+    share: &Share,
+    beside: Amounts,
+    left: &Left<'_>,
+) -> Vec<OverQuota> {
+    let (quotas, asks) = (rules.quotas(), share.asks);
+    let beyond = share.beyond(&quotas, beside);
     let limits = quotas.into_iter().zip(beyond).enumerate();
     let told = limits.filter_map(|(index, (limit, beyond))| {
         let limit = limit.filter(|_| beyond)?;
         let mut violation = match index {
-            0 => rules.over_topics(limit, &declared.topic, beside[0]),
+            0 => rules.over_topics(limit, topic, beside[0]),
             1 => rules.over_partitions(limit, asks[1], beside[1]),
             _ => rules.over_bytes(limit, asks[2], beside[2]),
         };

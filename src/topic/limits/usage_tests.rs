@@ -3,20 +3,24 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::prelude::*;
 use topicops_contract::{TopicManifest, TopicObjectKind, TopicSource};
 
-use super::{super::TopicRules, *};
+use super::{
+    super::{At, TopicRules, Violation},
+    *,
+};
+use crate::Reason;
 
 const POLICY: &str = "
 defaults: { partitions: 1, replication-factor: 1, properties: { retention.bytes: 10 } }
 limits: { topics: { max: 4 }, total-partitions: { max: 20 }, total-bytes: { max: 300 } }
 namespaces: { free: { limits: { topics: null, total-partitions: null, total-bytes: null } } }";
 
+/// `refused`: what a limit of its own leaves as it is, where one refuses it.
 fn declared(
     name: &str,
     topic: &str,
     created: i64,
     data: &[(&str, &str)],
-    refused: bool,
-    existing: Option<i32>,
+    refused: Option<&[Field]>,
 ) -> Declared {
     let mut data: BTreeMap<String, String> =
         data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -24,19 +28,20 @@ fn declared(
     let source = TopicSource { name, annotations: &BTreeMap::new(), data: &data, binary_keys: &[] };
     let manifest = Arc::new(TopicManifest::parse(source).unwrap());
     let rules = TopicRules::parse(POLICY).unwrap();
-    let judged = rules.of("shop").judge(&manifest, None);
-    Declared::new(
-        TopicObjectKey::config_map("shop", name),
-        created,
-        false,
-        &judged.manifest,
-        refused,
-        existing,
-    )
+    let mut judged = rules.of("shop").judge(&manifest, None);
+    judged.refused.extend(refused.map(|withholds| Violation {
+        reason: Reason::NameNotAllowed,
+        at: At::Data("name"),
+        value: topic.to_owned(),
+        expected: "another".to_owned(),
+        withholds: withholds.to_vec(),
+        by_flag: false,
+    }));
+    Declared::new(TopicObjectKey::config_map("shop", name), created, false, &manifest, &judged)
 }
 
 fn partitions(name: &str, created: i64, count: &str) -> Declared {
-    declared(name, name, created, &[("partitions", count)], false, None)
+    declared(name, name, created, &[("partitions", count)], None)
 }
 
 fn over(usage: &Usage) -> Vec<(String, Vec<String>)> {
@@ -49,6 +54,10 @@ fn over(usage: &Usage) -> Vec<(String, Vec<String>)> {
         )
     })
     .collect()
+}
+
+fn names(usage: &Usage) -> Vec<String> {
+    over(usage).into_iter().map(|(name, _)| name).collect()
 }
 
 #[test]
@@ -71,7 +80,7 @@ fn topics_and_bytes_are_counted_too_each_with_its_own_sentence() {
         usage.set(partitions(&format!("t{index}"), index, "1"));
     }
     let factor = [("replication-factor", "3"), ("properties", "retention.bytes=100")];
-    usage.set(declared("t4", "t4", 4, &factor, false, None));
+    usage.set(declared("t4", "t4", 4, &factor, None));
     let [(name, told)] = over(&usage).try_into().unwrap();
     assert_eq!(name, "t4");
     assert_eq!(
@@ -86,19 +95,103 @@ fn topics_and_bytes_are_counted_too_each_with_its_own_sentence() {
 fn what_exists_keeps_its_room_when_it_is_refused_more() {
     let mut usage = Usage::default();
     usage.set(partitions("old", 1, "15"));
-    usage.set(declared("grown", "grown", 2, &[("partitions", "10")], false, Some(4)));
+    usage.set(partitions("grown", 2, "10"));
+    usage.hold(&topic("grown"), Some(("shop", extent(4))));
     usage.set(partitions("young", 3, "2"));
-    let names = |usage: &Usage| over(usage).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     assert_eq!(names(&usage), ["grown", "young"], "4 of the 5 that are left stay taken");
-    usage.set(declared("grown", "grown", 2, &[("partitions", "10")], true, None));
+    usage.hold(&topic("grown"), None);
+    usage.set(declared("grown", "grown", 2, &[("partitions", "10")], Some(&[])));
     assert!(names(&usage).is_empty(), "what another limit refuses takes nothing while it does not exist");
+}
+
+#[test]
+fn what_another_limit_refuses_is_weighed_with_all_that_it_changes_of_a_topic_that_is_there() {
+    let more = [("partitions", "6"), ("replication-factor", "2"), ("properties", "retention.bytes=30")];
+    let bytes = Field::Config("retention.bytes".to_owned());
+    for (withheld, others, told) in [
+        (&[][..], 0, vec!["retention.bytes: \"360\""]),
+        (&[], 15, vec!["partitions: \"6\"", "retention.bytes: \"360\""]),
+        (&[Field::Partitions], 18, vec![]),
+        (&[Field::Partitions], 19, vec!["partitions: \"2\"", "retention.bytes: \"120\""]),
+        (&[Field::ReplicationFactor], 0, vec![]),
+        (&[Field::ReplicationFactor], 13, vec!["retention.bytes: \"180\""]),
+        (&[bytes], 14, vec![]),
+        (&[Field::Partitions, Field::ReplicationFactor], 18, vec![]),
+    ] {
+        let mut usage = Usage::default();
+        if others > 0 {
+            usage.set(partitions("others", 1, &others.to_string()));
+            usage.hold(&topic("others"), Some(("shop", extent(others))));
+        }
+        usage.hold(&topic("it"), Some(("shop", extent(2))));
+        let it = declared("it", "it", 2, &more, Some(withheld));
+        assert!(usage.grows(&it));
+        let rules = TopicRules::parse(POLICY).unwrap().of("shop");
+        let foretold = usage.over_with(&rules, &it).len();
+        usage.set(it);
+        let found =
+            over(&usage).into_iter().find(|(name, _)| name == "it").map_or(vec![], |(_, found)| found);
+        let matches =
+            found.len() == told.len() && found.iter().zip(&told).all(|(one, told)| one.contains(told));
+        assert!(matches && foretold == told.len(), "{withheld:?} beside {others}: {found:?}, {foretold}");
+    }
+}
+
+#[test]
+fn a_topic_is_weighed_as_it_comes_to_be_and_not_by_numbers_that_change_nothing() {
+    let mut usage = Usage::default();
+    usage.set(partitions("old", 1, "5"));
+    usage.hold(&topic("it"), Some(("shop", Extent { replication_factor: 3, ..extent(5) })));
+    // Fewer partitions than there are take none away, and nobody speaks of replicas.
+    usage.set(declared("it", "it", 2, &[("partitions", "1"), ("properties", "retention.bytes=20")], None));
+    let [(name, told)] = over(&usage).try_into().unwrap();
+    assert!(name == "it" && told.len() == 1 && told[0].contains("retention.bytes: \"300\""), "{told:?}");
+    usage.set(declared("it", "it", 2, &[("properties", "retention.bytes=15")], None));
+    assert_eq!(over(&usage), []);
+}
+
+#[test]
+fn what_is_carried_out_of_a_declaration_that_does_not_fit_takes_room() {
+    let mut usage = Usage::default();
+    for (n, created) in [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6)] {
+        usage.set(partitions(&format!("t{n}"), created, "1"));
+        usage.hold(&topic(&format!("t{n}")), Some(("shop", extent(1))));
+    }
+    // Two topics too many. They stay, and the older one grows: nothing of that is withheld.
+    usage.set(partitions("t4", 5, "12"));
+    usage.set(partitions("t5", 6, "5"));
+    let told: Vec<(String, usize)> =
+        over(&usage).into_iter().map(|(name, told)| (name, told.len())).collect();
+    assert_eq!(told, [("t4".to_owned(), 1), ("t5".to_owned(), 2)], "16 of 20 partitions, and 5");
+    // Its partitions do not grow, and what each of them may come to does.
+    let mut usage = Usage::default();
+    usage.hold(&topic("it"), Some(("shop", extent(2))));
+    usage.set(declared("it", "it", 1, &[("partitions", "21"), ("properties", "retention.bytes=14")], None));
+    usage.set(declared("next", "next", 2, &[("properties", "retention.bytes=273")], None));
+    assert_eq!(names(&usage), ["it", "next"], "28 of 300, and 273");
+    usage.set(declared("next", "next", 2, &[("properties", "retention.bytes=272")], None));
+    assert_eq!(names(&usage), ["it"]);
+}
+
+#[test]
+fn an_object_that_takes_another_name_asks_for_all_of_it() {
+    let mut usage = Usage::default();
+    for (n, created) in [(0, 1), (1, 2), (2, 3), (3, 4)] {
+        usage.set(partitions(&format!("t{n}"), created, "1"));
+        usage.hold(&topic(&format!("t{n}")), Some(("shop", extent(1))));
+    }
+    let rules = TopicRules::parse(POLICY).unwrap().of("shop");
+    let renamed = declared("t0", "new", 1, &[("partitions", "1")], None);
+    assert!(usage.grows(&renamed) && usage.over_with(&rules, &renamed).len() == 1);
+    usage.set(renamed);
+    assert_eq!(names(&usage), ["t0"], "4 of 4 topics are there");
 }
 
 #[test]
 fn a_topic_that_two_declare_counts_once() {
     let mut usage = Usage::default();
-    usage.set(declared("first", "orders", 1, &[("partitions", "15")], false, None));
-    let second = declared("second", "orders", 2, &[("partitions", "15")], false, None);
+    usage.set(declared("first", "orders", 1, &[("partitions", "15")], None));
+    let second = declared("second", "orders", 2, &[("partitions", "15")], None);
     let rules = TopicRules::parse(POLICY).unwrap().of("shop");
     assert!(usage.over_with(&rules, &second).is_empty());
     usage.set(second);
@@ -150,8 +243,7 @@ fn a_topic_that_is_declared_again_asks_for_nothing_more_and_makes_no_room_for_ot
         let rules = TopicRules::parse(POLICY).unwrap().of("shop");
         assert!(!usage.grows(&again) && usage.over_with(&rules, &again).is_empty(), "{count}");
         usage.set(again);
-        let refused: Vec<String> = over(&usage).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(refused, ["waits"], "{count} are declared, and 15 are there");
+        assert_eq!(names(&usage), ["waits"], "{count} are declared, and 15 are there");
     }
     assert!(usage.grows(&partitions("left", 2, "16")));
     let less = Extent { partitions: 4, ..extent(4) };
@@ -171,14 +263,24 @@ fn the_oldest_does_not_grow_into_what_the_others_have() {
     let grown = partitions("old", 1, "20");
     assert_eq!(usage.over_with(&rules, &grown).len(), 2, "partitions, and bytes");
     usage.set(grown);
-    assert_eq!(over(&usage).into_iter().map(|(name, _)| name).collect::<Vec<_>>(), ["old"]);
+    assert_eq!(names(&usage), ["old"]);
 }
 
 fn any_declared() -> impl Strategy<Value = Declared> {
-    (0..8u8, 0..8u8, 0..4i64, 1..9u8, any::<bool>(), proptest::option::of(1..9i32)).prop_map(
-        |(object, topic, created, count, refused, existing)| {
+    let fields = vec![
+        Field::Partitions,
+        Field::ReplicationFactor,
+        Field::Config("retention.bytes".to_owned()),
+        Field::Config("retention.ms".to_owned()),
+    ];
+    let refused = proptest::option::of(proptest::sample::subsequence(fields, 0..4));
+    (0..8u8, 0..8u8, 0..4i64, 1..9u8, 1..30u8, refused).prop_map(
+        |(object, topic, created, count, bytes, refused)| {
             let (object, topic) = (format!("o{object}"), format!("t{topic}"));
-            declared(&object, &topic, created, &[("partitions", &count.to_string())], refused, existing)
+            let data =
+                [("partitions", count.to_string()), ("properties", format!("retention.bytes={bytes}"))];
+            let data = [(data[0].0, data[0].1.as_str()), (data[1].0, data[1].1.as_str())];
+            declared(&object, &topic, created, &data, refused.as_deref())
         },
     )
 }
