@@ -73,9 +73,9 @@ impl TopicPlan {
         let share = judged.manifest.retention_disk_share;
         let Some(share) = share.filter(|_| !judged.withholds_config(RETENTION_BYTES)) else { return };
         let moving = context.moving.contains_key(&self.topic);
+        let rules = context.policy.rules.of(&owner.object.namespace);
         match ShareOfDisk::of(share, replicas, context.storage.as_deref(), applied, moving) {
             ShareOfDisk::Bytes(bytes) => {
-                let rules = context.policy.rules.of(&owner.object.namespace);
                 let resolved = rules.judge_resolved(&judged.manifest, share, bytes);
                 self.notices.extend(resolved.notices(owner.object.kind));
                 if let Some(bytes) =
@@ -86,7 +86,10 @@ impl TopicPlan {
                 self.refusals.extend(resolved.refused.into_iter().map(Refusal::Limit));
             }
             ShareOfDisk::Ask => self.wants_storage = true,
-            ShareOfDisk::Later => self.again = true,
+            ShareOfDisk::Later => match rules.judge_unresolved(share) {
+                Some(violation) => self.refusals.push(Refusal::Limit(violation)),
+                None => self.again = true,
+            },
             ShareOfDisk::Unknown(why) => {
                 self.refusals.push(Refusal::DiskSizeUnknown { share: share.to_string(), why });
             }

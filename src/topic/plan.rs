@@ -326,8 +326,11 @@ impl TopicPlan {
         if share.is_none() || declared.contains_key(RETENTION_BYTES) {
             applied.disk_share = share;
         }
-        let declares =
-            |key: &str| manifest.configs.contains_key(key) || (share.is_some() && key == RETENTION_BYTES);
+        let declares = |key: &str| {
+            manifest.configs.contains_key(key)
+                || (share.is_some() && key == RETENTION_BYTES)
+                || judged.withholds_config(key)
+        };
         // What is withheld, or not known yet, stays as it is, and stays ours if it was.
         let (kept, gone): (Vec<&String>, Vec<&String>) = held
             .into_iter()

@@ -174,6 +174,74 @@ fn a_new_topic_gets_its_share_at_once_where_its_replicas_can_be_counted() {
     assert!(plan.creates() && plan.again);
 }
 
+#[test]
+fn a_topic_is_not_made_to_find_out_whether_a_limit_refuses_what_its_share_comes_to() {
+    let gi = 1 << 30;
+    let half =
+        |numbers: &[(&str, &str)]| declared(&[&[("retention-disk-share", "50%")], numbers].concat(), &[]);
+    for policy in [
+        "limits: { retention-bytes: { max: 8Gi } }",
+        "limits: { properties: { retention.bytes: { one-of: [5368709120] } } }",
+    ] {
+        for numbers in [&[][..], &[("partitions", "1")], &[("replication-factor", "1")]] {
+            let plan = under_policy(policy, &half(numbers), None, None, 100 * gi);
+            assert!(plan.steps.is_empty() && plan.holding.is_none() && !plan.again, "{plan:?}");
+            let told = plan.refusals[0].message(TopicObjectKind::ConfigMap);
+            let needed = "retention-disk-share: \"50%\": what it comes to is limited, so partitions and replication factor \
+                          must be declared beside it, says the operator's policy (limits.";
+            assert!(told.starts_with(needed), "{told}");
+        }
+        let numbers = [("partitions", "1"), ("replication-factor", "1")];
+        assert!(under_policy(policy, &half(&numbers), None, None, 10 * gi).creates());
+        let defaults = format!("{{ defaults: {{ partitions: 1, replication-factor: 1 }}, {policy} }}");
+        assert!(under_policy(&defaults, &half(&[]), None, None, 10 * gi).creates());
+        let there = under_policy(policy, &half(&[]), Some(&existing(1, 1, &[])), Some(&held(&[])), 10 * gi);
+        assert!(there.refusals.is_empty() && configure(&there).is_some(), "{there:?}");
+    }
+    for lenient in ["{ max: 5, action: adjust }", "{ max: 5, action: warn }"] {
+        let plan = under_policy(
+            &format!("limits: {{ retention-bytes: {lenient} }}"),
+            &half(&[]),
+            None,
+            None,
+            100 * gi,
+        );
+        assert!(plan.creates() && plan.again, "{lenient}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_not_unset_either() {
+    let set = declared(&[("properties", "retention.bytes=100\nflush.ms=5")], &[]);
+    let topic = existing(1, 1, &[("retention.bytes", "100"), ("flush.ms", "5")]);
+    let holding = settled(&set, &topic);
+    let counted =
+        "{ defaults: { partitions: 1, replication-factor: 1 }, limits: { total-bytes: { max: 1Gi } } }";
+    let required =
+        "limits: { properties: { flush.ms: { required: true }, retention.bytes: { required: true } } }";
+    for (policy, lines) in [
+        (counted, "retention.bytes=-1\nflush.ms=5"),
+        (counted, "flush.ms=5"),
+        (required, "retention.bytes=100"),
+        (required, "flush.ms=5"),
+        (required, ""),
+    ] {
+        let plan =
+            under_policy(policy, &declared(&[("properties", lines)], &[]), Some(&topic), Some(&holding), GB);
+        assert_eq!(plan.refusals[0].reason().as_str(), "PropertyRequired", "{lines}");
+        assert!(plan.steps.is_empty() && plan.drifted.is_empty(), "{lines}: {plan:?}");
+        assert_eq!(plan.holding_after.as_ref(), Some(&holding), "{lines}: what was ours stays ours");
+    }
+    let share = declared(&[("retention-disk-share", "50%"), ("properties", "flush.ms=5")], &[]);
+    for policy in [counted, required] {
+        let plan = under_policy(policy, &share, Some(&topic), Some(&holding), GB);
+        assert!(plan.steps.is_empty() && plan.refusals.len() == 1, "{policy}: {plan:?}");
+    }
+    // Once nothing is required any more, what is gone from the manifest is unset.
+    let lifted = under_policy("{}", &declared(&[], &[]), Some(&topic), Some(&holding), GB);
+    assert_eq!(configure(&lifted).unwrap().unset, ["flush.ms", "retention.bytes"]);
+}
+
 /// Applies plan after plan, and gives the values that the broker saw with the seconds at which it did.
 fn walk(
     declaration: &Declaration,

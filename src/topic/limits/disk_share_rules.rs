@@ -64,6 +64,24 @@ impl NamespaceRules {
     }
 }
 
+impl NamespaceRules {
+    /// What limits say to a share of which nobody knows yet what it comes to, because the brokers are to choose how many
+    /// replicas the topic has: where one might refuse that, the topic is not made to find out.
+    pub fn judge_unresolved(&self, share: DiskShare) -> Option<Violation> {
+        let bytes = self.rules.retention_bytes.get();
+        let bytes = bytes.filter(|limit| limit.action == Action::Refuse).map(|limit| limit.says(NUMBERS));
+        let property = || {
+            let limit = self.rules.properties.get(RETENTION_BYTES).and_then(Said::get)?;
+            let might_refuse = limit.action != Action::Warn && limit.rule.one_of.is_some();
+            might_refuse.then(|| limit.says(NUMBERS))
+        };
+        Some(found(Reason::RetentionOutOfBounds, share, bytes.or_else(property)?))
+    }
+}
+
+const NUMBERS: &str =
+    "what it comes to is limited, so partitions and replication factor must be declared beside it";
+
 fn found(reason: Reason, share: DiskShare, expected: String) -> Violation {
     let withholds = [Field::Config(RETENTION_BYTES.to_owned())];
     violation(reason, said(AT, share.to_string(), expected), &withholds)

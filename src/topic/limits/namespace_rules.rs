@@ -165,14 +165,22 @@ impl NamespaceRules {
     /// Where bytes are counted, every topic must say how many it may come to.
     fn judge_countable(&self, judgement: &mut Judgement) {
         let Some(limit) = self.rules.total_bytes.get() else { return };
-        if bounded_bytes(&judgement.manifest).is_none() {
-            let what = format!(
-                "is required, and not unlimited: the bytes of namespace {} are counted",
-                self.namespace
-            );
-            let problem = said(property(RETENTION_BYTES), "", limit.says(&what));
-            judgement.found(limit.action, violation(Reason::PropertyRequired, problem, &[]));
+        if bounded_bytes(&judgement.manifest).is_some() {
+            return;
         }
+        let counted = format!("the bytes of namespace {} are counted", self.namespace);
+        let problem = if let Some(share) = judgement.manifest.retention_disk_share {
+            let what = format!(
+                "{counted}, and what a share of a disk comes to is known only when the topic is there: declare {RETENTION_BYTES} \
+                 in its place"
+            );
+            said(At::Data(data::RETENTION_DISK_SHARE), share.to_string(), limit.says(&what))
+        } else {
+            let what = format!("is required, and not unlimited: {counted}");
+            said(property(RETENTION_BYTES), "", limit.says(&what))
+        };
+        let withholds = [Field::Config(RETENTION_BYTES.to_owned())];
+        judgement.found(limit.action, violation(Reason::PropertyRequired, problem, &withholds));
     }
 
     pub(super) fn over_topics(&self, limit: &Limit<i64>, topic: &TopicName, others: u128) -> Violation {
@@ -266,15 +274,23 @@ fn judge_amount(
 
 pub(super) fn judge_property(judgement: &mut Judgement, config: &str, limit: &Limit<PropertyRule>) {
     let rule = &limit.rule;
+    let withholds = [Field::Config(config.to_owned())];
     let Some(value) = judgement.manifest.configs.get(config).cloned() else {
         if rule.required {
-            let problem = said(property(config), "", limit.says("is required"));
-            judgement.found(limit.action, violation(Reason::PropertyRequired, problem, &[]));
+            // Both together would contradict each other.
+            let share = judgement.manifest.retention_disk_share.filter(|_| config == RETENTION_BYTES);
+            let problem = match share {
+                Some(share) => {
+                    let what = format!("{config} is required in its place");
+                    said(At::Data(data::RETENTION_DISK_SHARE), share.to_string(), limit.says(&what))
+                }
+                None => said(property(config), "", limit.says("is required")),
+            };
+            judgement.found(limit.action, violation(Reason::PropertyRequired, problem, &withholds));
         }
         return;
     };
     let adjusts = limit.action == Action::Adjust;
-    let withholds = [Field::Config(config.to_owned())];
     let found =
         |reason, what: &str| violation(reason, said(property(config), &value, limit.says(what)), &withholds);
     if rule.forbidden {

@@ -250,11 +250,33 @@ fn a_name_pattern_is_for_the_whole_name_and_names_its_namespace_literally() {
 fn where_bytes_are_counted_every_topic_says_how_many() {
     let policy =
         "{ defaults: { partitions: 1, replication-factor: 1 }, limits: { total-bytes: { max: 10Gi } } }";
-    for data in [&[][..], &[("properties", "retention.bytes=-1")], &[("retention-disk-share", "5%")]] {
+    let required = "properties: retention.bytes: is required, and not unlimited: the bytes of namespace shop are counted";
+    let share = "retention-disk-share: \"5%\": the bytes of namespace shop are counted, and what a share of a disk comes to \
+                 is known only when the topic is there: declare retention.bytes in its place";
+    for (data, sentence) in [
+        (&[][..], required),
+        (&[("properties", "retention.bytes=-1")], required),
+        (&[("retention-disk-share", "5%")], share),
+    ] {
         let judged = judge(policy, data);
         assert_eq!(judged.refused[0].reason, "PropertyRequired", "{judged:?}");
+        let told = judged.refused[0].problem(KIND).to_string();
+        assert_eq!(told, format!("{sentence}, says the operator's policy (limits.total-bytes)"));
+        assert!(judged.withholds_config("retention.bytes"), "what there is stays");
     }
     assert!(judge(policy, &[("properties", "retention.bytes=5")]).refused.is_empty());
+}
+
+#[test]
+fn where_retention_bytes_is_required_a_share_of_the_disk_is_told_to_give_way_to_it() {
+    let policy = "limits: { properties: { retention.bytes: { required: true } } }";
+    let judged = judge(policy, &[("retention-disk-share", "5%")]);
+    assert_eq!(
+        judged.refused[0].problem(KIND).to_string(),
+        "retention-disk-share: \"5%\": retention.bytes is required in its place, says the operator's policy \
+         (limits.properties.retention.bytes)"
+    );
+    assert!(judged.withholds_config("retention.bytes") && judged.refused.len() == 1);
 }
 
 #[test]
