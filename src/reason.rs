@@ -76,6 +76,7 @@ reasons! {
     TooFewBrokers: "topic", Warning;
     BelowMinInsyncReplicas: "topic", Warning;
     Moving: "topic", Quietly;
+    MoveBegun: "topic", Normal;
     MoveStuck: "topic", Warning;
     WaitingForAnotherMove: "topic", Warning;
     Moved: "topic", Normal;

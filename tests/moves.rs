@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -22,7 +22,7 @@ use topicops::{
         Call, Cluster, ClusterError, ConfigChange, ConfigKeys, MemoryCluster, NewTopic, TopicPartition,
         Trouble,
     },
-    metrics::Metrics,
+    metrics::{Metrics, StateLabel},
     moves::{BatchLimits, MoveState, RebalanceRequest, RebalanceState, RebalanceStatus, Side},
 };
 use topicops_contract::{NamePattern, TopicName};
@@ -57,11 +57,13 @@ impl MoveStore for MemoryStore {
     async fn write(&self, state: &MoveState, version: Option<&str>) -> Result<String, MoveStoreError> {
         let (version, dead) = {
             let mut stored = self.0.lock().unwrap();
+            let text = state.to_text().unwrap();
+            assert!(text.len() <= 1_048_576, "no ConfigMap holds {} bytes", text.len());
             let before = stored.text.as_ref().map(|_| stored.writes.to_string());
             assert_eq!(version.map(str::to_owned), before, "written over a version that was not read");
             let dies = stored.dies.filter(|(nth, _)| *nth == stored.writes).map(|(_, after)| after);
             if dies != Some(false) {
-                stored.text = Some(state.to_text().unwrap());
+                stored.text = Some(text);
                 stored.writes += 1;
             }
             stored.dead |= dies.is_some();
@@ -103,8 +105,12 @@ struct Bed {
     cluster: MemoryCluster,
     store: Arc<MemoryStore>,
     desk: Arc<MoveDesk>,
+    metrics: Metrics,
+    limits: BatchLimits,
     topic: TopicName,
 }
+
+const LIMITS: BatchLimits = BatchLimits { partitions: 2, per_broker: 5, throttle: RATE };
 
 impl Bed {
     /// A topic of three partitions with one replica each, on four brokers in three racks; somebody's throttles are set.
@@ -128,7 +134,9 @@ impl Bed {
         let set = BTreeMap::from([(Side::Leader.rate_key().to_owned(), "2000000".to_owned())]);
         let change = ConfigChange { set, unset: Vec::new() };
         cluster.alter_broker_configs(&[(1, change)]).await.unwrap().remove(0).unwrap();
-        let bed = Self { cluster, store: Arc::default(), desk: Arc::default(), topic };
+        let (metrics, _) = Metrics::with_registry();
+        let (store, desk) = (Arc::default(), Arc::default());
+        let bed = Self { cluster, store, desk, metrics, limits: LIMITS, topic };
         bed.desk.note_whole();
         bed
     }
@@ -148,13 +156,13 @@ impl Bed {
         desk: Arc<MoveDesk>,
     ) -> (tokio::task::JoinHandle<()>, watch::Sender<bool>) {
         let client = Client::try_from(Config::new("http://127.0.0.1:9".parse().unwrap())).unwrap();
-        let (metrics, _) = Metrics::with_registry();
+        let metrics = self.metrics.clone();
         let mover = Mover {
             cluster: Arc::new(self.cluster.clone()),
             store,
             desk,
             index: Arc::new(TopicIndex::default()),
-            limits: BatchLimits { partitions: 2, per_broker: 5, throttle: RATE },
+            limits: self.limits,
             reporter: Reporter::new(client, None),
             health: Health::new(metrics.clone()),
             metrics,
@@ -244,11 +252,27 @@ async fn what_moves_is_throttled_and_a_rate_of_somebody_else_is_left_and_used() 
         }
     }
     assert_eq!(seen["1 leader.replication.throttled.rate"], "2000000");
-    assert!(seen[Side::Leader.list_key()].starts_with("2:9,"), "{seen:?}");
-    assert!(
-        seen.iter().any(|(key, value)| key.contains("follower") && *value == RATE.to_string()),
-        "{seen:?}"
-    );
+    // Those that move and what somebody else had listed, and nothing more.
+    let listed = bed.cluster.list_reassignments().await.unwrap();
+    let mut wanted = [BTreeSet::from(["2:9".to_owned()]), BTreeSet::new()];
+    let mut rates = BTreeSet::from(["1 leader.replication.throttled.rate".to_owned()]);
+    for one in &listed {
+        let number = one.partition.partition;
+        let from = one.replicas.iter().filter(|broker| !one.adding.contains(broker));
+        for (side, brokers) in
+            [(Side::Leader, from.collect::<Vec<_>>()), (Side::Follower, one.adding.iter().collect())]
+        {
+            wanted[side.index()].extend(brokers.iter().map(|broker| format!("{number}:{broker}")));
+            rates.extend(brokers.iter().map(|broker| format!("{broker} {}", side.rate_key())));
+        }
+    }
+    for side in Side::BOTH {
+        let list: BTreeSet<String> = seen[side.list_key()].split(',').map(str::to_owned).collect();
+        assert_eq!(list, wanted[side.index()], "{listed:?}");
+    }
+    let set = seen.iter().filter(|(key, _)| key.ends_with(".rate"));
+    assert_eq!(set.clone().map(|(key, _)| key.clone()).collect::<BTreeSet<_>>(), rates);
+    assert_eq!(set.filter(|(_, value)| **value != RATE.to_string()).count(), 1, "{seen:?}");
     bed.rest().await;
 }
 
@@ -322,7 +346,7 @@ async fn two_movers_with_states_of_their_own_take_turns_and_never_cross() {
     for _ in 0..LONG {
         sleep(Duration::from_secs(1)).await;
         let listed = bed.cluster.list_reassignments().await.unwrap();
-        let names: std::collections::BTreeSet<_> = listed.iter().map(|one| &one.partition.topic).collect();
+        let names: BTreeSet<_> = listed.iter().map(|one| &one.partition.topic).collect();
         assert!(names.len() < 2, "both move at once: {listed:?}");
         if bed.store.idle() && second_store.idle() {
             break;
@@ -362,12 +386,16 @@ async fn calls_that_fail_are_made_again() {
 impl Bed {
     /// As [`Bed::rest`], where it may rest before it has begun.
     async fn rest_again(&self) {
+        self.rest_again_with(3).await;
+    }
+
+    async fn rest_again_with(&self, factor: usize) {
         for _ in 0..LONG {
             sleep(Duration::from_secs(1)).await;
             let listed = self.cluster.list_reassignments().await;
             if self.store.idle()
                 && listed.is_ok_and(|all| all.is_empty())
-                && self.replicas().await[0].len() == 3
+                && self.replicas().await.iter().all(|replicas| replicas.len() == factor)
             {
                 return;
             }
@@ -566,4 +594,135 @@ async fn a_rebalance_called_off_while_it_moves_leaves_replicas_and_throttles_as_
     let told = bed.store.told().unwrap();
     assert_eq!((told.id.as_str(), told.state), ("two", RebalanceState::Cancelled));
     assert!(bed.desk.draining().is_empty());
+}
+
+impl Bed {
+    /// Topics of one partition, too many for one ConfigMap, whose names are as long as teams make them; all of them on broker 1.
+    async fn with_many() -> (Self, Vec<TopicName>) {
+        let mut bed = Self::new().await;
+        bed.limits = BatchLimits { partitions: 100_000, per_broker: 100_000, throttle: 0 };
+        let names: Vec<TopicName> =
+            (0..2_600).map(|number| format!("{}-{number:04}", "n".repeat(195)).parse().unwrap()).collect();
+        let new = |name: &TopicName| NewTopic {
+            name: name.clone(),
+            partitions: Some(1.try_into().unwrap()),
+            replication_factor: Some(1.try_into().unwrap()),
+            placement: Some(vec![vec![1]]),
+            configs: BTreeMap::new(),
+        };
+        let new: Vec<NewTopic> = names.iter().map(new).collect();
+        assert!(bed.cluster.create_topics(&new).await.unwrap().iter().all(Result::is_ok));
+        (bed, names)
+    }
+
+    async fn all_replicas(&self, names: &[TopicName]) -> Vec<Vec<i32>> {
+        let described = self.cluster.describe_topics(names, &ConfigKeys::All).await.unwrap();
+        described.into_iter().map(|topic| topic.unwrap().unwrap().replicas.remove(0)).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebalance_that_no_config_map_would_hold_is_done_in_parts_and_told_as_one() {
+    let (bed, names) = Bed::with_many().await;
+    names.iter().for_each(|name| bed.desk.note(name, Standing::Owned, None));
+    bed.desk.note(&bed.topic, Standing::Owned, None);
+    bed.desk.request(Some(drain("one", 1)));
+    let (_task, _leads) = bed.start();
+    let mut parts = BTreeSet::new();
+    for _ in 0..LONG * 10 {
+        sleep(Duration::from_millis(100)).await;
+        let told = bed.store.told();
+        let Some(told) = told.filter(|told| told.state != RebalanceState::Waiting) else { continue };
+        // Those of them, and those of the bed that were there before or make it even.
+        assert!((2_602..=2_603).contains(&told.partitions), "{told:?}");
+        if told.state == RebalanceState::Done {
+            assert_eq!(told.message, format!("{} partitions moved", told.partitions));
+            break;
+        }
+        parts.insert(told.partitions_left);
+    }
+    assert_eq!(bed.store.told().map(|told| told.state), Some(RebalanceState::Done), "{parts:?}");
+    let replicas = bed.all_replicas(&names).await;
+    assert!(replicas.iter().flatten().all(|broker| *broker != 1));
+    let moved = bed.metrics.moved_partitions.get_or_create(&StateLabel { state: "moved" }).get();
+    assert_eq!(Some(moved), bed.store.told().map(|told| told.partitions as u64));
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_replication_factors_than_a_config_map_would_hold_are_changed_in_parts() {
+    let (bed, names) = Bed::with_many().await;
+    names.iter().for_each(|name| bed.desk.note(name, Standing::Owned, Some(2)));
+    let (_task, _leads) = bed.start();
+    for _ in 0..LONG {
+        sleep(Duration::from_secs(1)).await;
+        if bed.store.idle() && bed.all_replicas(&names).await.iter().all(|replicas| replicas.len() == 2) {
+            return;
+        }
+    }
+    let changed = bed.all_replicas(&names).await.iter().filter(|replicas| replicas.len() == 2).count();
+    panic!("{changed} of {} were changed", names.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_tell_what_moves_how_much_is_left_and_how_it_ended() {
+    let bed = Bed::new().await;
+    bed.cluster.hold_moves();
+    bed.wish(2);
+    let (_task, _leads) = bed.start();
+    bed.begun().await;
+    sleep(Duration::from_secs(12)).await;
+    let moving = |state| bed.metrics.moving_partitions.get_or_create(&StateLabel { state }).get();
+    let ended = |state| bed.metrics.moved_partitions.get_or_create(&StateLabel { state }).get();
+    assert_eq!((moving("moving"), moving("waiting"), moving("yielded")), (2, 1, 0));
+    assert_eq!(bed.metrics.move_bytes_left.get(), 3 * i64::try_from(BYTES).unwrap());
+    let copying: BTreeSet<i32> =
+        bed.cluster.list_reassignments().await.unwrap().iter().flat_map(|one| one.adding.clone()).collect();
+    let rate = RATE * copying.len() as u64;
+    assert_eq!(bed.metrics.move_seconds_left.get(), i64::try_from((3 * BYTES).div_ceil(rate)).unwrap());
+    let throttles = bed.throttles().await;
+    // A list for leaders and one for followers, and the rates but for that of somebody else.
+    let rates = throttles.values().filter(|value| **value == RATE.to_string()).count();
+    assert_eq!(bed.metrics.move_throttles.get(), i64::try_from(2 + rates).unwrap(), "{throttles:?}");
+    assert_eq!((ended("moved"), ended("cancelled"), ended("replaced")), (0, 0, 0));
+
+    bed.wish(1);
+    bed.rest().await;
+    sleep(Duration::from_secs(12)).await;
+    assert_eq!((ended("moved"), ended("cancelled")), (0, 3));
+    assert_eq!((moving("moving"), moving("waiting")), (0, 0));
+    assert_eq!((bed.metrics.move_bytes_left.get(), bed.metrics.move_throttles.get()), (0, 0));
+    bed.cluster.finish_moves();
+    bed.wish(2);
+    bed.rest_again_with(2).await;
+    assert_eq!((ended("moved"), ended("cancelled"), ended("replaced")), (3, 3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_it_takes_is_told_of_topics_under_way_and_not_of_those_whose_turn_has_not_come() {
+    let bed = Bed::new().await;
+    let waiting: TopicName = "waits".parse().unwrap();
+    let new = NewTopic {
+        name: waiting.clone(),
+        partitions: Some(1.try_into().unwrap()),
+        replication_factor: Some(1.try_into().unwrap()),
+        placement: Some(vec![vec![1]]),
+        configs: BTreeMap::new(),
+    };
+    bed.cluster.create_topics(&[new]).await.unwrap().remove(0).unwrap();
+    bed.cluster.set_size(TopicPartition { topic: waiting.clone(), partition: 0 }, BYTES);
+    bed.cluster.hold_moves();
+    bed.wish(2);
+    bed.desk.note(&waiting, Standing::Owned, Some(2));
+    let (_task, _leads) = bed.start();
+    bed.begun().await;
+    sleep(Duration::from_secs(12)).await;
+    let moving = bed.desk.moving();
+    let said = |topic: &TopicName| moving[topic].said.clone().unwrap().1;
+    assert!(said(&bed.topic).contains("about "), "{}", said(&bed.topic));
+    assert_eq!(
+        said(&waiting),
+        "replication factor 1 to 2: 0 of 1 partitions moved, 2.9 MiB left to copy",
+        "what waits says the same as long as it waits"
+    );
+    assert!(!moving[&waiting].rebalance);
 }

@@ -14,7 +14,7 @@ use crate::{
         moves::{ConfigMapMoveStore, Movable, Survey, plan_rebalance},
         topics::{ConfigMapLedger, Ledger, TopicIndex},
     },
-    moves::{RebalanceRequest, RebalanceState, RebalanceStatus},
+    moves::{RebalanceRequest, RebalanceState, RebalanceStatus, Room},
     topic::TopicPolicy,
 };
 
@@ -171,7 +171,8 @@ async fn dry_run(
     let survey = Survey::take(&cluster, &request.drain).await?;
     let busy = BTreeSet::new();
     let movable = Movable { owned: &owned, paused: &paused, busy: &busy, policy: &policy };
-    let (_, taken, plan) = plan_rebalance(&survey, request, movable).map_err(anyhow::Error::msg)?;
+    let (_, taken, plan) =
+        plan_rebalance(&survey, request, movable, Room::ALL).map_err(anyhow::Error::msg)?;
     write!(out, "{}", table(&plan, settings.throttle))?;
     if !taken.remarks.is_empty() {
         writeln!(out, "{}", taken.remarks)?;

@@ -58,20 +58,28 @@ impl Obstacle {
     }
 }
 
-/// The partitions to begin with now, in order, and what keeps others.
+/// Bytes that the notes of a batch's throttles may take: they are remembered beside the moves (see [`super::Room`]).
+const NOTES: usize = 200_000;
+/// Of a topic's notes, beside its name and the replicas that are throttled.
+const NOTE: usize = 80;
+/// One throttled replica, `"2147483647:2147483647",` at most.
+const ITEM: usize = 24;
+
+/// The partitions to begin with now, and what keeps others.
 pub(super) fn choose(
     state: &MoveState,
     seen: &Observed,
     limits: BatchLimits,
-) -> (Vec<TopicPartition>, BTreeMap<TopicPartition, Obstacle>) {
+) -> (BTreeSet<TopicPartition>, BTreeMap<TopicPartition, Obstacle>) {
     let mut obstacles = BTreeMap::new();
-    let mut chosen = Vec::new();
+    let mut chosen = BTreeSet::new();
     let under_way: Vec<&PartitionMove> =
         state.partitions().map(|(_, one)| one).filter(|one| one.is_under_way()).collect();
     let stuck = |one: &PartitionMove| one.adding().any(|broker| !seen.brokers.contains(&broker));
     // One batch after the other; what is stuck does not hold up the others.
     let busy = under_way.iter().any(|one| !stuck(one));
     let mut room = limits.partitions.saturating_sub(under_way.len());
+    let mut notes = NOTES;
     let mut copying: BTreeMap<i32, usize> = BTreeMap::new();
     for one in &under_way {
         one.adding().for_each(|broker| *copying.entry(broker).or_default() += 1);
@@ -85,9 +93,12 @@ pub(super) fn choose(
         if busy || room == 0 || one.adding().any(full) {
             continue;
         }
+        let note = partition.topic.as_str().len() + (one.from.len() + one.to.len()) * ITEM + NOTE;
+        let Some(rest) = notes.checked_sub(note) else { continue };
+        notes = rest;
         one.adding().for_each(|broker| *copying.entry(broker).or_default() += 1);
         room -= 1;
-        chosen.push(partition);
+        chosen.insert(partition);
     }
     (chosen, obstacles)
 }

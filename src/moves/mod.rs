@@ -10,6 +10,7 @@ mod next;
 mod observed;
 mod progress;
 mod rebalance_request;
+mod room;
 mod throttle_values;
 mod throttles;
 
@@ -17,8 +18,9 @@ pub use batch::BatchLimits;
 pub use move_state::{Goal, MoveState, PartitionMove, Phase, TakenRequest, TopicMove};
 pub use next::{Act, News, Step, next};
 pub use observed::{BrokerRates, Observed, SeenThrottles};
-pub use progress::Progress;
+pub use progress::{Pace, Progress};
 pub(crate) use progress::{duration, size};
 pub use rebalance_request::{RebalanceRequest, RebalanceState, RebalanceStatus};
+pub use room::Room;
 pub use throttle_values::Side;
 pub use throttles::{ThrottleChange, Throttles};

@@ -26,16 +26,18 @@ pub struct MoveState {
 #[serde(rename_all = "camelCase")]
 pub struct TakenRequest {
     pub request: RebalanceRequest,
-    /// Partitions that its plan moves.
+    /// Partitions that were planned up to now.
     pub planned: usize,
-    /// Bytes that its plan copies.
+    /// Bytes that are copied for them.
     pub bytes: u64,
     /// Moves of it that were called off or given up.
     #[serde(default)]
     pub abandoned: usize,
-    /// More was to be moved than one plan takes: there will be another.
+    /// Partitions that are to be moved and did not fit: when those that were planned are done, there is another plan.
     #[serde(default)]
-    pub more: bool,
+    pub later: usize,
+    #[serde(default)]
+    pub bytes_later: u64,
     /// What stays where it is, and why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remarks: String,
@@ -44,7 +46,18 @@ pub struct TakenRequest {
 impl TakenRequest {
     /// One that moves nothing.
     pub fn empty(request: RebalanceRequest) -> Self {
-        Self { request, planned: 0, bytes: 0, abandoned: 0, more: false, remarks: String::new() }
+        Self { request, planned: 0, bytes: 0, abandoned: 0, later: 0, bytes_later: 0, remarks: String::new() }
+    }
+
+    /// With what was planned of the same request before.
+    #[must_use]
+    pub fn following(mut self, before: Option<&Self>) -> Self {
+        if let Some(before) = before.filter(|before| before.request.id == self.request.id) {
+            self.planned += before.planned;
+            self.bytes = self.bytes.saturating_add(before.bytes);
+            self.abandoned += before.abandoned;
+        }
+        self
     }
 }
 
@@ -64,6 +77,12 @@ pub struct TopicMove {
     /// Partitions that were given up: somebody else moved them, or Kafka refused.
     #[serde(default)]
     pub abandoned: usize,
+    /// Partitions that stayed where they were because the move was called off.
+    #[serde(default)]
+    pub called_off: usize,
+    /// Kafka was asked to move some of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begun: bool,
     pub partitions: BTreeMap<i32, PartitionMove>,
 }
 
@@ -176,6 +195,13 @@ impl MoveState {
         }
     }
 
+    /// Notes that a partition is where it was.
+    pub(super) fn count_called_off(&mut self, partition: &TopicPartition) {
+        if let Some(moves) = self.topics.get_mut(&partition.topic) {
+            moves.called_off += 1;
+        }
+    }
+
     /// Takes a move out that is not to be had.
     pub fn give_up(&mut self, partition: &TopicPartition) {
         let Some(moves) = self.topics.get_mut(&partition.topic) else { return };
@@ -192,7 +218,9 @@ impl MoveState {
         if std::mem::replace(&mut moves.cancelled, true) {
             return;
         }
+        let before = moves.partitions.len();
         moves.partitions.retain(|_, one| one.phase != Phase::Waiting);
+        moves.called_off += before - moves.partitions.len();
         for one in moves.partitions.values_mut() {
             if matches!(one.phase, Phase::Starting | Phase::Submitted) {
                 one.phase = Phase::Cancelling;
@@ -210,7 +238,7 @@ impl MoveState {
             self.cancel(topic);
         }
         if let Some(taken) = &mut self.request {
-            taken.more = false;
+            (taken.later, taken.bytes_later) = (0, 0);
         }
     }
 
@@ -221,15 +249,21 @@ impl MoveState {
 
 impl TopicMove {
     pub fn new(topic_id: String, goal: Goal, partitions: BTreeMap<i32, PartitionMove>) -> Self {
-        Self { topic_id, goal, planned: partitions.len(), cancelled: false, abandoned: 0, partitions }
+        Self {
+            topic_id,
+            goal,
+            planned: partitions.len(),
+            cancelled: false,
+            abandoned: 0,
+            called_off: 0,
+            begun: false,
+            partitions,
+        }
     }
 
-    /// Leaves partitions to a later plan, so that not more than so many are moved by this one.
-    pub fn keep_first(&mut self, most: usize) {
-        while self.partitions.len() > most {
-            self.partitions.pop_last();
-        }
-        self.planned = self.planned.min(most);
+    /// Partitions that are where they should be, once nothing is left to be done.
+    pub fn moved(&self) -> usize {
+        self.planned.saturating_sub(self.abandoned + self.called_off)
     }
 }
 

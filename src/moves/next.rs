@@ -44,10 +44,12 @@ pub enum Act {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// All partitions of a topic are where they should be.
-    Moved { topic: TopicName, goal: Goal, partitions: usize },
-    /// A topic's moves were called off, and its replicas are where they were.
-    Cancelled { topic: TopicName, goal: Goal },
+    /// Kafka is asked for the first time to move something of a topic.
+    Begun { topic: TopicName, goal: Goal },
+    /// So many partitions of a topic are where they should be; the others were given up.
+    Moved { topic: TopicName, goal: Goal, partitions: usize, abandoned: usize },
+    /// A topic's moves were called off: so many partitions are where they were, and some had arrived before.
+    Cancelled { topic: TopicName, goal: Goal, partitions: usize, moved: usize },
     /// Somebody else moves a partition of ours elsewhere.
     Replaced { partition: TopicPartition, to: Vec<i32> },
     /// Somebody else called off a move of ours.
@@ -139,12 +141,11 @@ pub fn next(before: &MoveState, seen: &Observed, limits: BatchLimits) -> Step {
             .collect();
         let mut after = state.clone();
         done.iter().for_each(|(partition, _)| after.remove(partition));
-        let finished = finish(&mut after);
         if !to_elect.is_empty() {
-            // Told once it is remembered.
+            // Topics that have nothing left then are told of by the next look.
             return step(state, Act::Elect(to_elect), Some(after), news);
         }
-        news.extend(finished);
+        news.extend(finish(&mut after));
         state = after;
     }
 
@@ -170,7 +171,20 @@ pub fn next(before: &MoveState, seen: &Observed, limits: BatchLimits) -> Step {
         return step(state, Act::Nothing, None, news);
     }
     each_named(&mut state, &starting, |one| one.phase = Phase::Submitted);
+    news.extend(begin(&mut state));
     step(state, Act::Submit(starting), None, news)
+}
+
+/// Marks topics of which something was submitted for the first time, and tells of them.
+fn begin(state: &mut MoveState) -> Vec<News> {
+    let mut news = Vec::new();
+    for (topic, moves) in &mut state.topics {
+        if !moves.begun && moves.partitions.values().any(|one| one.phase == Phase::Submitted) {
+            moves.begun = true;
+            news.push(News::Begun { topic: topic.clone(), goal: moves.goal.clone() });
+        }
+    }
+    news
 }
 
 /// Takes out topics that have no moves left, and tells of them.
@@ -178,12 +192,12 @@ pub(super) fn finish(state: &mut MoveState) -> Vec<News> {
     let over = |moves: &super::TopicMove| moves.partitions.is_empty();
     let ended = state.topics.iter().filter(|(_, moves)| over(moves));
     let news = ended.filter_map(|(topic, moves)| {
-        let (topic, goal) = (topic.clone(), moves.goal.clone());
-        match (moves.cancelled, moves.abandoned) {
-            (true, _) => Some(News::Cancelled { topic, goal }),
-            (false, 0) => Some(News::Moved { topic, goal, partitions: moves.planned }),
-            // That was told when it happened.
-            (false, _) => None,
+        let (topic, goal, moved) = (topic.clone(), moves.goal.clone(), moves.moved());
+        match (moves.cancelled, moved) {
+            (true, _) => Some(News::Cancelled { topic, goal, partitions: moves.called_off, moved }),
+            // That they were given up was told when it happened.
+            (false, 0) => None,
+            (false, _) => Some(News::Moved { topic, goal, partitions: moved, abandoned: moves.abandoned }),
         }
     });
     let news = news.collect();
@@ -217,7 +231,7 @@ impl Looking {
     fn settle(&mut self, seen: &Observed) {
         let listed: BTreeMap<&TopicPartition, &Reassignment> =
             seen.reassignments.iter().map(|one| (&one.partition, one)).collect();
-        let mut given_up = Vec::new();
+        let (mut given_up, mut put_back) = (Vec::new(), Vec::new());
         for (partition, one) in self.state.partitions_mut() {
             let listed = listed.get(&partition).map(|listed| listed.target());
             let ours = listed.as_ref().is_some_and(|target| same_brokers(target, &one.to));
@@ -257,6 +271,7 @@ impl Looking {
                     // Kafka puts back who held it, and not in their old order: that is a move without anything to copy.
                     let now = now.unwrap_or_default().to_vec();
                     *one = PartitionMove::waiting(now, one.from.clone(), 0);
+                    put_back.push(partition);
                 }
                 (Phase::Cancelling, None) if at(&one.to) => one.phase = Phase::Done,
                 (Phase::Cancelling, None) if lost => given_up.push((partition, false)),
@@ -267,9 +282,13 @@ impl Looking {
         for (partition, abandoned) in &given_up {
             match abandoned {
                 true => self.state.give_up(partition),
-                false => self.state.remove(partition),
+                false => {
+                    self.state.remove(partition);
+                    self.state.count_called_off(partition);
+                }
             }
         }
+        put_back.iter().for_each(|partition| self.state.count_called_off(partition));
     }
 }
 

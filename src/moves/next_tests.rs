@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::{
     kafka::TopicDescription,
-    moves::{BrokerRates, SeenThrottles, TopicMove},
+    moves::{BrokerRates, Room, SeenThrottles, TopicMove},
 };
 
 const LIMITS: BatchLimits = BatchLimits { partitions: 10, per_broker: 10, throttle: 1_000_000 };
@@ -100,15 +100,6 @@ fn a_list_of_throttled_replicas_that_could_not_be_read_is_not_written() {
 }
 
 #[test]
-fn a_plan_keeps_to_as_many_partitions_as_there_is_room_for() {
-    let moves = (0..10).map(|partition| (partition, PartitionMove::waiting(vec![1], vec![1, 2], 1)));
-    let goal = Goal::ReplicationFactor { from: 1, to: 2 };
-    let mut moves = TopicMove::new("id".to_owned(), goal, moves.collect());
-    moves.keep_first(3);
-    assert_eq!((moves.planned, moves.partitions.keys().copied().collect::<Vec<_>>()), (3, vec![0, 1, 2]));
-}
-
-#[test]
 fn nothing_is_copied_by_a_broker_whose_throttles_could_not_be_read() {
     let before = state(&[1], &[1, 2]);
     for silent in [1, 2] {
@@ -126,4 +117,91 @@ fn nothing_is_copied_by_a_broker_whose_throttles_could_not_be_read() {
     let away = Observed { brokers: BTreeSet::from([2, 3]), ..observed };
     let step = next(&state(&[1, 3], &[3, 2]), &away, LIMITS);
     assert!(matches!(step.act, Act::Throttle(_)), "one that is away copies nothing: {:?}", step);
+}
+
+#[test]
+fn a_batch_of_whatever_size_leaves_room_for_the_notes_of_its_throttles() {
+    let limits = BatchLimits { partitions: 100_000, per_broker: 100_000, throttle: 1_000_000 };
+    let mut before = MoveState::new();
+    let mut observed = seen(&[1], &[]);
+    let described = observed.topics[&topic()].clone();
+    let mut room = Room::ALL;
+    for number in 0..5_000 {
+        let name: TopicName = format!("{}-{number:04}", "n".repeat(195)).parse().unwrap();
+        let moves = BTreeMap::from([(0, PartitionMove::waiting(vec![1], vec![2], 10))]);
+        let goal = Goal::Rebalance { id: "one".to_owned(), factor: 1 };
+        let mut moves = TopicMove::new("id".to_owned(), goal, moves);
+        if room.fit(&name, &mut moves) {
+            before.topics.insert(name.clone(), moves);
+            observed.topics.insert(name.clone(), described.clone());
+            observed.throttles.as_mut().unwrap().topics.insert(name, [None, None]);
+        }
+    }
+    let planned = before.to_text().unwrap().len();
+    assert!((650_000..=700_000).contains(&planned), "{planned}");
+    let step = next(&before, &observed, limits);
+    let Act::Throttle(change) = &step.act else { panic!("{:?}", step.act) };
+    assert!(change.topics.len() > 300, "{}", change.topics.len());
+    let text = step.state.to_text().unwrap();
+    assert!(text.len() < 950_000, "{}", text.len());
+}
+
+#[test]
+fn what_was_called_off_is_counted_by_partitions_and_what_had_arrived_is_not_among_it() {
+    let partition = |number| TopicPartition { topic: topic(), partition: number };
+    let moves = (0..3).map(|number| (number, PartitionMove::waiting(vec![1], vec![1, 2], 10)));
+    let goal = Goal::ReplicationFactor { from: 1, to: 2 };
+    let mut before = MoveState::new();
+    before.topics.insert(topic(), TopicMove::new("id".to_owned(), goal.clone(), moves.collect()));
+    let mut observed = seen(&[1], &[]);
+    let described = observed.topics.get_mut(&topic()).unwrap().as_mut().unwrap();
+    (described.replicas, described.leaders) = (vec![vec![1, 2], vec![1], vec![1]], vec![Some(1); 3]);
+    described.in_sync = described.replicas.clone();
+    for number in [0, 1] {
+        before.get_mut(&partition(number)).unwrap().phase = Phase::Submitted;
+    }
+    before.cancel(&topic());
+    let step = next(&before, &observed, LIMITS);
+    assert_eq!(step.news, [News::Cancelled { topic: topic(), goal, partitions: 2, moved: 1 }]);
+}
+
+#[test]
+fn a_topic_of_which_one_partition_was_given_up_tells_of_those_that_moved() {
+    let partition = |number| TopicPartition { topic: topic(), partition: number };
+    let moves = (0..3).map(|number| (number, PartitionMove::waiting(vec![1], vec![1, 2], 10)));
+    let goal = Goal::ReplicationFactor { from: 1, to: 2 };
+    let mut before = MoveState::new();
+    before.topics.insert(topic(), TopicMove::new("id".to_owned(), goal.clone(), moves.collect()));
+    before.give_up(&partition(1));
+    let mut observed = seen(&[1], &[]);
+    let described = observed.topics.get_mut(&topic()).unwrap().as_mut().unwrap();
+    (described.replicas, described.leaders) = (vec![vec![1, 2], vec![1], vec![1, 2]], vec![Some(1); 3]);
+    described.in_sync = described.replicas.clone();
+    let step = next(&before, &observed, LIMITS);
+    assert_eq!(step.news, [News::Moved { topic: topic(), goal, partitions: 2, abandoned: 1 }]);
+}
+
+#[test]
+fn a_topic_whose_leaders_had_to_be_elected_is_told_of_once_they_are() {
+    let mut observed = seen(&[1, 2], &[]);
+    let described = observed.topics.get_mut(&topic()).unwrap().as_mut().unwrap();
+    described.leaders = vec![Some(2)];
+    let step = next(&state(&[2, 1], &[1, 2]), &observed, LIMITS);
+    assert_eq!((step.act, step.news), (Act::Elect(vec![partition()]), vec![]));
+    let step = next(&step.after.unwrap(), &observed, LIMITS);
+    assert!(matches!(&step.news[..], [News::Moved { partitions: 1, .. }]), "{:?}", step.news);
+    assert!(step.state.topics.is_empty());
+}
+
+#[test]
+fn that_a_topic_begins_is_told_once() {
+    let before = state(&[1], &[1, 2]);
+    let unthrottled = BatchLimits { throttle: 0, ..LIMITS };
+    let step = next(&before, &seen(&[1], &[]), unthrottled);
+    assert!(matches!(step.act, Act::Submit(_)), "{:?}", step.act);
+    assert!(matches!(&step.news[..], [News::Begun { .. }]), "{:?}", step.news);
+    let again = MoveState::take_over(&step.state.to_text().unwrap()).unwrap();
+    let step = next(&again, &seen(&[1], &[]), unthrottled);
+    assert!(matches!(step.act, Act::Submit(_)), "{:?}", step.act);
+    assert!(step.news.is_empty(), "{:?}", step.news);
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use topicops_contract::TopicName;
 
-use super::{Goal, MoveState, Phase, TopicMove};
+use super::{Goal, MoveState, PartitionMove, Phase, TopicMove};
 use crate::kafka::TopicPartition;
 
 /// How far moves are.
@@ -19,38 +19,68 @@ pub struct Progress {
     pub seconds_left: Option<u64>,
 }
 
+/// How fast everything together goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Bytes per second; `None`: not known.
+    rate: Option<u64>,
+    /// What is left to copy of all that is under way: it shares the rate.
+    under_way: u64,
+}
+
+impl Pace {
+    pub fn new(state: &MoveState, copied: &BTreeMap<TopicPartition, u64>, rate: Option<u64>) -> Self {
+        let under_way = state.partitions().filter(|(_, one)| one.is_under_way());
+        let left = under_way.map(|(partition, one)| left(&partition, one, copied));
+        Self { rate: rate.filter(|rate| *rate > 0), under_way: left.fold(0, u64::saturating_add) }
+    }
+}
+
+fn left(partition: &TopicPartition, one: &PartitionMove, copied: &BTreeMap<TopicPartition, u64>) -> u64 {
+    one.to_copy().saturating_sub(copied.get(partition).copied().unwrap_or(0))
+}
+
 impl Progress {
-    /// Of one topic; `copied`: what those to come have of each partition, all together. `pace`: bytes per second.
+    /// Of one topic; `copied`: what those to come have of each partition, all together. How long it takes is told only once
+    /// its turn has come.
     pub fn of_topic(
         state: &MoveState,
         topic: &TopicName,
         copied: &BTreeMap<TopicPartition, u64>,
-        pace: Option<u64>,
+        pace: Pace,
     ) -> Self {
         let moves = state.topics.get(topic).map(|moves| (topic, moves));
-        Self::of(moves.into_iter(), copied, pace)
+        let progress = Self::of(moves.into_iter(), copied, pace);
+        Self { seconds_left: progress.seconds_left.filter(|_| progress.moving > 0), ..progress }
     }
 
-    /// Of all that a rebalance moves.
-    pub fn of_rebalance(
-        state: &MoveState,
-        copied: &BTreeMap<TopicPartition, u64>,
-        pace: Option<u64>,
-    ) -> Self {
+    /// Of all that a rebalance moves, also by later plans.
+    pub fn of_rebalance(state: &MoveState, copied: &BTreeMap<TopicPartition, u64>, pace: Pace) -> Self {
         let moves = state.topics.iter().filter(|(_, moves)| matches!(moves.goal, Goal::Rebalance { .. }));
-        Self::of(moves, copied, pace)
+        let mut progress = Self::of(moves, copied, pace);
+        if let Some(taken) = &state.request {
+            progress.planned = taken.planned + taken.later;
+            progress.left += taken.later;
+            progress.bytes_left = progress.bytes_left.saturating_add(taken.bytes_later);
+            let later = pace.rate.map(|rate| taken.bytes_later.div_ceil(rate));
+            progress.seconds_left =
+                progress.seconds_left.zip(later).map(|(now, later)| now.saturating_add(later));
+        }
+        progress
     }
 
-    pub fn of_all(state: &MoveState, copied: &BTreeMap<TopicPartition, u64>, pace: Option<u64>) -> Self {
+    pub fn of_all(state: &MoveState, copied: &BTreeMap<TopicPartition, u64>, pace: Pace) -> Self {
         Self::of(state.topics.iter(), copied, pace)
     }
 
     fn of<'a>(
         moves: impl Iterator<Item = (&'a TopicName, &'a TopicMove)>,
         copied: &BTreeMap<TopicPartition, u64>,
-        pace: Option<u64>,
+        pace: Pace,
     ) -> Self {
         let mut progress = Self::default();
+        // Of what is told of here and has not begun.
+        let mut waiting: u64 = 0;
         for (topic, moves) in moves {
             progress.planned += moves.planned;
             for (partition, one) in &moves.partitions {
@@ -58,14 +88,18 @@ impl Progress {
                     continue;
                 }
                 let partition = TopicPartition { topic: topic.clone(), partition: *partition };
-                let here = copied.get(&partition).copied().unwrap_or(0);
+                let left = left(&partition, one, copied);
+                if !one.is_under_way() {
+                    waiting = waiting.saturating_add(left);
+                }
                 progress.left += 1;
                 progress.moving += usize::from(one.is_under_way());
                 progress.bytes = progress.bytes.saturating_add(one.to_copy());
-                progress.bytes_left = progress.bytes_left.saturating_add(one.to_copy().saturating_sub(here));
+                progress.bytes_left = progress.bytes_left.saturating_add(left);
             }
         }
-        progress.seconds_left = pace.filter(|pace| *pace > 0).map(|pace| progress.bytes_left.div_ceil(pace));
+        let ahead = waiting.saturating_add(if progress.left > 0 { pace.under_way } else { 0 });
+        progress.seconds_left = pace.rate.map(|rate| ahead.div_ceil(rate));
         progress
     }
 

@@ -35,6 +35,8 @@ struct Inner {
 pub struct Moving {
     /// The replication factor it is to have in the end.
     pub factor: i16,
+    /// An administrator rebalances: to its author, the topic is as declared all the while.
+    pub rebalance: bool,
     /// What is said of it; `None`: nothing, its turn has not come.
     pub said: Option<(Reason, String)>,
 }

@@ -13,15 +13,15 @@ use topicops_contract::{ReplicationFactor, TopicName};
 use tracing::{info, warn};
 
 use super::{
-    BrokerDefaults, Movable, MoveDesk, MoveStore, MoveStoreError, Survey, plan_factor, plan_moves::MOST,
-    plan_rebalance, tell::Telling,
+    BrokerDefaults, Movable, MoveDesk, MoveStore, MoveStoreError, Survey, plan_factor, plan_rebalance,
+    tell::Telling,
 };
 use crate::{
     controller::{Reporter, health::Health, topics::TopicIndex, while_leading},
     fail_point::fail_point,
     kafka::{Cluster, ClusterError, TopicPartition},
     metrics::Metrics,
-    moves::{Act, BatchLimits, MoveState, Observed, TakenRequest, next},
+    moves::{Act, BatchLimits, MoveState, Observed, Room, TakenRequest, next},
 };
 
 /// The loop that moves replicas, on the replica that leads.
@@ -70,6 +70,8 @@ pub(super) struct Work {
     pub(super) trouble: Option<String>,
     /// Steps that failed one after the other.
     failures: u32,
+    /// The room that was left when a topic found none: until there is more, no other is planned.
+    crowded: Option<Room>,
     /// A rebalance that cannot be done as asked, and why.
     pub(super) refused: Option<(String, String)>,
     pub(super) telling: Telling,
@@ -184,7 +186,7 @@ impl Mover {
         }))
     }
 
-    fn limits_of(&self, work: &Work) -> BatchLimits {
+    pub(super) fn limits_of(&self, work: &Work) -> BatchLimits {
         let of_request = work.state.request.as_ref().and_then(|taken| taken.request.throttle);
         let throttle = of_request.filter(|_| work.state.is_rebalancing()).unwrap_or(self.limits.throttle);
         BatchLimits { throttle, ..self.limits }
@@ -211,7 +213,7 @@ impl Mover {
             }
             Some(request)
                 if known(&request.id)
-                    && (state.is_rebalancing() || taken.is_none_or(|taken| !taken.more)) => {}
+                    && (state.is_rebalancing() || taken.is_none_or(|taken| taken.later == 0)) => {}
             // An earlier one makes room first.
             Some(_) if state.is_rebalancing() => state.cancel_rebalance(),
             Some(request) => {
@@ -219,8 +221,10 @@ impl Mover {
                     return Ok(false);
                 }
                 let Some(owned) = self.desk.owned() else { return Ok(false) };
+                let room = Room::beside(&state);
                 let listed = self.cluster.list_reassignments().await?;
-                if listed.iter().any(|one| !state.topics.contains_key(&one.partition.topic)) {
+                let of_others = listed.iter().any(|one| !state.topics.contains_key(&one.partition.topic));
+                if of_others || !room.is_ample() {
                     work.telling.waits = true;
                     return Ok(true);
                 }
@@ -228,7 +232,7 @@ impl Mover {
                 let busy: BTreeSet<TopicName> = state.topics.keys().cloned().collect();
                 let (paused, policy) = (self.desk.paused(), self.index.policy());
                 let movable = Movable { owned: &owned, paused: &paused, busy: &busy, policy: &policy };
-                match plan_rebalance(&survey, &request, movable) {
+                match plan_rebalance(&survey, &request, movable, room) {
                     Ok((topics, taken, _)) => {
                         info!(
                             id = request.id,
@@ -237,7 +241,7 @@ impl Mover {
                             "rebalancing"
                         );
                         state.topics.extend(topics);
-                        state.request = Some(taken);
+                        state.request = Some(taken.following(state.request.as_ref()));
                     }
                     Err(message) => {
                         warn!(id = request.id, message, "this rebalance cannot be done");
@@ -273,17 +277,18 @@ impl Mover {
             self.remember(work, state).await?;
             return Ok(waiting);
         }
+        // Everything has to fit a ConfigMap: those under way come first.
+        let mut room = Room::beside(&state);
+        if !state.topics.is_empty() && work.crowded.is_some_and(|before| !room.outgrew(before)) {
+            self.remember(work, state).await?;
+            return Ok(true);
+        }
+        work.crowded = None;
         let listed = self.cluster.list_reassignments().await?;
         // Those that topicops moves are not among the wanted.
         let moved_by_others = |topic: &TopicName| listed.iter().any(|one| one.partition.topic == *topic);
         let mut survey = self.survey(work, &self.desk.draining()).await?;
         for (topic, factor) in wanted {
-            let room = MOST.saturating_sub(state.partitions().count());
-            if room == 0 {
-                // The state has to fit a ConfigMap: those under way come first.
-                waiting = true;
-                break;
-            }
             if moved_by_others(&topic) {
                 work.telling.others.insert(topic, factor);
                 waiting = true;
@@ -296,7 +301,12 @@ impl Mover {
             }
             match plan_factor(&mut survey, &topic, factor) {
                 Ok(Some(mut moves)) => {
-                    moves.keep_first(room);
+                    let before = room;
+                    if !room.fit(&topic, &mut moves) && !state.topics.is_empty() {
+                        work.crowded = Some(before);
+                        waiting = true;
+                        break;
+                    }
                     info!(%topic, factor = factor.get(), partitions = moves.partitions.len(), "changing a replication factor");
                     state.topics.insert(topic, moves);
                 }
@@ -339,6 +349,7 @@ impl Work {
             unlisted: BTreeMap::new(),
             held: BTreeMap::new(),
             trouble: None,
+            crowded: None,
             refused: None,
             telling: Telling::default(),
         }

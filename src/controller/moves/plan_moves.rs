@@ -6,13 +6,12 @@ use topicops_contract::{ReplicationFactor, TopicName};
 
 use super::Survey;
 use crate::{
-    moves::{Goal, PartitionMove, RebalanceRequest, TakenRequest, TopicMove},
-    placement::{PlacedPartition, PlacementError, Rebalance, RebalanceGoals, change_factor, rebalance},
+    moves::{Goal, PartitionMove, RebalanceRequest, Room, TakenRequest, TopicMove},
+    placement::{
+        PlacedPartition, PlacementError, Rebalance, RebalanceGoals, ReplicaMove, change_factor, rebalance,
+    },
     topic::TopicPolicy,
 };
-
-/// Partitions that one plan moves at most: its state has to fit a ConfigMap. What is left is planned when they are done.
-pub(super) const MOST: usize = 5_000;
 
 /// The moves that give a topic another replication factor; `None` when it has it.
 ///
@@ -90,7 +89,8 @@ impl Movable<'_> {
     }
 }
 
-/// The moves of a rebalance, and what is remembered of it; also the plan itself, for whoever shows it.
+/// The moves of a rebalance that find room, and what is remembered of it; also the whole plan, for whoever shows it. What finds
+/// no room is planned when the others are done.
 ///
 /// # Errors
 /// In words, when it cannot be done as asked.
@@ -98,6 +98,7 @@ pub fn plan_rebalance(
     survey: &Survey,
     request: &RebalanceRequest,
     movable: Movable<'_>,
+    mut room: Room,
 ) -> Result<(BTreeMap<TopicName, TopicMove>, TakenRequest, Rebalance), String> {
     let holds = |broker: i32| {
         survey.topics.values().flat_map(|topic| &topic.replicas).any(|replicas| replicas.contains(&broker))
@@ -146,22 +147,33 @@ pub fn plan_rebalance(
 
     let id = |topic: &TopicName| survey.topics.get(topic).map(|topic| topic.id.clone()).unwrap_or_default();
     let mut topics: BTreeMap<TopicName, TopicMove> = BTreeMap::new();
-    for one in plan.moves.iter().take(MOST) {
+    let mut planned = 0;
+    for one in &plan.moves {
         let factor = i16::try_from(one.from.len()).unwrap_or(i16::MAX);
         let goal = || Goal::Rebalance { id: request.id.clone(), factor };
-        let moves = topics
-            .entry(one.topic.clone())
-            .or_insert_with(|| TopicMove::new(id(&one.topic), goal(), BTreeMap::new()));
-        moves.planned += 1;
         let waiting = PartitionMove::waiting(one.from.clone(), one.to.clone(), one.bytes);
-        moves.partitions.insert(one.partition, waiting);
+        let new = (!topics.contains_key(&one.topic))
+            .then(|| TopicMove::new(id(&one.topic), goal(), BTreeMap::new()));
+        if !room.take(new.as_ref().map(|moves| (&one.topic, moves)), &waiting) {
+            break;
+        }
+        topics.extend(new.map(|moves| (one.topic.clone(), moves)));
+        if let Some(moves) = topics.get_mut(&one.topic) {
+            moves.planned += 1;
+            moves.partitions.insert(one.partition, waiting);
+        }
+        planned += 1;
     }
+    let (now, later) = plan.moves.split_at(planned);
+    let bytes =
+        |moves: &[ReplicaMove]| moves.iter().map(ReplicaMove::bytes_to_copy).fold(0, u64::saturating_add);
     let taken = TakenRequest {
         request: request.clone(),
-        planned: plan.moves.len().min(MOST),
-        bytes: plan.moves.iter().take(MOST).map(crate::placement::ReplicaMove::bytes_to_copy).sum(),
+        planned,
+        bytes: bytes(now),
         abandoned: 0,
-        more: plan.moves.len() > MOST,
+        later: later.len(),
+        bytes_later: bytes(later),
         remarks: remarks.join("; "),
     };
     Ok((topics, taken, plan))

@@ -1,6 +1,9 @@
 //! A word to authors and administrators: statuses, Events, metrics.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use topicops_contract::TopicName;
@@ -14,7 +17,10 @@ use crate::{
     Reason,
     kafka::Reassignment,
     metrics::StateLabel,
-    moves::{Goal, News, Phase, Progress, RebalanceState, RebalanceStatus, Step, TakenRequest},
+    moves::{
+        Goal, MoveState, News, Pace, Phase, Progress, RebalanceState, RebalanceStatus, Step, TakenRequest,
+        duration, size,
+    },
 };
 
 /// Numbers change all the time; they are told this often.
@@ -37,39 +43,68 @@ impl Mover {
     /// Tells the news of a step, and gives what else it showed.
     pub(super) fn notice(&self, work: &mut Work, step: &Step) -> Shown {
         for news in &step.news {
-            self.announce(work, news);
+            self.announce(work, &step.state, news);
         }
         let foreign = step.foreign.iter().map(foreign).collect();
         (foreign, step.obstacles.clone(), step.stuck.clone())
     }
 
-    fn announce(&self, work: &mut Work, news: &News) {
+    fn announce(&self, work: &mut Work, state: &MoveState, news: &News) {
         let moved = |outcome: &'static str, count: usize| {
             let counter = self.metrics.moved_partitions.get_or_create(&StateLabel { state: outcome });
             counter.inc_by(count as u64);
         };
         match news {
-            News::Moved { topic, goal, partitions } => {
+            News::Begun { topic, goal } => {
+                let pace = self.pace(work, state);
+                let progress = Progress::of_topic(state, topic, &BTreeMap::new(), pace);
+                let mut note = match goal {
+                    Goal::ReplicationFactor { from, to } => format!("replication factor {from} to {to}"),
+                    Goal::Rebalance { .. } => "rebalancing".to_owned(),
+                };
+                note.push_str(&format!(
+                    ": {} partitions, {} to copy",
+                    progress.left,
+                    size(progress.bytes_left)
+                ));
+                if let Some(seconds) = progress.seconds_left {
+                    note.push_str(&format!(", about {}", duration(seconds)));
+                }
+                info!(%topic, "{note}");
+                self.say(topic, Reason::MoveBegun, &note);
+            }
+            News::Moved { topic, goal, partitions, abandoned } => {
                 moved("moved", *partitions);
-                let note = match goal {
-                    Goal::ReplicationFactor { from, to } => {
+                let mut note = match goal {
+                    Goal::ReplicationFactor { from, to } if *abandoned == 0 => {
                         format!(
                             "the replication factor is {to} now, it was {from}: {partitions} partitions changed"
                         )
                     }
+                    Goal::ReplicationFactor { from, to } => {
+                        format!("replication factor {from} to {to}: {partitions} partitions changed")
+                    }
                     Goal::Rebalance { .. } => format!("rebalanced: {partitions} partitions moved"),
                 };
+                if *abandoned > 0 {
+                    note.push_str(&format!(", {abandoned} were given up"));
+                }
                 info!(%topic, "{note}");
                 self.say(topic, Reason::Moved, &note);
             }
-            News::Cancelled { topic, goal } => {
-                moved("cancelled", 1);
-                let note = match goal {
+            News::Cancelled { topic, goal, partitions, moved: arrived } => {
+                moved("cancelled", *partitions);
+                moved("moved", *arrived);
+                let mut note = match goal {
                     Goal::ReplicationFactor { from, to } => {
                         format!("the change of the replication factor from {from} to {to} was called off")
                     }
                     Goal::Rebalance { .. } => "the rebalance was called off".to_owned(),
                 };
+                note.push_str(&format!(": {partitions} partitions are where they were"));
+                if *arrived > 0 {
+                    note.push_str(&format!(", {arrived} were moved before"));
+                }
                 info!(%topic, "{note}");
                 self.say(topic, Reason::MoveCancelled, &note);
             }
@@ -80,7 +115,11 @@ impl Mover {
                     partition.partition
                 );
                 warn!(%partition, "{note}");
-                self.say(&partition.topic, Reason::WaitingForAnotherMove, &note);
+                // Whoever rebalances reads it in the status of that.
+                let goal = state.topics.get(&partition.topic).map(|moves| &moves.goal);
+                if !matches!(goal, Some(Goal::Rebalance { .. })) {
+                    self.say(&partition.topic, Reason::WaitingForAnotherMove, &note);
+                }
             }
             News::CalledOff { partition } => {
                 moved("replaced", 1);
@@ -102,7 +141,7 @@ impl Mover {
 
     /// Shows how far everything is, to the topic controller and in the request's status; numbers now and then only.
     pub(super) async fn show(&self, work: &mut Work, seen: Option<Seen<'_>>) {
-        let pace = work.pace.or_else(|| self.throttled_pace(work));
+        let pace = self.pace(work, &work.state);
         let (foreign, obstacles, stuck) = seen.map(|(_, shown)| shown).unwrap_or_default();
         let mut moving: BTreeMap<TopicName, Moving> = BTreeMap::new();
         for (topic, moves) in &work.state.topics {
@@ -110,6 +149,7 @@ impl Mover {
             let of_topic = |partition: &&crate::kafka::TopicPartition| partition.topic == *topic;
             let stuck = stuck.iter().find(|(partition, _)| of_topic(partition));
             let obstacle = obstacles.iter().find(|(partition, _)| of_topic(partition));
+            let rebalance = matches!(moves.goal, Goal::Rebalance { .. });
             let said = if moves.cancelled {
                 Some((Reason::Moving, "its move is being called off".to_owned()))
             } else if let Some((partition, brokers)) = stuck {
@@ -119,12 +159,12 @@ impl Mover {
                     progress.message()
                 );
                 Some((Reason::MoveStuck, message))
-            } else if let Some(foreign) = foreign.first().filter(|_| progress.moving == 0) {
+            } else if let Some(foreign) = foreign.first().filter(|_| progress.moving == 0 && !rebalance) {
                 Some((
                     Reason::WaitingForAnotherMove,
                     format!("{foreign}; topicops begins when that has ended"),
                 ))
-            } else if progress.moving > 0 || matches!(moves.goal, Goal::ReplicationFactor { .. }) {
+            } else if progress.moving > 0 || !rebalance {
                 let mut message = match &moves.goal {
                     Goal::ReplicationFactor { from, to } => format!("replication factor {from} to {to}: "),
                     Goal::Rebalance { .. } => "rebalancing: ".to_owned(),
@@ -138,7 +178,7 @@ impl Mover {
             } else {
                 None
             };
-            moving.insert(topic.clone(), Moving { factor: moves.goal.factor(), said });
+            moving.insert(topic.clone(), Moving { factor: moves.goal.factor(), rebalance, said });
         }
         let mut stale: Vec<TopicName> = Vec::new();
         for (topic, _) in std::mem::take(&mut work.telling.others) {
@@ -157,7 +197,18 @@ impl Mover {
             })
             .collect();
         let waits = std::mem::take(&mut work.telling.waits);
-        let status = self.rebalance_status(work, pace, &foreign, waits);
+        let stuck = stuck.iter().find(|(partition, _)| {
+            work.state
+                .topics
+                .get(&partition.topic)
+                .is_some_and(|moves| matches!(moves.goal, Goal::Rebalance { .. }))
+        });
+        let stuck = stuck.map(|(partition, brokers)| {
+            format!(
+                "{partition} cannot be copied to {brokers:?}, which is away; it goes on when that is back"
+            )
+        });
+        let status = self.rebalance_status(work, pace, (&foreign, stuck), waits);
         let turn = |status: &Option<RebalanceStatus>| {
             status.as_ref().map(|status| (status.id.clone(), status.state))
         };
@@ -172,12 +223,19 @@ impl Mover {
         }
     }
 
-    /// As fast as the throttle lets the brokers that copy.
-    fn throttled_pace(&self, work: &Work) -> Option<u64> {
-        let throttle = self.limits.throttle;
-        let brokers: std::collections::BTreeSet<i32> =
-            work.state.partitions().flat_map(|(_, one)| one.adding().collect::<Vec<_>>()).collect();
-        (throttle > 0).then(|| throttle.saturating_mul(brokers.len() as u64))
+    /// As fast as the last looks showed or, before there is anything to see, as the throttle lets the brokers that copy.
+    fn pace(&self, work: &Work, state: &MoveState) -> Pace {
+        let throttled = || {
+            let throttle = self.limits_of(work).throttle;
+            let copying = |all: bool| -> BTreeSet<i32> {
+                let moves = state.partitions().filter(|(_, one)| all || one.is_under_way());
+                moves.flat_map(|(_, one)| one.adding().collect::<Vec<_>>()).collect()
+            };
+            let now = copying(false);
+            let brokers = if now.is_empty() { copying(true) } else { now };
+            (throttle > 0).then(|| throttle.saturating_mul(brokers.len() as u64))
+        };
+        Pace::new(state, &work.copied, work.pace.or_else(throttled))
     }
 
     async fn tell_requester(&self, work: &mut Work, status: Option<RebalanceStatus>) {
@@ -193,8 +251,8 @@ impl Mover {
     fn rebalance_status(
         &self,
         work: &Work,
-        pace: Option<u64>,
-        foreign: &[String],
+        pace: Pace,
+        (foreign, stuck): (&[String], Option<String>),
         waits: bool,
     ) -> Option<RebalanceStatus> {
         let request = self.desk.requested()??;
@@ -218,7 +276,7 @@ impl Mover {
         };
         let progress = Progress::of_rebalance(&work.state, &work.copied, pace);
         let moving = work.state.is_rebalancing();
-        let state = match (request.cancel, moving || taken.more) {
+        let state = match (request.cancel, moving || taken.later > 0) {
             (_, true) => RebalanceState::Moving,
             (true, false) => RebalanceState::Cancelled,
             (false, false) => RebalanceState::Done,
@@ -228,12 +286,8 @@ impl Mover {
             RebalanceState::Moving => match foreign.first().filter(|_| progress.moving == 0) {
                 Some(foreign) => format!("{foreign}; topicops waits for the end"),
                 None => {
-                    let progress = Progress { planned: taken.planned, ..progress };
-                    [Some(progress.message()), work.trouble.clone()]
-                        .into_iter()
-                        .flatten()
-                        .collect::<Vec<_>>()
-                        .join("; ")
+                    let parts = [Some(progress.message()), stuck, work.trouble.clone()];
+                    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
                 }
             },
             RebalanceState::Done => done(taken),
@@ -243,7 +297,7 @@ impl Mover {
             id: request.id,
             state,
             message,
-            partitions: taken.planned,
+            partitions: taken.planned + taken.later,
             partitions_left: progress.left,
             bytes_left: progress.bytes_left,
             seconds_left: progress.seconds_left,
@@ -251,7 +305,7 @@ impl Mover {
         })
     }
 
-    fn set_metrics(&self, work: &Work, pace: Option<u64>) {
+    fn set_metrics(&self, work: &Work, pace: Pace) {
         let progress = Progress::of_all(&work.state, &work.copied, pace);
         let mut counts = BTreeMap::from([("waiting", 0), ("moving", 0), ("yielded", 0)]);
         for (_, one) in work.state.partitions() {

@@ -66,7 +66,7 @@ impl TopicController {
             let rest = [Outcome::drifted(&plan.drifted), Outcome::stepping(&plan.stepping)];
             let all = first.into_iter().chain(rest.into_iter().flatten());
             let outcome = all.reduce(|first, next| first.with(&next)).unwrap_or_else(Outcome::in_sync);
-            outcome.and(&plan.notices)
+            outcome.and(&plan.notices).and(&self.rebalancing(plan))
         };
         let grown = plan.steps.iter().find_map(|step| match step {
             Step::Grow(more) if answers.failures.is_empty() => Some(more.total.get()),
@@ -88,9 +88,18 @@ impl TopicController {
         self.report(&owner.object, &outcome, Some(found), Some(finalizer));
     }
 
-    /// How far the topic's replicas are on their way, if they are.
+    /// How far a rebalance of the topic is: for its author that is no state of its own.
+    fn rebalancing(&self, plan: &TopicPlan) -> Vec<String> {
+        let moving = self.desk.moving();
+        let moving = moving.get(&plan.topic).filter(|moving| moving.rebalance);
+        moving.and_then(|moving| moving.said.clone()).map(|(_, message)| message).into_iter().collect()
+    }
+
+    /// How far the topic's replicas are on their way to another replication factor, if they are.
     fn moving(&self, plan: &TopicPlan) -> Option<Outcome> {
-        let said = self.desk.moving().get(&plan.topic).and_then(|moving| moving.said.clone());
+        let moving = self.desk.moving();
+        let moving = moving.get(&plan.topic).filter(|moving| !moving.rebalance);
+        let said = moving.and_then(|moving| moving.said.clone());
         let about_to = || {
             let factor = plan.changes_factor()?;
             Some((
