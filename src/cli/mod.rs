@@ -7,6 +7,7 @@ mod manifest_files;
 mod plan;
 mod plan_report;
 mod policy_file;
+mod policy_memory;
 mod probes;
 mod rebalance;
 mod rebalance_table;

@@ -16,7 +16,10 @@ use topicops_contract::{ClientEndpoint, keys};
 use topicops_webhook::{Limits, MinimumTls, Shutdown, WebhookState};
 use tracing::{error, info};
 
-use super::{Admission, Grants, Settings, TlsMin, kafka_config, policy_file, probes};
+use super::{
+    Admission, Grants, Settings, TlsMin, kafka_config, policy_file::PolicyFile,
+    policy_memory::ConfigMapPolicyMemory, probes,
+};
 use crate::{
     KafkaTopic,
     access::GrantsMode,
@@ -64,7 +67,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let webhook_listener = listen("--webhook-listen", settings.webhook_listen).await?;
     let webhook_address = webhook_listener.local_addr()?;
     let topics = Arc::new(TopicIndex::default());
-    govern(&mut tasks, &settings, &topics, &health, &metrics).await;
+    govern(&mut tasks, &settings, (client.clone(), &namespace), &topics, (&health, &metrics)).await;
     let probes = probes::router(health.clone(), Arc::new(registry), count_states(&topics, &metrics));
     tasks.spawn("probes", async move {
         if let Err(error) = axum::serve(probe_listener, probes).await {
@@ -233,9 +236,9 @@ pub async fn run(settings: Settings) -> Result<()> {
 async fn govern(
     tasks: &mut Tasks,
     settings: &Settings,
+    (client, namespace): (Client, &str),
     topics: &Arc<TopicIndex>,
-    health: &Health,
-    metrics: &Metrics,
+    (health, metrics): (&Health, &Metrics),
 ) {
     let (owners, protected) = (settings.topic_owners.clone(), settings.protected_topics.clone());
     let policy = TopicPolicy::new(owners, protected, settings.max_partitions, TopicRules::default());
@@ -243,12 +246,12 @@ async fn govern(
         topics.govern(policy);
         return;
     };
-    let policy = policy_file::first(&file, policy, health, metrics).await;
-    topics.govern(policy.clone());
-    let (topics, health, metrics) = (Arc::clone(topics), health.clone(), metrics.clone());
-    tasks.spawn("policy", async move {
-        policy_file::follow(&file, policy, topics, health, metrics).await;
-    });
+    topics.govern(TopicPolicy { unread: true, ..policy.clone() });
+    let memory = Arc::new(ConfigMapPolicyMemory::new(client, namespace, &settings.operator_id));
+    let told = (health.clone(), metrics.clone());
+    let mut policy = PolicyFile::new(file, policy, memory, Arc::clone(topics), told);
+    policy.look().await;
+    tasks.spawn("policy", policy.follow());
 }
 
 /// Replicas that one broker copies at the same time: more would only share what its throttle lets through.

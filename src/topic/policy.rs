@@ -17,7 +17,7 @@ pub struct TopicPolicy {
     pub max_partitions: Option<i32>,
     /// Limits and defaults, from the policy file.
     pub rules: Arc<TopicRules>,
-    /// There is a policy file, and none of its versions could be read: nothing that `rules` decide is done until one can.
+    /// No version of the policy file is known: nothing that `rules` decide is done until one is.
     pub unread: bool,
 }
 

@@ -131,7 +131,7 @@ impl Refusal {
             Self::Limit(violation) => violation.problem(kind).to_string(),
             Self::PolicyUnread => {
                 "the topic stays as it is until an administrator has mended the policy file with the limits \
-                                   for topics: topicops started with a version of it that has mistakes"
+                                   for topics: no version of it is known that has no mistakes"
                     .to_owned()
             }
             Self::TooFewBrokers { declared, brokers } => format!(

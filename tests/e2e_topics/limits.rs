@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
     Resource,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use topicops_contract::{State, Status};
 
-use crate::support::{self, PATIENCE, World, in_the_world, wait};
+use crate::support::{self, PATIENCE, World, alone_in_the_world, in_the_world, wait};
 
 /// Namespaces of these tests alone, so that no other test of the world is limited.
 const POLICY: &str = r"
@@ -367,4 +367,63 @@ fn a_changed_policy_counts_without_a_restart_and_a_broken_one_does_not() {
         world.until_status(&namespace, &topic, "well again", well).await?;
         Ok(())
     });
+}
+
+#[test]
+fn replicas_that_start_when_the_policy_is_mistaken_or_gone_serve_and_go_on_with_the_one_before() {
+    alone_in_the_world(async |world| {
+        in_place(world).await?;
+        // Whatever other tests left.
+        put_anew(world).await?;
+        let namespace = world.namespace("limits").await?;
+        let api = world.api::<ConfigMap>("topicops");
+        wait::until("the policy to be kept", PATIENCE, || async {
+            let kept = api.get("topicops-last-policy").await?.data.unwrap_or_default();
+            ensure!(kept.get("policy.yaml").is_some_and(|text| text == POLICY), "{kept:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        for (wrong, says) in [("mistaken", "\"three\""), ("gone", "is gone")] {
+            if wrong == "gone" {
+                api.delete("topicops-policy", &DeleteParams::default()).await?;
+            } else {
+                write(world, "limits: { partitions: { max: three } }").await?;
+            }
+            restart(world, wrong).await?;
+            for pod in world.pods("topicops", "app.kubernetes.io/name=topicops").await? {
+                let (code, told) = world.probe(&pod, "/readyz/policy").await?;
+                ensure!(
+                    code == 503 && told.contains(says) && told.contains("the policy before it counts"),
+                    "{told}"
+                );
+            }
+            let (many, few) = (world.topic("orders"), world.topic("orders"));
+            let told = world.declare(&namespace, &many, json!({ "partitions": "9" }), json!({})).await;
+            let told = support::refusal(told.map(drop))?;
+            ensure!(told.contains("2 to 4"), "{told}");
+            world.declare(&namespace, &few, json!({ "partitions": "3" }), json!({})).await?;
+            world.until_ready(&namespace, &few).await?;
+        }
+        put_anew(world).await
+    });
+}
+
+/// The policy that counts already is no news: another in between makes it some.
+async fn put_anew(world: &World) -> Result<()> {
+    put(world, "defaults: { partitions: 7 }").await?;
+    put(world, POLICY).await
+}
+
+/// Replaces all replicas, as `kubectl rollout restart` does.
+async fn restart(world: &World, why: &str) -> Result<()> {
+    let patch = json!({ "spec": { "template": { "metadata": { "annotations": { "restarted": why } } } } });
+    let api = world.api::<Deployment>("topicops");
+    api.patch("topicops", &PatchParams::default(), &Patch::Strategic(patch)).await?;
+    world.until_rolled_out("topicops", "topicops", PATIENCE).await?;
+    wait::until("the replicas before to be gone", PATIENCE, || async {
+        let pods = world.pods("topicops", "app.kubernetes.io/name=topicops").await?.len();
+        ensure!(pods == 2, "{pods} are there");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
 }
