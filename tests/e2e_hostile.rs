@@ -30,6 +30,37 @@ fn a_name_cannot_be_claimed_by_declaring_a_topic_that_kafka_refuses() {
 }
 
 #[test]
+fn a_topic_that_the_flag_protects_is_not_touched_whoever_declares_it_and_however() {
+    in_the_world(async |world| {
+        let adopter = world.namespace("adopter").await?;
+        let (there, missing) = (world.topic("protected"), world.topic("protected"));
+        world.create_by_hand(&there).await?;
+        let before = world.described(&there).await?;
+        let greedy = json!({ "deletion-policy": "delete" });
+        let told = world.declare(&adopter, &there, json!({ "retention": "1s" }), greedy.clone()).await;
+        let told = support::refusal(told.map(drop))?;
+        ensure!(told.contains("protected-*"), "{told}");
+        // Where admission is never asked.
+        for topic in [&there, &missing] {
+            let name = world.topic("by-another-name");
+            let data = json!({ "name": topic, "retention": "1s" });
+            world.declare("kube-system", &name, data, greedy.clone()).await?;
+            let status = world.until_refused("kube-system", &name, "Protected").await?;
+            ensure!(status.message.contains("protected-*"), "{status:?}");
+            world.api::<ConfigMap>("kube-system").delete(&name, &DeleteParams::default()).await?;
+            world.until_gone::<ConfigMap>("kube-system", &name).await?;
+        }
+        ensure!(
+            world.described(&there).await? == before,
+            "{:?}, and {before:?} before",
+            world.described(&there).await?
+        );
+        ensure!(world.described(&missing).await?.is_none(), "{missing} was made");
+        Ok(())
+    });
+}
+
+#[test]
 fn no_number_of_partitions_harms_the_brokers() {
     in_the_world(async |world| {
         let (evil, topic) = (world.namespace("evil").await?, world.topic("huge"));

@@ -119,6 +119,27 @@ fn a_topic_deleted_by_hand_is_made_anew_with_word_of_what_is_lost_or_stays_delet
 }
 
 #[test]
+fn a_topic_that_somebody_made_anew_is_told_and_goes_on_as_declared() {
+    in_a_hurried_world(async |world| {
+        let (namespace, topic) = (world.namespace("drift").await?, world.topic("orders"));
+        // So that it is not topicops that makes it anew.
+        world.declare(&namespace, &topic, json!({ "retention": "1h" }), json!({ "drift": "report" })).await?;
+        let before = world.until_ready(&namespace, &topic).await?;
+        for outcome in
+            world.cluster()?.delete_topics(&[DoomedTopic { name: topic.parse()?, id: None }]).await?
+        {
+            outcome?;
+        }
+        until_drifted(world, &namespace, &topic).await?;
+        world.create_by_hand(&topic).await?;
+        world.until_event(&namespace, &topic, "TopicRemade").await?;
+        let other = |status: &Status| status.topic_id.is_some() && status.topic_id != before.topic_id;
+        world.until_status(&namespace, &topic, "another topic", other).await?;
+        Ok(())
+    });
+}
+
+#[test]
 fn partitions_added_by_hand_are_reported() {
     in_a_hurried_world(async |world| {
         let (namespace, topic) = (world.namespace("drift").await?, world.topic("orders"));

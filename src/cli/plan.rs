@@ -288,6 +288,57 @@ orders: to change (ConfigMap shop/a)
     }
 
     #[tokio::test]
+    async fn what_kubectl_prints_shows_what_a_new_policy_would_change_of_topics_that_exist() {
+        let cluster = cluster_with("orders", 2).await;
+        let printed = "\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  data: { partitions: '2', retention: unlimited }
+  kind: ConfigMap
+  metadata:
+    annotations:
+      topic.kafka.nb/status: '{\"state\":\"Ready\",\"reason\":\"InSync\",\"message\":\"\",\"hash\":\"1\",\"time\":\"2026-11-21T12:00:00Z\"}'
+    creationTimestamp: '2026-11-21T12:00:00Z'
+    finalizers: [topic.kafka.nb/topic]
+    labels: { config: kafka-topic }
+    name: orders
+    namespace: shop
+    resourceVersion: '7'
+    uid: 4a3b
+- apiVersion: v1
+  data: { any: thing }
+  kind: ConfigMap
+  metadata: { name: other, namespace: shop }
+";
+        let policy = "{ defaults: { properties: { retention.bytes: 9 } }, limits: { retention: { max: 90d, action: adjust } } }";
+        let report = report_under(&cluster, printed, policy).await;
+        assert_eq!(report.verdict(), Verdict::Pending, "{report}");
+        let told = report.to_string();
+        for says in [
+            "orders: to change (ConfigMap shop/orders)",
+            "retention.bytes: (none of its own) -> ",
+            "retention.ms: (none of its own) -> 7776000000",
+        ] {
+            assert!(told.contains(says), "\"{says}\" is missing: {told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_topic_that_cannot_be_had_as_declared_is_refused() {
+        let cluster = cluster_with("bills", 1).await;
+        for (key, value) in
+            [("num.partitions", "1"), ("default.replication.factor", "1"), ("min.insync.replicas", "1")]
+        {
+            cluster.set_broker_default(key, value);
+        }
+        let report = report(&cluster, &object("a", "orders", "", "replication-factor: '2'")).await;
+        assert_eq!(report.verdict(), Verdict::Refused, "{report}");
+        assert!(report.to_string().contains("TooFewBrokers"), "{report}");
+    }
+
+    #[tokio::test]
     async fn a_factor_that_is_being_had_is_nothing_to_do_and_one_that_cannot_be_had_is_refused() {
         let cluster = cluster_with("orders", 1).await;
         cluster.add_broker(2, None);

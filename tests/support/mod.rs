@@ -163,7 +163,9 @@ impl World {
             .mount(self.fail_points(), "/fail-points")
             .env("TOPICOPS_FAIL_POINT_FILE", "/fail-points/armed")
             // Tests that let topics be adopted have a namespace of that name.
-            .env("TOPICOPS_TOPIC_OWNERS", "adopter-*=*");
+            .env("TOPICOPS_TOPIC_OWNERS", "adopter-*=*")
+            // And one is about topics of such names.
+            .env("TOPICOPS_PROTECTED_TOPICS", "protected-*");
         let settings = SETTINGS.get().map(Vec::as_slice).unwrap_or_default();
         let program = settings.iter().fold(program, |program, (name, value)| program.env(*name, *value));
         self.bed.map_image(IMAGE, program).await?;
