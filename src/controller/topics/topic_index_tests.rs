@@ -188,6 +188,23 @@ fn what_a_status_says_of_partitions_makes_no_room_in_totals() {
 }
 
 #[test]
+fn what_a_new_ledger_does_not_hold_counts_no_more() {
+    let index = TopicIndex::default();
+    index.lead(true);
+    let rules = "limits: { topics: { max: 1 } }";
+    let rules = Arc::new(crate::topic::limits::TopicRules::parse(rules).unwrap());
+    index.govern(TopicPolicy { rules, ..TopicPolicy::default() });
+    index.apply(config_map("orders", &[], &[]));
+    let there = Extent { partitions: 1, replication_factor: 1, retention_bytes: None };
+    let over = || index.under_policy(&PlanContext::default()).over_quota.len();
+    index.hold([("gone".parse().unwrap(), Some(("shop".to_owned(), there)))]);
+    assert_eq!(over(), 1);
+    taken(&index);
+    index.hold_only([]);
+    assert_eq!((over(), taken(&index)), (0, vec!["orders".to_owned()]), "there is room now");
+}
+
+#[test]
 fn another_policy_has_everything_looked_at_again_where_this_replica_leads() {
     let index = TopicIndex::default();
     index.apply(config_map("orders", &[], &[]));
