@@ -35,7 +35,7 @@ enum Command {
     Release(ReleaseSettings),
 }
 
-/// Exit codes: 0 done, 1 error, 2 usage; of `plan` and `rebalance --dry-run` also 3, something to do.
+/// Exit codes: 0 done, 1 error, 2 usage; of `plan` and `rebalance` also 3, something to do.
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let logging = match &command {
@@ -67,6 +67,7 @@ fn main() -> ExitCode {
             Command::Rebalance(settings) => {
                 cli::rebalance(&settings, &mut out).await.map(|rebalanced| match rebalanced {
                     Rebalanced::Done => ExitCode::SUCCESS,
+                    Rebalanced::Refused => ExitCode::FAILURE,
                     Rebalanced::Pending => ExitCode::from(3),
                 })
             }

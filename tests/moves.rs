@@ -726,3 +726,36 @@ async fn how_long_it_takes_is_told_of_topics_under_way_and_not_of_those_whose_tu
     );
     assert!(!moving[&waiting].rebalance);
 }
+
+#[tokio::test(start_paused = true)]
+async fn to_ask_again_for_the_same_lets_it_go_on_with_the_throttle_that_is_asked_for_now() {
+    let bed = Bed::new().await;
+    let before = bed.throttles().await;
+    bed.cluster.hold_moves();
+    bed.desk.note(&bed.topic, Standing::Owned, None);
+    bed.desk.request(Some(drain("one", 1)));
+    let (_task, _leads) = bed.start();
+    bed.begun().await;
+    let moving = bed.cluster.list_reassignments().await.unwrap();
+    let rate = |all: &BTreeMap<String, String>| {
+        let rates = all.iter().filter(|(key, _)| key.contains("follower") && key.ends_with(".rate"));
+        rates.map(|(_, value)| value.clone()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(rate(&bed.throttles().await), ["1000000".to_owned()].into());
+    bed.desk.request(Some(RebalanceRequest { throttle: Some(7_000_000), ..drain("two", 1) }));
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(bed.cluster.list_reassignments().await.unwrap(), moving, "nothing went back");
+    assert_eq!(rate(&bed.throttles().await), ["7000000".to_owned()].into());
+    let told = bed.store.told().unwrap();
+    assert_eq!((told.id.as_str(), told.state), ("two", RebalanceState::Moving));
+    bed.desk.request(Some(RebalanceRequest { throttle: Some(0), ..drain("three", 1) }));
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(bed.cluster.list_reassignments().await.unwrap(), moving);
+    assert_eq!(bed.throttles().await, before, "as fast as it can, in the midst of a batch");
+    bed.cluster.finish_moves();
+    bed.rest().await;
+    sleep(Duration::from_secs(20)).await;
+    let told = bed.store.told().unwrap();
+    assert_eq!((told.id.as_str(), told.state), ("three", RebalanceState::Done));
+    assert_eq!(bed.metrics.moved_partitions.get_or_create(&StateLabel { state: "cancelled" }).get(), 0);
+}

@@ -6,7 +6,12 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, Config, api::ListParams};
 use topicops_contract::{NamePattern, OperatorId, TopicName, keys};
 
-use super::{byte_rate::byte_rate, kafka_config::cluster, rebalance_table::table, settings::pattern};
+use super::{
+    byte_rate::byte_rate,
+    kafka_config::cluster,
+    rebalance_table::table,
+    settings::{DEFAULT_MOVE_THROTTLE, pattern},
+};
 use crate::{
     KafkaTopic,
     controller::{
@@ -15,7 +20,7 @@ use crate::{
         topics::{ConfigMapLedger, Ledger, TopicIndex},
     },
     moves::{RebalanceRequest, RebalanceState, RebalanceStatus, Room},
-    topic::TopicPolicy,
+    topic::{Holding, Ownership, TopicPolicy},
 };
 
 /// The settings of `topicops rebalance`.
@@ -46,14 +51,14 @@ pub struct RebalanceSettings {
     pub dry_run: bool,
 
     /// Waits until it is done, and says how far it is.
-    #[arg(long, conflicts_with_all = ["dry_run", "status"])]
+    #[arg(long, conflicts_with = "dry_run")]
     pub wait: bool,
 
     /// Calls off what was asked for: what is under way goes back, and brokers are not drained any more.
     #[arg(long, conflicts_with_all = ["drain", "topics", "throttle", "include_undeclared", "dry_run", "status"])]
     pub cancel: bool,
 
-    /// Says how the last one stands.
+    /// Says how the last one stands. Exit code 3 while it is not over, 1 when it cannot be done.
     #[arg(long, conflicts_with_all = ["drain", "topics", "throttle", "include_undeclared", "dry_run"])]
     pub status: bool,
 
@@ -78,18 +83,23 @@ pub struct RebalanceSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rebalanced {
     Done,
-    /// Something would be moved.
+    /// Something would be moved, or is not over.
     Pending,
+    /// It cannot be done as asked.
+    Refused,
 }
 
 /// Between two looks of --wait.
 const LOOK: Duration = Duration::from_secs(1);
+/// Looks of --wait that fail one after the other before it is given up.
+const PATIENCE: u32 = 120;
 
 /// `topicops rebalance`: asks the replica that leads to move replicas, or says how that stands. It moves nothing by itself, so
 /// that there is one mover.
 ///
 /// # Errors
-/// The API server or, for `--dry-run`, the brokers do not answer; the rebalance is refused.
+/// The API server or, for `--dry-run`, the brokers do not answer; `--dry-run` finds that it cannot be done; topicops runs in another
+/// namespace.
 pub async fn rebalance(settings: &RebalanceSettings, out: &mut (dyn Write + Send)) -> Result<Rebalanced> {
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
     let client = Client::try_from(config).context("setting up the Kubernetes client")?;
@@ -107,39 +117,103 @@ pub async fn rebalance(settings: &RebalanceSettings, out: &mut (dyn Write + Send
     }
     let store = ConfigMapMoveStore::new(client.clone(), &settings.namespace, settings.operator_id.clone());
     if settings.status {
-        let (request, status) = store.requested().await?;
-        match (request, status) {
-            (None, _) => writeln!(out, "nobody asked for a rebalance")?,
-            (Some(request), Some(status)) if status.id == request.id => writeln!(out, "{}", told(&status))?,
-            (Some(_), _) => writeln!(out, "asked for, and not taken up yet")?,
+        let (standing, status) = store.requested().await?;
+        let Some(standing) = standing else {
+            check_namespace(settings, &client).await?;
+            writeln!(out, "nobody asked for a rebalance")?;
+            return Ok(Rebalanced::Done);
+        };
+        if settings.wait {
+            return wait(&store, standing, out).await;
         }
-        return Ok(Rebalanced::Done);
+        let status = status.filter(|status| status.id == standing.id);
+        writeln!(out, "{}", status.as_ref().map_or_else(|| UNKNOWN.to_owned(), told))?;
+        return Ok(status.map_or(Rebalanced::Pending, |status| status.state.into()));
     }
+    let led = check_namespace(settings, &client).await?;
     store.leave(&request).await?;
     writeln!(out, "{}", if settings.cancel { "asked to call it off" } else { "asked for" })?;
-    if leader(&client, settings.operator_id.as_str()).await.is_ok_and(|leads| leads.is_none()) {
+    if !led {
         writeln!(out, "no replica of topicops leads now: it is taken up when one does")?;
     }
     if settings.wait {
-        wait(&store, &request.id, out).await?;
+        return wait(&store, request, out).await;
     }
     Ok(Rebalanced::Done)
 }
 
-async fn wait(store: &ConfigMapMoveStore, id: &str, out: &mut (dyn Write + Send)) -> Result<()> {
-    let mut last = None;
-    loop {
-        let (request, status) = store.requested().await?;
-        if request.is_none_or(|request| request.id != id) {
-            bail!("somebody asked for something else meanwhile");
+/// What is said of a request that nobody has looked at.
+const UNKNOWN: &str = "asked for, and not taken up yet";
+
+impl From<RebalanceState> for Rebalanced {
+    fn from(state: RebalanceState) -> Self {
+        match state {
+            RebalanceState::Waiting | RebalanceState::Moving => Self::Pending,
+            RebalanceState::Done | RebalanceState::Cancelled => Self::Done,
+            RebalanceState::Refused => Self::Refused,
         }
-        if let Some(status) = status.filter(|status| status.id == id && last.as_ref() != Some(status)) {
-            writeln!(out, "{}", told(&status))?;
-            match status.state {
-                RebalanceState::Done | RebalanceState::Cancelled => return Ok(()),
-                RebalanceState::Refused => return Err(anyhow!("it cannot be done as asked")),
-                RebalanceState::Waiting | RebalanceState::Moving => last = Some(status),
+    }
+}
+
+/// Whether a replica of this topicops leads, as far as the API server tells.
+///
+/// # Errors
+/// When it leads from another namespace: what is left in this one would be taken up by nobody.
+async fn check_namespace(settings: &RebalanceSettings, client: &Client) -> Result<bool> {
+    match leader(client, settings.operator_id.as_str()).await {
+        Ok(Some(holder)) => match elsewhere(&holder, &settings.namespace) {
+            Some(right) => bail!(
+                "--namespace {}: topicops \"{}\" leads from namespace {right}; ask it with --namespace {right}",
+                settings.namespace,
+                settings.operator_id
+            ),
+            None => Ok(true),
+        },
+        Ok(None) => Ok(false),
+        // Who may not see Leases may ask all the same.
+        Err(_) => Ok(true),
+    }
+}
+
+/// The namespace of a leader (`namespace/replica`) that is not in this one.
+fn elsewhere<'a>(holder: &'a str, namespace: &str) -> Option<&'a str> {
+    holder.split_once('/').map(|(found, _)| found).filter(|found| *found != namespace)
+}
+
+/// Waits until it is over. An API server that does not answer is asked again for a while.
+async fn wait(
+    store: &ConfigMapMoveStore,
+    mut request: RebalanceRequest,
+    out: &mut (dyn Write + Send),
+) -> Result<Rebalanced> {
+    let (mut last, mut failures) = (None, 0);
+    loop {
+        match store.requested().await {
+            Ok((standing, status)) => {
+                failures = 0;
+                match standing {
+                    Some(standing) if standing.asks_for_the_same(&request) => request = standing,
+                    Some(_) => bail!("somebody asked for something else meanwhile"),
+                    None => {
+                        bail!("somebody took the request away meanwhile: what was under way is called off")
+                    }
+                }
+                let status = status.filter(|status| status.id == request.id);
+                if let Some(status) = status.filter(|status| last.as_ref() != Some(status)) {
+                    writeln!(out, "{}", told(&status))?;
+                    match Rebalanced::from(status.state) {
+                        Rebalanced::Pending => last = Some(status),
+                        over => return Ok(over),
+                    }
+                }
             }
+            Err(error) if failures < PATIENCE => {
+                if failures == 0 {
+                    writeln!(out, "trying again: {}", crate::chain(&error))?;
+                }
+                failures += 1;
+            }
+            Err(error) => return Err(error).context("it may go on all the same: see --status"),
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -166,14 +240,15 @@ async fn dry_run(
 ) -> Result<Rebalanced> {
     let file = settings.kafka_config.as_ref().context("--dry-run needs --kafka-config")?;
     let cluster = cluster(file)?;
-    let (owned, paused) = declared(settings, client).await?;
     let policy = TopicPolicy { protected: settings.protected_topics.clone(), ..TopicPolicy::default() };
     let survey = Survey::take(&cluster, &request.drain).await?;
+    let (owned, paused) = declared(settings, client, &survey, &policy).await?;
     let busy = BTreeSet::new();
     let movable = Movable { owned: &owned, paused: &paused, busy: &busy, policy: &policy };
     let (_, taken, plan) =
         plan_rebalance(&survey, request, movable, Room::ALL).map_err(anyhow::Error::msg)?;
-    write!(out, "{}", table(&plan, settings.throttle))?;
+    let assumed = byte_rate(DEFAULT_MOVE_THROTTLE).map_err(anyhow::Error::msg)?;
+    write!(out, "{}", table(&plan, settings.throttle, assumed))?;
     if !taken.remarks.is_empty() {
         writeln!(out, "{}", taken.remarks)?;
     }
@@ -184,6 +259,8 @@ async fn dry_run(
 async fn declared(
     settings: &RebalanceSettings,
     client: &Client,
+    survey: &Survey,
+    policy: &TopicPolicy,
 ) -> Result<(BTreeSet<TopicName>, BTreeSet<TopicName>)> {
     let index = TopicIndex::default();
     let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
@@ -200,15 +277,80 @@ async fn declared(
     }
     let store = ConfigMapLedger::new(client.clone(), &settings.namespace, settings.operator_id.clone());
     let ledger = Ledger::load(&store).await?;
-    let owned: BTreeSet<TopicName> =
-        index.topics().into_iter().filter(|topic| ledger.get(topic).is_some()).collect();
-    let is_paused = |topic: &&TopicName| index.declarations(topic).iter().any(|one| one.manifest.paused);
-    let paused = owned.iter().filter(is_paused).cloned().collect();
-    Ok((owned, paused))
+    Ok(standings(&index, |topic| ledger.get(topic), |topic| survey.topics.contains_key(topic), policy))
+}
+
+/// As the replica that leads settles it. Whom rules let adopt a topic is in the ledger by now.
+fn standings<'a>(
+    index: &TopicIndex,
+    holding: impl Fn(&TopicName) -> Option<&'a Holding>,
+    exists: impl Fn(&TopicName) -> bool,
+    policy: &TopicPolicy,
+) -> (BTreeSet<TopicName>, BTreeSet<TopicName>) {
+    let (mut owned, mut paused) = (BTreeSet::new(), BTreeSet::new());
+    for topic in index.topics().into_iter().filter(exists) {
+        let declarations = index.declarations(&topic);
+        let settled = Ownership::settle(&topic, &declarations, holding(&topic), true, policy);
+        let Some(owner) = settled.owner.filter(|owner| !owner.deleting) else { continue };
+        if owner.manifest.paused || !owner.problems.is_empty() {
+            paused.insert(topic.clone());
+        }
+        owned.insert(topic);
+    }
+    (owned, paused)
 }
 
 fn new_id() -> Result<String> {
     let mut bytes = [0_u8; 8];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow!("the machine gave no random bytes"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    use super::*;
+
+    fn declare(index: &TopicIndex, namespace: &str, paused: bool) {
+        let label = (keys::CONFIG_LABEL.to_owned(), keys::CONFIG_LABEL_TOPIC.to_owned());
+        let paused = paused.then(|| (keys::topic::PAUSED.to_owned(), "true".to_owned()));
+        index.apply(ConfigMap {
+            metadata: ObjectMeta {
+                namespace: Some(namespace.to_owned()),
+                name: Some("orders".to_owned()),
+                uid: Some(namespace.to_owned()),
+                labels: Some([label].into()),
+                annotations: Some(paused.into_iter().collect()),
+                ..ObjectMeta::default()
+            },
+            data: Some(BTreeMap::new()),
+            ..ConfigMap::default()
+        });
+    }
+
+    #[test]
+    fn only_its_owner_has_a_topic_moved_and_only_its_owner_pauses_it() {
+        let topic: TopicName = "orders".parse().unwrap();
+        let holding = Holding { namespace: "shop".to_owned(), ..Holding::default() };
+        let policy = TopicPolicy::default();
+        let of = |namespaces: &[(&str, bool)], exists: bool| {
+            let index = TopicIndex::default();
+            namespaces.iter().for_each(|(namespace, paused)| declare(&index, namespace, *paused));
+            let (owned, paused) = standings(&index, |_| Some(&holding), |_| exists, &policy);
+            (owned.contains(&topic), paused.contains(&topic))
+        };
+        assert_eq!(of(&[("shop", false), ("thief", true)], true), (true, false));
+        assert_eq!(of(&[("shop", true), ("thief", false)], true), (true, true));
+        assert_eq!(of(&[("thief", false)], true), (false, false), "remembered is not owned");
+        assert_eq!(of(&[("shop", false)], false), (false, false), "it is not there yet");
+    }
+
+    #[test]
+    fn a_leader_in_another_namespace_is_named() {
+        assert_eq!(elsewhere("kafka/topicops-0", "topicops"), Some("kafka"));
+        assert_eq!(elsewhere("topicops/topicops-0", "topicops"), None);
+    }
 }

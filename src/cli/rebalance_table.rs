@@ -5,8 +5,9 @@ use crate::{
     placement::{Rebalance, ReplicaMove},
 };
 
-/// What a rebalance would move, what each broker would hold, and how long it would take.
-pub(super) fn table(plan: &Rebalance, throttle: Option<u64>) -> String {
+/// What a rebalance would move, what each broker would hold, and how long it would take; under the throttle `assumed` when
+/// none is asked for.
+pub(super) fn table(plan: &Rebalance, throttle: Option<u64>, assumed: u64) -> String {
     if plan.moves.is_empty() {
         return "nothing to move\n".to_owned();
     }
@@ -34,9 +35,13 @@ pub(super) fn table(plan: &Rebalance, throttle: Option<u64>) -> String {
     text.push_str(&aligned(&rows));
 
     let _ = write!(text, "\n{} partitions, {} to copy", plan.moves.len(), size(plan.bytes_to_copy()));
-    if let Some(rate) = throttle.filter(|rate| *rate > 0) {
+    let rate = throttle.unwrap_or(assumed);
+    if rate > 0 {
         let seconds = busiest(&plan.moves).div_ceil(rate);
         let _ = write!(text, ", {} at least under a throttle of {}/s", duration(seconds), size(rate));
+        if throttle.is_none() {
+            text.push_str(" (the default of --move-throttle; topicops may run with another)");
+        }
     }
     text.push('\n');
     text
@@ -84,9 +89,16 @@ mod tests {
             moves: vec![one(0, &[1, 2], &[1, 3]), one(1, &[2, 1], &[3, 1])],
             ..Rebalance::default()
         };
-        let text = table(&plan, Some(10_000_000));
+        let text = table(&plan, Some(10_000_000), 1);
+        assert!(!text.contains("--move-throttle"), "{text}");
         assert!(text.contains("orders-0   1,2   1,3  572.2 MiB"), "{text}");
         assert!(text.contains("2 partitions, 1.1 GiB to copy, 2 min at least"), "{text}");
-        assert_eq!(table(&Rebalance::default(), None), "nothing to move\n");
+        let assumed = table(&plan, None, 50_000_000);
+        assert!(
+            assumed.contains("24 s at least under a throttle of 47.7 MiB/s (the default of --move-throttle"),
+            "{assumed}"
+        );
+        assert!(!table(&plan, Some(0), 50_000_000).contains("at least under"), "as fast as it can");
+        assert_eq!(table(&Rebalance::default(), None, 1), "nothing to move\n");
     }
 }

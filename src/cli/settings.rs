@@ -6,6 +6,9 @@ use topicops_contract::{DriftPolicy, NamePattern, OperatorId};
 use super::byte_rate::byte_rate;
 use crate::topic::{OwnerRule, RetentionSteps, limits::ByteSize};
 
+/// How fast replicas are moved where nobody says so.
+pub(super) const DEFAULT_MOVE_THROTTLE: &str = "50MB/s";
+
 /// The settings of `topicops run`: each a flag and an environment variable.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
@@ -54,7 +57,7 @@ pub struct Settings {
     pub policy: Option<PathBuf>,
 
     /// Bytes per second that a broker copies, or is copied from, at most while replicas are moved: 50MB/s, 64MiB/s; 0 is as fast as it can.
-    #[arg(long, env = "TOPICOPS_MOVE_THROTTLE", default_value = "50MB/s", value_parser = byte_rate, value_name = "RATE")]
+    #[arg(long, env = "TOPICOPS_MOVE_THROTTLE", default_value = DEFAULT_MOVE_THROTTLE, value_parser = byte_rate, value_name = "RATE")]
     pub move_throttle: u64,
 
     /// Partitions that are moved at the same time at most.

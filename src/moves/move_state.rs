@@ -242,6 +242,25 @@ impl MoveState {
         }
     }
 
+    /// Has the rebalance under way go on for a request that asks for the same, as fast as that says. Whether it does.
+    pub fn take_over_rebalance(&mut self, request: &RebalanceRequest) -> bool {
+        let goes_on = |moves: &TopicMove| matches!(moves.goal, Goal::Rebalance { .. }) && !moves.cancelled;
+        let Some(taken) = self.request.as_mut().filter(|taken| taken.request.asks_for_the_same(request))
+        else {
+            return false;
+        };
+        if !self.topics.values().any(goes_on) {
+            return false;
+        }
+        taken.request = request.clone();
+        for moves in self.topics.values_mut() {
+            if let Goal::Rebalance { id, .. } = &mut moves.goal {
+                id.clone_from(&request.id);
+            }
+        }
+        true
+    }
+
     pub fn is_rebalancing(&self) -> bool {
         self.topics.values().any(|moves| matches!(moves.goal, Goal::Rebalance { .. }))
     }

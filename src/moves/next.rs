@@ -114,17 +114,22 @@ pub fn next(before: &MoveState, seen: &Observed, limits: BatchLimits) -> Step {
     }
     let batch_over =
         state.partitions().all(|(partition, one)| !one.is_under_way() || stuck.contains_key(&partition));
-    if batch_over {
-        if state.throttles.exceed(&needed) {
-            let Some(throttles) = &seen.throttles else { return step(state, Act::Look, None, news) };
-            let (left, change) = state.throttles.remove(&needed, throttles);
-            let mut after = state.clone();
-            after.throttles = left;
-            if !change.is_empty() {
-                return step(state, Act::Unthrottle(change), Some(after), news);
-            }
-            state = after;
+    // Also in the midst of a batch, when it is to be as fast as it can from now on.
+    let unthrottled = limits.throttle == 0;
+    if unthrottled {
+        needed = Needed::default();
+    }
+    if (batch_over || unthrottled) && state.throttles.exceed(&needed) {
+        let Some(throttles) = &seen.throttles else { return step(state, Act::Look, None, news) };
+        let (left, change) = state.throttles.remove(&needed, throttles);
+        let mut after = state.clone();
+        after.throttles = left;
+        if !change.is_empty() {
+            return step(state, Act::Unthrottle(change), Some(after), news);
         }
+        state = after;
+    }
+    if batch_over {
         let led_by_another = |partition: &TopicPartition, one: &PartitionMove| {
             let leader = seen.leader(partition);
             leader.is_some() && leader != one.to.first().copied()

@@ -34,6 +34,12 @@ impl RebalanceRequest {
     pub fn names(&self, topic: &str) -> bool {
         self.topics.as_ref().is_none_or(|pattern| pattern.matches(topic))
     }
+
+    /// Whether both ask for the same to be moved, however fast.
+    pub fn asks_for_the_same(&self, other: &Self) -> bool {
+        let bare = |one: &Self| Self { id: String::new(), throttle: None, ..one.clone() };
+        bare(self) == bare(other)
+    }
 }
 
 /// How a rebalance stands, as the replica that leads last said.

@@ -214,8 +214,12 @@ impl Mover {
             Some(request)
                 if known(&request.id)
                     && (state.is_rebalancing() || taken.is_none_or(|taken| taken.later == 0)) => {}
-            // An earlier one makes room first.
-            Some(_) if state.is_rebalancing() => state.cancel_rebalance(),
+            // An earlier one goes on when it is the same, and makes room first when it is not.
+            Some(request) if state.is_rebalancing() => {
+                if !state.take_over_rebalance(&request) {
+                    state.cancel_rebalance();
+                }
+            }
             Some(request) => {
                 if work.refused.as_ref().is_some_and(|(id, _)| *id == request.id) {
                     return Ok(false);
