@@ -3,6 +3,8 @@
 mod moves_support;
 mod support;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 use moves_support::{
     Load, alter_topic, bed, fill, listed, make, placements, racks, rebalance, set_rate, throttles,
@@ -12,7 +14,7 @@ use serde_json::json;
 use support::{PATIENCE, alone_in_the_world_of, in_the_world_of, wait};
 use topicops::{
     fail_point,
-    kafka::{Cluster, TopicPartition},
+    kafka::{Cluster, Reassignment, TopicPartition},
     moves::Side,
 };
 
@@ -59,7 +61,8 @@ fn a_drained_broker_is_emptied_under_throttles_that_are_gone_afterwards_and_thos
     alone_in_the_world_of(bed(), async |world| {
         let namespace = world.namespace("drain").await?;
         let (topic, undeclared) = (world.topic("drain"), world.topic("undeclared"));
-        let data = json!({ "partitions": "4", "replication-factor": "2" });
+        let properties = "min.insync.replicas=2";
+        let data = json!({ "partitions": "4", "replication-factor": "2", "properties": properties });
         world.declare(&namespace, &topic, data, json!({})).await?;
         world.until_ready(&namespace, &topic).await?;
         fill(world, &topic, 4, 4).await?;
@@ -89,19 +92,25 @@ fn a_drained_broker_is_emptied_under_throttles_that_are_gone_afterwards_and_thos
             let follows = now.get(Side::Follower.list_key()).context("no list")?;
             let moving = listed(world).await?;
             ensure!(!moving.is_empty(), "nothing moves");
-            let wanted: Vec<String> = moving
-                .iter()
-                .filter(|one| one.partition.topic.as_str() == topic)
-                .flat_map(|one| {
-                    one.adding.iter().map(|broker| format!("{}:{broker}", one.partition.partition))
-                })
-                .collect();
-            ensure!(
-                wanted.iter().all(|item| follows.split(',').any(|one| one == item)),
-                "{follows}: {wanted:?}"
-            );
+            let ours = moving.iter().filter(|one| one.partition.topic.as_str() == topic);
+            let listed = |which: fn(&Reassignment) -> Vec<i32>| {
+                let items = ours.clone().flat_map(move |one| {
+                    let number = one.partition.partition;
+                    which(one).into_iter().map(move |broker| format!("{number}:{broker}"))
+                });
+                items.collect::<BTreeSet<String>>()
+            };
+            let items = |list: &str| list.split(',').map(str::to_owned).collect::<BTreeSet<String>>();
+            // What moves, and of the leaders' list what somebody else had there: nothing more.
+            let come = listed(|one| one.adding.clone());
+            ensure!(items(follows) == come, "{follows}: {come:?}");
             let leads = now.get(Side::Leader.list_key()).context("no list")?;
             ensure!(leads.starts_with("0:9,"), "somebody's entry is gone: {leads}");
+            let mut held = listed(|one| {
+                one.replicas.iter().copied().filter(|broker| !one.adding.contains(broker)).collect()
+            });
+            held.insert("0:9".to_owned());
+            ensure!(items(leads) == held, "{leads}: {held:?}");
             ensure!(now.get("1 leader.replication.throttled.rate").is_some_and(|rate| rate == "7777777"));
             ensure!(now.values().any(|value| value == "1000000"), "{now:?}");
             Ok::<_, anyhow::Error>(())
@@ -147,9 +156,12 @@ fn a_replication_factor_set_back_calls_the_move_off_and_everything_is_as_before(
         let before = placements(world, &topic).await?;
         let patch = |factor: &str| json!({ "data": { "replication-factor": factor } });
         world.patch_topic(&namespace, &topic, patch("3")).await?;
-        let moving =
-            |status: &topicops_contract::Status| status.reason == "Moving" && status.message.contains("left");
+        let moving = |status: &topicops_contract::Status| {
+            let told = status.message.contains("MiB left to copy, about ");
+            status.reason == "Moving" && told && status.message.contains(" of 2 partitions moved")
+        };
         world.until_status(&namespace, &topic, "moving", moving).await?;
+        world.until_event(&namespace, &topic, "MoveBegun").await?;
         wait::until("the move to begin", PATIENCE, || async {
             let moving = listed(world).await?;
             ensure!(!moving.is_empty(), "nothing moves");
@@ -340,7 +352,7 @@ async fn until_led_by_many(world: &support::World, topic: &str) -> Result<()> {
         let status = String::from_utf8(rebalance(world, &["--status"]).await?.stdout)?;
         ensure!(status.starts_with("done"), "{status}");
         let described = moves_support::described(world, topic).await?;
-        let leaders: std::collections::BTreeSet<_> = described.leaders.iter().flatten().collect();
+        let leaders: BTreeSet<_> = described.leaders.iter().flatten().collect();
         let preferred = described.replicas.iter().zip(&described.leaders);
         ensure!(leaders.len() > 1, "{described:?}");
         ensure!(
