@@ -126,6 +126,27 @@ async fn the_deletion_of_a_topic_that_was_never_seen_is_not_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_namespace_that_takes_its_time_to_end_costs_no_more_looks_and_no_deletion() {
+    let scene = Scene::of(NEVER, "", Kubernetes { ending: true, ..Kubernetes::default() });
+    scene.lead();
+    scene.index.apply(orders(false));
+    tokio::time::sleep(REST).await;
+    scene.users.0.send_replace(vec!["Deployment elsewhere/reader".to_owned()]);
+    scene.index.apply(orders(true));
+    let before = scene.passes();
+    tokio::time::sleep(REST).await;
+    let passes = scene.passes() - before;
+    assert!(passes <= 15, "{passes} passes in {REST:?}");
+    assert!(scene.ledger.text().contains("deletion"), "{}", scene.ledger.text());
+    remove(&scene);
+    tokio::time::sleep(REST).await;
+    assert_eq!(topics(&scene).await, ["orders"], "it is in use");
+    scene.users.0.send_replace(Vec::new());
+    tokio::time::sleep(REST).await;
+    assert_eq!(topics(&scene).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_topic_goes_also_when_its_object_is_missed_before_it_is_known_to_be_gone() {
     let scene = Scene::of(NEVER, "", Kubernetes { read_only: true, ..Kubernetes::default() });
     scene.lead();

@@ -181,3 +181,21 @@ async fn what_is_made_right_after_a_broker_came_is_placed_with_it_in_mind() {
         assert_eq!(described.unwrap().unwrap().replicas, [[4]], "it holds least");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_waits_for_brokers_is_made_soon_after_they_have_come() {
+    let scene = Scene::start(Duration::from_secs(100_000));
+    for (key, value) in
+        [("num.partitions", "1"), ("default.replication.factor", "1"), ("min.insync.replicas", "1")]
+    {
+        scene.cluster.set_broker_default(key, value);
+    }
+    let mut wide = config_map(0, "1h");
+    wide.data.as_mut().unwrap().insert("replication-factor".to_owned(), "4".to_owned());
+    scene.index.apply(wide);
+    scene.asked().await;
+    assert!(scene.cluster.list_topics().await.unwrap().is_empty());
+    scene.cluster.add_broker(4, None);
+    sleep(Duration::from_secs(61)).await;
+    assert_eq!(scene.cluster.list_topics().await.unwrap(), ["orders-0"]);
+}

@@ -137,10 +137,15 @@ impl PolicyFile {
     /// Tried again at the next look when it fails.
     async fn keep(&mut self) {
         let Some((text, kept)) = self.seen.as_mut().filter(|(_, kept)| !kept) else { return };
-        match self.memory.keep(text).await {
-            Ok(()) => *kept = true,
-            Err(error) => warn!(%error, "the policy cannot be kept for replicas that start without its file"),
-        }
+        let why = match timeout(ANSWER, self.memory.keep(text)).await {
+            Ok(Ok(())) => {
+                *kept = true;
+                return;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        warn!(error = why, "the policy cannot be kept for replicas that start without its file");
     }
 }
 

@@ -21,6 +21,18 @@ pub struct MoveState {
     pub request: Option<TakenRequest>,
 }
 
+/// What an earlier topicops wrote.
+#[derive(Deserialize)]
+struct Earlier {
+    request: EarlierRequest,
+}
+
+#[derive(Deserialize)]
+struct EarlierRequest {
+    #[serde(default)]
+    more: bool,
+}
+
 /// A rebalance that was asked for and planned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -148,6 +160,12 @@ impl MoveState {
             if one.phase == Phase::Submitted {
                 one.phase = Phase::Starting;
             }
+        }
+        // An earlier topicops noted that there is more, and not how much.
+        if let Some(taken) = state.request.as_mut().filter(|taken| taken.later == 0)
+            && serde_json::from_str(text).is_ok_and(|old: Earlier| old.request.more)
+        {
+            taken.later = 1;
         }
         Ok(state)
     }

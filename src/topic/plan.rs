@@ -8,7 +8,7 @@ use super::{
     config_merge::ConfigMerge,
     disk_share::{RETENTION_BYTES, Replicas},
     limits::{Field, Judgement},
-    replica_guard::{MIN_IN_SYNC, against_factor, against_least},
+    replica_guard::{MIN_IN_SYNC, against_factor, against_least, is_early},
     stepped_cut::SteppedCut,
 };
 use crate::kafka::{ConfigChange, NewPartitions, NewTopic, TopicDescription};
@@ -105,9 +105,12 @@ impl TopicPlan {
             }
             return plan;
         };
-        // Whoever declares it wants it, whatever was wanted before.
+        // Whoever declares it wants it, whatever was wanted before. An object that is to take it along and is not waited for stays
+        // for a while after that was remembered.
+        let goes = owner.deleting && owner.manifest.deletion_policy == DeletionPolicy::Delete;
         for holding in [&mut plan.holding, &mut plan.holding_after].into_iter().flatten() {
-            (holding.deletion, holding.left) = (None, None);
+            holding.left = None;
+            holding.deletion = holding.deletion.take().filter(|_| goes);
             if let Some(observed) = observed.filter(|_| !owner.deleting && held_for(owner, holding)) {
                 // Only the topic that was seen while it was declared may be deleted later, whatever becomes of its steps.
                 holding.applied.topic_id.get_or_insert_with(|| observed.id.clone());
@@ -322,6 +325,9 @@ impl TopicPlan {
         if let Some(refusal) = against_least(factor, &declared, &observed.configs) {
             declared.remove(MIN_IN_SYNC);
             self.refusals.push(refusal);
+        } else if goal.is_some() && is_early(&declared, observed) {
+            // Until the replicas to come are in sync, nobody could write with it: it is set when they are there.
+            declared.remove(MIN_IN_SYNC);
         }
         if share.is_none() || declared.contains_key(RETENTION_BYTES) {
             applied.disk_share = share;

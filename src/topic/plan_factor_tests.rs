@@ -77,7 +77,25 @@ fn more_replicas_in_sync_than_a_topic_has_are_not_asked_for_and_all_else_is_done
     assert_eq!(configure(&plan).unwrap().set, map(&[("segment.ms", "5")]));
     let raised = factor_plan(&declares("2"), &one, 3, 1);
     assert!(raised.refusals.is_empty() && raised.changes_factor().is_some(), "{raised:?}");
-    assert!(configure(&raised).unwrap().set.contains_key("min.insync.replicas"));
+    assert_eq!(
+        configure(&raised).unwrap().set,
+        map(&[("segment.ms", "5")]),
+        "not before there are two in sync"
+    );
+    let context =
+        PlanContext { moving: BTreeMap::from([("orders".parse().unwrap(), 2)]), ..PlanContext::default() };
+    let copying = TopicDescription {
+        replicas: vec![vec![1, 2]],
+        ..existing(1, 1, &[("min.insync.replicas", "1"), ("segment.ms", "5")])
+    };
+    let topic = "orders".parse().unwrap();
+    let both = [declared(&declares("2"), &[])];
+    let moving = TopicPlan::of(&topic, &both, Some(&copying), raised.holding_after.as_ref(), &context);
+    assert!(moving.steps.is_empty() && moving.refusals.is_empty(), "{moving:?}");
+    let two = existing(1, 2, &[("min.insync.replicas", "1"), ("segment.ms", "5")]);
+    let there =
+        TopicPlan::of(&topic, &both, Some(&two), moving.holding_after.as_ref(), &PlanContext::default());
+    assert_eq!(configure(&there).unwrap().set, map(&[("min.insync.replicas", "2")]));
     let so_already = existing(1, 1, &[("min.insync.replicas", "2")]);
     let plan = factor_plan(&[("properties", "min.insync.replicas=2")], &so_already, 3, 1);
     assert!(plan.refusals.is_empty(), "it is as declared: {plan:?}");

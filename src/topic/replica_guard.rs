@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use topicops_contract::ReplicationFactor;
 
 use super::{BrokerFacts, Refusal};
+use crate::kafka::TopicDescription;
 
 /// So many replicas have a record before a write with `acks=all` is acknowledged. With a replication factor below it, brokers
 /// before Kafka 3.7 refuse such writes; later ones acknowledge them with fewer copies than it promises.
@@ -37,6 +38,12 @@ pub(super) fn against_least(
     let wanted = least(declared).filter(|wanted| least(existing) != Some(*wanted))?;
     let fewer = usize::try_from(factor).ok()? < wanted;
     fewer.then_some(Refusal::MinInsyncReplicasAbove { least: wanted, factor })
+}
+
+/// Whether the `min.insync.replicas` that is declared is more than are in sync of some partition.
+pub(super) fn is_early(declared: &BTreeMap<String, String>, observed: &TopicDescription) -> bool {
+    let wanted = least(declared).filter(|wanted| least(&observed.configs) != Some(*wanted));
+    wanted.is_some_and(|wanted| observed.in_sync.iter().any(|in_sync| in_sync.len() < wanted))
 }
 
 fn least(configs: &BTreeMap<String, String>) -> Option<usize> {

@@ -1,5 +1,7 @@
 //! Rebalances: what is drained, called off, done in parts.
 
+use topicops::moves::{MoveState, TakenRequest};
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -225,4 +227,15 @@ async fn to_ask_again_for_the_same_lets_it_go_on_with_the_throttle_that_is_asked
     let told = bed.store.told().unwrap();
     assert_eq!((told.id.as_str(), told.state), ("three", RebalanceState::Done));
     assert_eq!(bed.metrics.moved_partitions.get_or_create(&StateLabel { state: "cancelled" }).get(), 0);
+}
+
+#[test]
+fn what_an_earlier_topicops_put_off_is_planned_again() {
+    let mut state = MoveState::new();
+    state.request = Some(TakenRequest::empty(drain("one", 1)));
+    let mut old: serde_json::Value = serde_json::from_str(&state.to_text().unwrap()).unwrap();
+    let taken = old["request"].as_object_mut().unwrap();
+    taken.remove("later");
+    taken.insert("more".to_owned(), true.into());
+    assert_eq!(MoveState::take_over(&old.to_string()).unwrap().request.unwrap().later, 1);
 }

@@ -130,7 +130,7 @@ impl TopicController {
         }
         let policy = self.index.policy();
         let due = |one: &&Declaration| {
-            let uid = self.index.object(&one.object)?.uid;
+            let uid = self.index.object(&one.object).map(|object| object.uid).unwrap_or_default();
             self.due(one, &uid, tenure, &policy)
         };
         let changes: Vec<_> = ending.iter().filter_map(due).collect();
@@ -213,7 +213,11 @@ impl TopicController {
         tenure: &mut Tenure,
         changes: Vec<(TopicName, Option<Holding>)>,
     ) -> Result<BTreeSet<TopicName>, LedgerError> {
-        let mut topics: Vec<TopicName> = changes.iter().map(|(topic, _)| topic.clone()).collect();
+        let is_new =
+            |(topic, holding): &&(TopicName, Option<Holding>)| tenure.ledger.get(topic) != holding.as_ref();
+        // What is remembered already is looked at in its time.
+        let mut topics: Vec<TopicName> =
+            changes.iter().filter(is_new).map(|(topic, _)| topic.clone()).collect();
         let mut left_out = BTreeSet::new();
         if let Some(more) = tenure.ledger.record(self.store.as_ref(), changes).await? {
             warn!(error = crate::chain(&more.why), "deletions could not be written down; trying again");

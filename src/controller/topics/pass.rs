@@ -19,7 +19,7 @@ use crate::{
     Reason,
     fail_point::fail_point,
     kafka::{ConfigKeys, Item, TopicDescription},
-    topic::{Declaration, Holding, RETENTION_BYTES, TopicGrant},
+    topic::{Declaration, Holding, RETENTION_BYTES, Refusal, TopicGrant},
 };
 
 /// Consumer groups tell nobody when they end: while a deletion waits, all of them are asked for, for all that wait at once.
@@ -147,7 +147,12 @@ impl TopicController {
                 self.tell_drift(tenure, plan, in_order);
             }
             if in_order {
-                tenure.retries.succeeded(&plan.topic);
+                if plan.refusals.iter().any(|refusal| matches!(refusal, Refusal::TooFewBrokers { .. })) {
+                    // Brokers that come back tell nobody.
+                    tenure.retries.failed(plan.topic.clone(), now);
+                } else {
+                    tenure.retries.succeeded(&plan.topic);
+                }
                 self.wake_for(tenure, plan);
                 // A topic that is gone and that nobody declares is forgotten: its name is free.
                 let new = answers.created.is_some() || tenure.recent.contains_key(&plan.topic);
