@@ -171,3 +171,14 @@ fn an_endless_list_of_consumers_is_remembered_as_everybody() {
     let bounded = Deletion::asked_by(&owner, &held(Some("a"))).consumers;
     assert_eq!(bounded.iter().map(ToString::to_string).collect::<Vec<_>>(), ["*/*"]);
 }
+
+#[test]
+fn a_remembered_deletion_stays_while_its_object_goes_and_ends_when_that_is_paused() {
+    let going = |annotations: &[(&str, &str)]| [declared("shop", annotations, true)];
+    let kept = plan(&going(&[("deletion-policy", "delete")]), Some("a"), &due(Some("a")));
+    assert!(kept.holding.unwrap().deletion.is_some(), "its object is not waited for any more");
+    for annotations in [&[("deletion-policy", "delete"), ("paused", "true")][..], &[]] {
+        let ended = plan(&going(annotations), Some("a"), &due(Some("a")));
+        assert!(ended.steps.is_empty() && ended.holding_after.unwrap().deletion.is_none());
+    }
+}

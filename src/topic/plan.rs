@@ -107,7 +107,8 @@ impl TopicPlan {
         };
         // Whoever declares it wants it, whatever was wanted before. An object that is to take it along and is not waited for stays
         // for a while after that was remembered.
-        let goes = owner.deleting && owner.manifest.deletion_policy == DeletionPolicy::Delete;
+        let wished = &owner.manifest;
+        let goes = owner.deleting && wished.deletion_policy == DeletionPolicy::Delete && !wished.paused;
         for holding in [&mut plan.holding, &mut plan.holding_after].into_iter().flatten() {
             holding.left = None;
             holding.deletion = holding.deletion.take().filter(|_| goes);
