@@ -206,7 +206,8 @@ fn given_in(source: &str) -> String {
     let code = source.split("\n#[cfg(test)]").next().unwrap_or_default();
     let lines = code.lines().map(|line| {
         let compares = ["matches!(", "== Reason::", "!= Reason::"].iter().any(|part| line.contains(part));
-        let pattern = line.trim_start().starts_with('|') || line.trim_end().ends_with('|');
+        let pattern =
+            line.trim_end().ends_with('|') || line.trim_start().starts_with('|') && !line.contains("=>");
         let given = line.split_once("=>").map_or(line, |(_, given)| given);
         if compares || pattern { "\n".to_owned() } else { format!("{given}\n") }
     });

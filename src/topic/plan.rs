@@ -8,7 +8,7 @@ use super::{
     config_merge::ConfigMerge,
     disk_share::{RETENTION_BYTES, Replicas},
     limits::{Field, Judgement},
-    replica_guard::{MIN_IN_SYNC, against_factor, against_least, is_early},
+    replica_guard::{MIN_IN_SYNC, TakenAway, against_factor, against_least, is_early, taken_away},
     stepped_cut::SteppedCut,
 };
 use crate::kafka::{ConfigChange, NewPartitions, NewTopic, TopicDescription};
@@ -339,11 +339,21 @@ impl TopicPlan {
                 || judged.withholds_config(key)
         };
         // What is withheld, or not known yet, stays as it is, and stays ours if it was.
-        let (kept, gone): (Vec<&String>, Vec<&String>) = held
+        let (mut kept, mut gone): (Vec<&String>, Vec<&String>) = held
             .into_iter()
             .flatten()
             .filter(|key| !declared.contains_key(*key))
             .partition(|key| declares(key));
+        if let Some(at) = gone.iter().position(|key| *key == MIN_IN_SYNC) {
+            match taken_away(factor, observed, context.brokers) {
+                TakenAway::Fine => {}
+                TakenAway::Early => kept.push(gone.remove(at)),
+                TakenAway::Refused(refusal) => {
+                    kept.push(gone.remove(at));
+                    self.refusals.push(refusal);
+                }
+            }
+        }
         let mut merge = ConfigMerge::of(&declared, gone, &observed.configs, drift, &mut applied);
         let cut = SteppedCut::limit(&mut merge.change, &self.topic, observed, context, &before, &mut applied);
         self.wants_storage |= cut.wants_storage;

@@ -102,6 +102,37 @@ fn more_replicas_in_sync_than_a_topic_has_are_not_asked_for_and_all_else_is_done
 }
 
 #[test]
+fn what_a_topic_asks_to_be_in_sync_is_not_taken_away_where_the_brokers_ask_for_more_than_it_has() {
+    let topic = "orders".parse().unwrap();
+    let of = |factor: &str, observed: &TopicDescription, min_in_sync| {
+        let brokers = Some(BrokerFacts { count: 3, min_in_sync });
+        let context = PlanContext { brokers, ..PlanContext::default() };
+        let declaration = declared(&[("replication-factor", factor)], &[]);
+        TopicPlan::of(&topic, &[declaration], Some(observed), Some(&held(&["min.insync.replicas"])), &context)
+    };
+    let unset =
+        |plan: &TopicPlan| configure(plan).is_some_and(|change| change.unset == ["min.insync.replicas"]);
+    let still_ours = |plan: &TopicPlan| {
+        plan.holding_after.as_ref().is_some_and(|after| after.keys.contains("min.insync.replicas"))
+    };
+    let one = existing(1, 1, &[("min.insync.replicas", "1")]);
+    let refused = of("1", &one, 2);
+    assert_eq!(refused.refusals, [Refusal::MinInsyncReplicasNeeded { own: 1, least: 2, factor: 1 }]);
+    assert!(!unset(&refused) && still_ours(&refused), "{refused:?}");
+    let raised = of("2", &one, 2);
+    assert!(raised.refusals.is_empty() && raised.changes_factor().is_some(), "{raised:?}");
+    assert!(!unset(&raised) && still_ours(&raised), "not before there are two in sync: {raised:?}");
+    let two = existing(1, 2, &[("min.insync.replicas", "1")]);
+    let there = of("2", &two, 2);
+    assert!(there.refusals.is_empty() && unset(&there) && !still_ours(&there), "{there:?}");
+    let lowered = of("1", &two, 2);
+    assert!(!unset(&lowered), "it would have fewer than the brokers ask for: {lowered:?}");
+    assert!(unset(&of("1", &one, 1)), "the brokers ask for no more");
+    let more = existing(1, 2, &[("min.insync.replicas", "2")]);
+    assert!(unset(&of("2", &more, 1)), "what asks for more than the brokers can go");
+}
+
+#[test]
 fn a_factor_set_back_as_soon_as_its_move_has_ended_is_its_authors_change_and_nobodys_hand() {
     let two = declared(&[("replication-factor", "2")], &[]);
     let three = declared(&[("replication-factor", "3")], &[]);

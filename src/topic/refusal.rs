@@ -49,6 +49,12 @@ pub enum Refusal {
         least: usize,
         factor: i16,
     },
+    /// The same, by the brokers' own setting where the topic's is not declared any more.
+    MinInsyncReplicasNeeded {
+        own: usize,
+        least: usize,
+        factor: i16,
+    },
     DiskSizeUnknown {
         share: String,
         why: String,
@@ -89,9 +95,9 @@ impl Refusal {
             Self::Limit(violation) => violation.reason,
             Self::PolicyUnread => Reason::PolicyUnread,
             Self::TooFewBrokers { .. } => Reason::TooFewBrokers,
-            Self::BelowMinInsyncReplicas { .. } | Self::MinInsyncReplicasAbove { .. } => {
-                Reason::BelowMinInsyncReplicas
-            }
+            Self::BelowMinInsyncReplicas { .. }
+            | Self::MinInsyncReplicasAbove { .. }
+            | Self::MinInsyncReplicasNeeded { .. } => Reason::BelowMinInsyncReplicas,
             Self::DiskSizeUnknown { .. } => Reason::DiskSizeUnknown,
             Self::Replaced { .. } | Self::NeverSeen { .. } => Reason::TopicReplaced,
             Self::InUse { .. } => Reason::InUse,
@@ -147,6 +153,12 @@ impl Refusal {
             Self::MinInsyncReplicasAbove { least, factor } => format!(
                 "{}: min.insync.replicas: \"{least}\": the topic's replication factor is {factor}; with fewer replicas than that, \
                  writes with acks=all {PROMISE}; declare {factor} or less, or a higher replication factor",
+                field(keys::data::PROPERTIES)
+            ),
+            Self::MinInsyncReplicasNeeded { own, least, factor } => format!(
+                "{}: min.insync.replicas is not declared any more, and stays {own}: the brokers' own is {least}, and the topic's \
+                 replication factor is {factor}; with fewer replicas than that, writes with acks=all {PROMISE}; declare \
+                 min.insync.replicas={own}, or a higher replication factor",
                 field(keys::data::PROPERTIES)
             ),
             Self::DiskSizeUnknown { share, why } => format!(

@@ -46,6 +46,34 @@ pub(super) fn is_early(declared: &BTreeMap<String, String>, observed: &TopicDesc
     wanted.is_some_and(|wanted| observed.in_sync.iter().any(|in_sync| in_sync.len() < wanted))
 }
 
+/// What taking a topic's own `min.insync.replicas` away would come to; the brokers' own counts from then on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum TakenAway {
+    Fine,
+    /// The replicas for it are on their way.
+    Early,
+    Refused(Refusal),
+}
+
+/// `factor`: what the topic has, or is to have.
+pub(super) fn taken_away(
+    factor: i16,
+    observed: &TopicDescription,
+    brokers: Option<BrokerFacts>,
+) -> TakenAway {
+    let (Some(brokers), Some(own)) = (brokers, least(&observed.configs)) else { return TakenAway::Fine };
+    let least = brokers.min_in_sync;
+    if least <= own {
+        TakenAway::Fine
+    } else if usize::try_from(factor).unwrap_or(0) < least {
+        TakenAway::Refused(Refusal::MinInsyncReplicasNeeded { own, least, factor })
+    } else if observed.in_sync.iter().any(|in_sync| in_sync.len() < least) {
+        TakenAway::Early
+    } else {
+        TakenAway::Fine
+    }
+}
+
 fn least(configs: &BTreeMap<String, String>) -> Option<usize> {
     configs.get(MIN_IN_SYNC)?.parse().ok()
 }

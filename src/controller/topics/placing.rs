@@ -124,7 +124,15 @@ impl TopicController {
                         }
                     })
                 };
-                declarations.iter().any(is_declared)
+                let declares_least = |one: &Declaration| {
+                    let judged = context.policy.judge(&one.object.namespace, &one.manifest);
+                    judged.manifest.configs.contains_key(MIN_IN_SYNC)
+                };
+                // What the brokers' own setting is counts when the topic's is taken away.
+                let gives_up_least = observed.configs.contains_key(MIN_IN_SYNC)
+                    && !declarations.is_empty()
+                    && !declarations.iter().any(declares_least);
+                declarations.iter().any(is_declared) || gives_up_least
             };
         let (names, mut described): (Vec<TopicName>, Vec<&mut TopicDescription>) = looked_at
             .iter_mut()
