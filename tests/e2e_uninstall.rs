@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::{collections::BTreeMap, path::Path};
+
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::{
     api::{
@@ -11,7 +13,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     api::{DeleteParams, ListParams, PostParams},
 };
 use serde_json::json;
@@ -94,7 +96,7 @@ fn uninstalled_it_leaves_nothing_that_cannot_be_deleted() {
         custom.create(&PostParams::default(), &kafka_topic(&by_hand, &["topic.kafka.nb/topic"])).await?;
         custom.delete(&by_hand, &DeleteParams::default()).await?;
         ensure!(api.get_opt(&by_hand).await?.is_some(), "no finalizer holds it");
-        release_with_kubectl_alone(world).await?;
+        run_of_readme(world, "/metadata/finalizers/", &repository()).await?;
         let kept = api.get(&by_hand).await?.finalizers().to_vec();
         ensure!(kept == ["example.com/first", "example.com/last"], "{kept:?}");
         let released = json!({ "metadata": { "finalizers": null } });
@@ -145,6 +147,57 @@ fn a_finalizer_left_on_what_lost_its_label_unseen_is_taken_off_by_whoever_comes_
     });
 }
 
+#[test]
+fn a_ledger_that_was_lost_and_restored_from_its_backup_says_whose_topics_are() {
+    alone_in_the_world(async |world| {
+        let (namespace, rival) = (world.namespace("restored").await?, world.namespace("rival").await?);
+        let (topic, doomed) = (world.topic("orders"), world.topic("doomed"));
+        let data = json!({ "retention": "1h" });
+        world.declare(&namespace, &topic, data, json!({})).await?;
+        world.declare(&namespace, &doomed, json!({}), json!({ "deletion-policy": "delete" })).await?;
+        for name in [&topic, &doomed] {
+            world.until_ready(&namespace, name).await?;
+        }
+        let folder = tempfile::tempdir()?;
+        let set = world.described(&topic).await?.context("no topic")?;
+        ensure!(set.contains("retention.ms=3600000"), "{set}");
+        run_of_readme(world, "> ledger.yaml", folder.path()).await?;
+        uninstall(world).await?;
+        let pages = world.api::<ConfigMap>("topicops");
+        let ledger = ListParams::default().labels("topic.kafka.nb/ledger");
+        let before = contents(&pages, &ledger).await?;
+        pages.delete_collection(&DeleteParams::default(), &ledger).await?;
+        ensure!(contents(&pages, &ledger).await?.is_empty(), "the ledger is there still");
+        run_of_readme(world, "create -f ledger.yaml", folder.path()).await?;
+        let restored = contents(&pages, &ledger).await?;
+        ensure!(restored == before && !before.is_empty(), "{restored:?}, and was {before:?}");
+
+        world.bed.apply_path(repository().join("deploy/install")).await?;
+        world.until_rolled_out("topicops", "topicops", PATIENCE).await?;
+        // It is theirs still, what was declared is taken out again when it is given up, and what is to go may go.
+        world.declare(&rival, &topic, json!({}), json!({})).await?;
+        world.until_refused(&rival, &topic, "OwnedByNamespace").await?;
+        world.patch_topic(&namespace, &topic, json!({ "data": { "retention": null } })).await?;
+        world.api::<ConfigMap>(&namespace).delete(&doomed, &DeleteParams::default()).await?;
+        wait::until("what was given up to go", PATIENCE, || async {
+            let left = world.described(&topic).await?.context("the topic is gone")?;
+            let doomed = world.described(&doomed).await?;
+            ensure!(!left.contains("retention.ms") && doomed.is_none(), "{left:?}, {doomed:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    });
+}
+
+/// What is in these ConfigMaps, by name.
+async fn contents(
+    api: &Api<ConfigMap>,
+    selected: &ListParams,
+) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    let items = api.list(selected).await?.items;
+    Ok(items.into_iter().map(|one| (one.name_any(), one.data.unwrap_or_default())).collect())
+}
+
 /// As the README says: the Deployment goes, and with it its replicas.
 async fn uninstall(world: &World) -> Result<()> {
     world.api::<Deployment>("topicops").delete("topicops", &DeleteParams::background()).await?;
@@ -170,17 +223,18 @@ async fn release(world: &World, arguments: &[&str]) -> Result<(i32, String, Stri
     Ok((output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr)))
 }
 
-/// The commands of the README that need nothing but kubectl, word by word.
-async fn release_with_kubectl_alone(world: &World) -> Result<()> {
+/// The README's block of commands with this in it, word by word, in a folder.
+async fn run_of_readme(world: &World, part: &str, folder: &Path) -> Result<()> {
     let readme = std::fs::read_to_string(repository().join("README.md"))?;
     let mut blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let commands = blocks
-        .find(|block| block.contains("/metadata/finalizers/"))
-        .context("the README has no such block")?;
-    let folder = world.bed.kubectl_path().parent().context("kubectl is in no folder")?;
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+        .find(|block| block.contains(part))
+        .with_context(|| format!("the README has no commands with {part:?}"))?;
+    let programs = world.bed.kubectl_path().parent().context("kubectl is in no folder")?;
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
     let run = tokio::process::Command::new("sh")
         .args(["-ec", commands])
+        .current_dir(folder)
         .env("KUBECONFIG", world.bed.kubeconfig_path())
         .env("PATH", path)
         .kill_on_drop(true)
