@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod moves_bed;
+mod paused_time;
 #[path = "moves/rebalances.rs"]
 mod rebalances;
 
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use paused_time::pass;
 use topicops::{
     controller::moves::{MoveDesk, Standing},
     kafka::{Call, Cluster, ClusterError, NewTopic, TopicPartition, Trouble},
@@ -64,7 +65,7 @@ async fn what_moves_is_throttled_and_a_rate_of_somebody_else_is_left_and_used() 
     let (_task, _leads) = bed.start();
     let mut seen = BTreeMap::new();
     for _ in 0..LONG {
-        sleep(Duration::from_millis(500)).await;
+        pass(Duration::from_millis(500)).await;
         if !bed.cluster.list_reassignments().await.unwrap().is_empty() {
             seen = bed.throttles().await;
             break;
@@ -103,7 +104,7 @@ async fn while_others_move_something_nothing_begins() {
     bed.cluster.alter_reassignments(&[(theirs.clone(), Some(vec![3]))]).await.unwrap().remove(0).unwrap();
     bed.wish(2);
     let (_task, _leads) = bed.start();
-    sleep(Duration::from_secs(60)).await;
+    pass(Duration::from_secs(60)).await;
     let listed = bed.cluster.list_reassignments().await.unwrap();
     assert_eq!(listed.iter().map(|one| &one.partition).collect::<Vec<_>>(), [&theirs]);
     bed.cluster.finish_moves();
@@ -118,13 +119,13 @@ async fn a_partition_that_somebody_sends_elsewhere_is_left_to_him_until_he_is_do
     bed.cluster.hold_moves();
     bed.wish(2);
     let (_task, _leads) = bed.start();
-    sleep(Duration::from_secs(5)).await;
+    pass(Duration::from_secs(5)).await;
     let ours = bed.cluster.list_reassignments().await.unwrap().remove(0);
     let elsewhere: Vec<i32> = (1..=4).filter(|broker| !ours.replicas.contains(broker)).take(1).collect();
     let change = (ours.partition.clone(), Some(elsewhere.clone()));
     bed.cluster.alter_reassignments(&[change]).await.unwrap().remove(0).unwrap();
     for _ in 0..60 {
-        sleep(Duration::from_secs(1)).await;
+        pass(Duration::from_secs(1)).await;
         let listed = bed.cluster.list_reassignments().await.unwrap();
         let now = listed.iter().find(|one| one.partition == ours.partition).unwrap();
         assert_eq!(now.target(), elsewhere);
@@ -132,7 +133,7 @@ async fn a_partition_that_somebody_sends_elsewhere_is_left_to_him_until_he_is_do
     bed.cluster.finish_moves();
     bed.wish(2);
     for _ in 0..LONG {
-        sleep(Duration::from_secs(1)).await;
+        pass(Duration::from_secs(1)).await;
         if bed.store.idle() && bed.replicas().await.iter().all(|one| one.len() == 2) {
             return;
         }
@@ -158,12 +159,12 @@ async fn two_movers_with_states_of_their_own_take_turns_and_never_cross() {
     let (second_store, second_desk) = (Arc::new(MemoryStore::default()), Arc::new(MoveDesk::default()));
     bed.wish(3);
     let (_one, _leads) = bed.start();
-    sleep(Duration::from_secs(3)).await;
+    pass(Duration::from_secs(3)).await;
     second_desk.note_whole();
     second_desk.note(&other, Standing::Owned, Some(2));
     let (_two, _also_leads) = bed.start_with(Arc::clone(&second_store), Arc::clone(&second_desk));
     for _ in 0..LONG {
-        sleep(Duration::from_secs(1)).await;
+        pass(Duration::from_secs(1)).await;
         let listed = bed.cluster.list_reassignments().await.unwrap();
         let names: BTreeSet<_> = listed.iter().map(|one| &one.partition.topic).collect();
         assert!(names.len() < 2, "both move at once: {listed:?}");
@@ -209,7 +210,7 @@ async fn a_wish_taken_back_calls_the_move_off_with_the_replicas_in_their_old_ord
     bed.cluster.hold_moves();
     bed.wish(3);
     let (_task, _leads) = bed.start();
-    sleep(Duration::from_secs(5)).await;
+    pass(Duration::from_secs(5)).await;
     assert!(!bed.cluster.list_reassignments().await.unwrap().is_empty());
     bed.wish(1);
     bed.rest().await;
@@ -223,7 +224,7 @@ async fn more_replication_factors_than_a_config_map_would_hold_are_changed_in_pa
     names.iter().for_each(|name| bed.desk.note(name, Standing::Owned, Some(2)));
     let (_task, _leads) = bed.start();
     for _ in 0..LONG {
-        sleep(Duration::from_secs(1)).await;
+        pass(Duration::from_secs(1)).await;
         if bed.store.idle() && bed.all_replicas(&names).await.iter().all(|replicas| replicas.len() == 2) {
             return;
         }
@@ -239,7 +240,7 @@ async fn metrics_tell_what_moves_how_much_is_left_and_how_it_ended() {
     bed.wish(2);
     let (_task, _leads) = bed.start();
     bed.begun().await;
-    sleep(Duration::from_secs(12)).await;
+    pass(Duration::from_secs(12)).await;
     let moving = |state| bed.metrics.moving_partitions.get_or_create(&StateLabel { state }).get();
     let ended = |state| bed.metrics.moved_partitions.get_or_create(&StateLabel { state }).get();
     assert_eq!((moving("moving"), moving("waiting"), moving("yielded")), (2, 1, 0));
@@ -256,7 +257,7 @@ async fn metrics_tell_what_moves_how_much_is_left_and_how_it_ended() {
 
     bed.wish(1);
     bed.rest().await;
-    sleep(Duration::from_secs(12)).await;
+    pass(Duration::from_secs(12)).await;
     assert_eq!((ended("moved"), ended("cancelled")), (0, 3));
     assert_eq!((moving("moving"), moving("waiting")), (0, 0));
     assert_eq!((bed.metrics.move_bytes_left.get(), bed.metrics.move_throttles.get()), (0, 0));

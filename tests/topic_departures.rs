@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod paused_time;
 mod topic_scene;
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use paused_time::pass;
 use serde_json::{Value, json};
 use topic_scene::{Kubernetes, REST, Scene};
 use topicops::{
@@ -84,16 +86,30 @@ async fn what_lost_its_label_while_nobody_led_is_let_go_by_the_next_leader() {
     scene.asked().await;
     assert_eq!(scene.requests(), [""; 0], "it does not lead");
     scene.lead();
-    tokio::time::sleep(REST).await;
+    pass(REST).await;
     let mut asked = scene.requests();
     asked.sort();
     let list = "GET /api/v1/configmaps";
     let patches = ["lost", "lost-too"].map(|name| format!("PATCH /api/v1/namespaces/shop/configmaps/{name}"));
     assert_eq!(asked, [list, list, list, list, &patches[0], &patches[1]], "each page once");
     for _ in 0..3 {
-        tokio::time::sleep(REST).await;
+        pass(REST).await;
         assert_eq!(scene.requests(), [""; 0], "once in each leadership");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lost_its_label_is_let_go_also_when_somebody_writes_to_it_meanwhile() {
+    let patches = async |remade: bool| {
+        let others = vec![metadata("lost", &[FINALIZER])];
+        let kubernetes = Kubernetes { others, conflicts: 1, remade, ..Kubernetes::default() };
+        let scene = Scene::of(NEVER, "", kubernetes);
+        scene.lead();
+        pass(REST).await;
+        scene.requests().iter().filter(|request| request.starts_with("PATCH ")).count()
+    };
+    assert_eq!(patches(false).await, 2, "it is there, and tried again");
+    assert_eq!(patches(true).await, 1, "it was made anew, and has nothing to do with us");
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,7 +118,7 @@ async fn a_topic_that_was_never_seen_is_not_deleted_by_its_name() {
     make(&scene).await;
     scene.index.apply(orders(true));
     scene.lead();
-    tokio::time::sleep(REST).await;
+    pass(REST).await;
     assert_eq!(topics(&scene).await, ["orders"]);
     assert!(released(&scene));
     assert_eq!(scene.kubernetes.lock().unwrap().events, ["TopicReplaced"]);
@@ -115,12 +131,12 @@ async fn the_deletion_of_a_topic_that_was_never_seen_is_not_remembered() {
     scene.index.apply(orders(true));
     without_brokers(&scene, 1);
     scene.lead();
-    tokio::time::sleep(REST).await;
+    pass(REST).await;
     let events = scene.kubernetes.lock().unwrap().events.clone();
     assert!(events.contains(&"TopicReplaced".to_owned()), "{events:?}");
     assert!(released(&scene));
     remove(&scene);
-    tokio::time::sleep(REST).await;
+    pass(REST).await;
     assert_eq!(topics(&scene).await, ["orders"]);
     assert!(!scene.ledger.text().contains("deletion"), "{}", scene.ledger.text());
 }
@@ -130,19 +146,19 @@ async fn a_namespace_that_takes_its_time_to_end_costs_no_more_looks_and_no_delet
     let scene = Scene::of(NEVER, "", Kubernetes { ending: true, ..Kubernetes::default() });
     scene.lead();
     scene.index.apply(orders(false));
-    tokio::time::sleep(REST).await;
+    pass(REST).await;
     scene.users.0.send_replace(vec!["Deployment elsewhere/reader".to_owned()]);
     scene.index.apply(orders(true));
     let before = scene.passes();
-    tokio::time::sleep(REST).await;
+    pass(REST).await;
     let passes = scene.passes() - before;
     assert!(passes <= 15, "{passes} passes in {REST:?}");
     assert!(scene.ledger.text().contains("deletion"), "{}", scene.ledger.text());
     remove(&scene);
-    tokio::time::sleep(REST).await;
+    pass(REST).await;
     assert_eq!(topics(&scene).await, ["orders"], "it is in use");
     scene.users.0.send_replace(Vec::new());
-    tokio::time::sleep(REST).await;
+    pass(REST).await;
     assert_eq!(topics(&scene).await, [""; 0]);
 }
 
@@ -151,15 +167,15 @@ async fn a_topic_goes_also_when_its_object_is_missed_before_it_is_known_to_be_go
     let scene = Scene::of(NEVER, "", Kubernetes { read_only: true, ..Kubernetes::default() });
     scene.lead();
     scene.index.apply(orders(false));
-    tokio::time::sleep(REST).await;
+    pass(REST).await;
     assert_eq!(topics(&scene).await, ["orders"]);
     scene.kubernetes.lock().unwrap().silent = true;
     remove(&scene);
     // Meanwhile the topic is looked at, and nobody declares it.
-    tokio::time::sleep(4 * REST).await;
+    pass(4 * REST).await;
     assert_eq!(topics(&scene).await, ["orders"], "its object may have lost its label alone");
     scene.kubernetes.lock().unwrap().silent = false;
-    tokio::time::sleep(4 * REST).await;
+    pass(4 * REST).await;
     assert_eq!(topics(&scene).await, [""; 0]);
 }
 
@@ -170,7 +186,7 @@ async fn an_object_whose_topic_is_protected_by_now_waits_for_no_brokers() {
     scene.index.apply(orders(true));
     without_brokers(&scene, 1_000);
     scene.lead();
-    tokio::time::sleep(REST).await;
+    pass(REST).await;
     assert!(released(&scene));
     assert_eq!(scene.kubernetes.lock().unwrap().events, [""; 0], "nothing is waited for");
 }

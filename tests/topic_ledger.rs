@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod paused_time;
 mod topic_scene;
 
 use std::{
@@ -11,8 +12,8 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use paused_time::pass;
 use serde_json::json;
-use tokio::time::sleep;
 use topic_scene::{Kubernetes, REST, Scene};
 use topicops::{
     ObjectKey,
@@ -86,7 +87,7 @@ async fn a_claim_on_a_topic_that_may_have_been_made_ends_when_its_creation_is_re
     };
     scene.cluster.fail(Call::CreateTopics, unanswered);
     scene.index.apply(evil.clone());
-    sleep(REST).await;
+    pass(REST).await;
     assert_eq!(status(&scene, "orders-0").reason, "KafkaRefused", "at the second try");
     let theirs = NewTopic {
         name: "orders-0".parse().unwrap(),
@@ -98,7 +99,7 @@ async fn a_claim_on_a_topic_that_may_have_been_made_ends_when_its_creation_is_re
     scene.cluster.create_topics(&[theirs]).await.unwrap().remove(0).unwrap();
     evil.data.as_mut().unwrap().insert("retention".to_owned(), "1h".to_owned());
     scene.index.apply(evil);
-    sleep(REST).await;
+    pass(REST).await;
     assert_eq!(status(&scene, "orders-0").reason, "AdoptionNotAllowed");
 }
 
@@ -110,7 +111,7 @@ async fn topics_that_cannot_be_remembered_hold_up_no_others() {
     scene.ledger.full.store(true, Ordering::Relaxed);
     scene.lead();
     (0..2).for_each(|n| scene.index.apply(orders(n, "1")));
-    sleep(REST).await;
+    pass(REST).await;
     assert_eq!(
         partitions(&scene).await,
         [Some(1), None],
@@ -119,7 +120,7 @@ async fn topics_that_cannot_be_remembered_hold_up_no_others() {
     let told = status(&scene, "orders-1");
     assert!(told.reason == "NotRemembered" && told.message.contains("exceeded quota"), "{told:?}");
     scene.ledger.full.store(false, Ordering::Relaxed);
-    sleep(REST * 10).await;
+    pass(REST * 10).await;
     assert_eq!(partitions(&scene).await, [Some(1), Some(1)], "once there is a page, all are kept");
 }
 
@@ -128,12 +129,12 @@ async fn topics_that_stay_when_nobody_declares_them_go_on_counting_in_the_totals
     let first = Scene::start(NEVER);
     limit(&first, 4);
     first.index.apply(orders(0, "3"));
-    sleep(REST).await;
+    pass(REST).await;
     assert_eq!(partitions(&first).await, [Some(3), None]);
     // All at once: nobody has looked in between.
     Index::<ConfigMap>::remove(first.index.as_ref(), &ObjectKey::new("shop", "orders-0"));
     first.index.apply(orders(1, "2"));
-    sleep(REST).await;
+    pass(REST).await;
     assert_eq!(partitions(&first).await, [Some(3), None], "3 of 4 are there");
     let told = status(&first, "orders-1");
     assert_eq!(told.reason, "NamespaceQuotaExceeded");
@@ -147,12 +148,12 @@ async fn topics_that_stay_when_nobody_declares_them_go_on_counting_in_the_totals
     make(&second, 3).await;
     second.index.apply(orders(1, "2"));
     second.lead();
-    sleep(REST).await;
+    pass(REST).await;
     assert_eq!(partitions(&second).await, [Some(3), None]);
     assert!(status(&second, "orders-1").message.contains("nobody declares orders-0 any more"));
     // It goes from the brokers: the next look at everything finds out, and there is room at once.
     delete(&second).await;
-    sleep(Duration::from_secs(2_000)).await;
+    pass(Duration::from_secs(2_000)).await;
     assert_eq!(partitions(&second).await, [None, Some(2)]);
 }
 
@@ -175,7 +176,7 @@ async fn a_new_leader_weighs_by_what_the_brokers_have_from_its_first_pass_on() {
         }
         scene.index.apply(silent(1));
         scene.lead();
-        sleep(REST).await;
+        pass(REST).await;
         assert_eq!(partitions(&scene).await, [Some(10), None], "{ledger}: 10 of 10 are there");
         let told = status(&scene, "orders-1");
         assert!(told.message.contains("have 10 already, of 10 at most in all"), "{told:?}");
@@ -184,10 +185,10 @@ async fn a_new_leader_weighs_by_what_the_brokers_have_from_its_first_pass_on() {
         let scene = Scene::of(NEVER, ledger, Kubernetes::default());
         make(&scene, 10).await;
         scene.lead();
-        sleep(REST).await;
+        pass(REST).await;
         limit(&scene, 10);
         scene.index.apply(silent(1));
-        sleep(REST).await;
+        pass(REST).await;
         assert_eq!(partitions(&scene).await, [Some(10), None], "{ledger}");
     }
 }
@@ -228,12 +229,12 @@ async fn bytes_that_somebody_set_on_a_topic_count_whoever_declares_none() {
     scene.cluster.alter_configs(&[("orders-0".parse().unwrap(), bytes)]).await.unwrap().remove(0).unwrap();
     scene.index.apply(orders(0, "1"));
     scene.lead();
-    sleep(REST).await;
+    pass(REST).await;
     assert_eq!(status(&scene, "orders-0").reason, "PropertyRequired");
     let mut next = orders(1, "1");
     next.data.as_mut().unwrap().insert("properties".to_owned(), "retention.bytes=11".to_owned());
     scene.index.apply(next);
-    sleep(REST).await;
+    pass(REST).await;
     assert_eq!(partitions(&scene).await, [Some(1), None]);
     assert_eq!(status(&scene, "orders-1").reason, "NamespaceQuotaExceeded");
 }
@@ -245,11 +246,11 @@ async fn what_the_ledger_has_forgotten_counts_no_more_however_that_was_learnt() 
     make(&scene, 3).await;
     scene.index.apply(orders(1, "2"));
     scene.lead();
-    sleep(REST).await;
+    pass(REST).await;
     assert_eq!(partitions(&scene).await, [Some(3), None]);
     delete(&scene).await;
     scene.ledger.lost_answer.store(true, Ordering::Relaxed);
-    sleep(Duration::from_secs(2_000)).await;
+    pass(Duration::from_secs(2_000)).await;
     assert!(!scene.ledger.lost_answer.load(Ordering::Relaxed), "nothing was written");
     assert_eq!(partitions(&scene).await, [None, Some(2)]);
 }

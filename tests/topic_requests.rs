@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod paused_time;
 mod topic_scene;
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use paused_time::pass;
 use serde_json::json;
-use tokio::time::sleep;
 use topic_scene::{REST, Scene};
 use topicops::{
     controller::Index,
@@ -141,10 +142,10 @@ async fn a_deletion_waits_for_workloads_with_a_look_every_five_seconds_and_ends_
     assert!((10..=13).contains(&looks), "{looks} looks in a minute: {calls:?}");
 
     // Between two looks, as far from both as may be.
-    sleep(Duration::from_millis(2_500)).await;
+    pass(Duration::from_millis(2_500)).await;
     scene.cluster.forget_calls();
     scene.users.0.send_replace(Vec::new());
-    sleep(Duration::from_millis(500)).await;
+    pass(Duration::from_millis(500)).await;
     let calls = scene.cluster.calls();
     assert_eq!(calls.get(&Call::DeleteTopics), Some(&1), "{calls:?}");
 }
@@ -161,7 +162,7 @@ async fn workloads_that_come_and_go_hurry_no_deletion_that_waits_for_a_consumer_
     scene.asked().await;
     for _ in 0..100 {
         scene.users.0.send_replace(Vec::new());
-        sleep(Duration::from_millis(100)).await;
+        pass(Duration::from_millis(100)).await;
     }
     let looks = scene.cluster.calls()[&Call::ConsumingGroups];
     assert!((1..=3).contains(&looks), "{looks} looks in ten seconds");
@@ -171,10 +172,10 @@ async fn workloads_that_come_and_go_hurry_no_deletion_that_waits_for_a_consumer_
 async fn what_is_made_right_after_a_broker_came_is_placed_with_it_in_mind() {
     let scene = Scene::start(Duration::from_secs(100_000));
     declare(&scene, "1h");
-    sleep(Duration::from_secs(10)).await;
+    pass(Duration::from_secs(10)).await;
     scene.cluster.add_broker(4, None);
     (TOPICS..TOPICS + 10).for_each(|n| scene.index.apply(config_map(n, "1h")));
-    sleep(Duration::from_secs(10)).await;
+    pass(Duration::from_secs(10)).await;
     let new: Vec<TopicName> = (TOPICS..TOPICS + 10).map(|n| format!("orders-{n}").parse().unwrap()).collect();
     for described in scene.cluster.describe_topics(&new, &ConfigKeys::Only(Default::default())).await.unwrap()
     {
@@ -196,6 +197,6 @@ async fn a_topic_that_waits_for_brokers_is_made_soon_after_they_have_come() {
     scene.asked().await;
     assert!(scene.cluster.list_topics().await.unwrap().is_empty());
     scene.cluster.add_broker(4, None);
-    sleep(Duration::from_secs(61)).await;
+    pass(Duration::from_secs(61)).await;
     assert_eq!(scene.cluster.list_topics().await.unwrap(), ["orders-0"]);
 }

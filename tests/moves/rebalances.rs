@@ -12,7 +12,7 @@ async fn a_rebalance_drains_a_broker_and_tells_when_it_is_done_and_is_not_taken_
     bed.desk.request(Some(request));
     let (task, _leads) = bed.start();
     bed.rest().await;
-    sleep(Duration::from_secs(20)).await;
+    pass(Duration::from_secs(20)).await;
     let replicas = bed.replicas().await;
     assert!(replicas.iter().flatten().all(|broker| *broker != 1), "{replicas:?}");
     assert_eq!(bed.store.told().map(|status| status.state), Some(RebalanceState::Done));
@@ -21,7 +21,7 @@ async fn a_rebalance_drains_a_broker_and_tells_when_it_is_done_and_is_not_taken_
     let writes = bed.store.0.lock().unwrap().writes;
     bed.cluster.forget_calls();
     let (_task, _leads) = bed.start();
-    sleep(Duration::from_secs(600)).await;
+    pass(Duration::from_secs(600)).await;
     assert_eq!(bed.store.0.lock().unwrap().writes, writes, "it was done already");
     assert!(
         bed.cluster.calls().is_empty(),
@@ -44,24 +44,24 @@ async fn topics_that_nobody_declares_and_paused_ones_stay_unless_they_are_asked_
     };
     bed.desk.request(request("one", false));
     let (_task, _leads) = bed.start();
-    sleep(Duration::from_secs(30)).await;
+    pass(Duration::from_secs(30)).await;
     assert_eq!(bed.replicas().await, before);
     let told = bed.store.told().unwrap();
     assert!(told.remarks.contains("2 partitions of topics that nobody declares"), "{told:?}");
     bed.desk.note(&bed.topic, Standing::Paused, None);
     bed.desk.request(request("two", true));
-    sleep(Duration::from_secs(30)).await;
+    pass(Duration::from_secs(30)).await;
     assert_eq!(bed.replicas().await, before, "paused");
     bed.desk.note(&bed.topic, Standing::Unowned, None);
     bed.desk.request(request("three", true));
-    sleep(Duration::from_secs(60)).await;
+    pass(Duration::from_secs(60)).await;
     assert!(bed.replicas().await.iter().flatten().all(|broker| *broker != 1));
     bed.desk.request(Some(RebalanceRequest {
         id: "four".to_owned(),
         drain: [9].into(),
         ..RebalanceRequest::default()
     }));
-    sleep(Duration::from_secs(30)).await;
+    pass(Duration::from_secs(30)).await;
     let told = bed.store.told().unwrap();
     assert!(
         told.state == RebalanceState::Refused && told.message.contains("there is no such broker"),
@@ -87,7 +87,7 @@ async fn a_rebalance_called_off_before_a_new_leader_has_looked_is_called_off_wit
         bed.desk.request(instead.clone());
         let (_task, _leads) = bed.start();
         bed.rest_throttled().await;
-        sleep(Duration::from_secs(20)).await;
+        pass(Duration::from_secs(20)).await;
         assert_eq!(bed.replicas().await, before, "{instead:?}");
         assert_eq!(bed.throttles().await, throttles, "{instead:?}");
         let told = bed.store.told().unwrap();
@@ -131,7 +131,7 @@ async fn a_rebalance_called_off_while_it_moves_leaves_replicas_and_throttles_as_
     bed.begun().await;
     bed.desk.request(Some(called_off("two")));
     bed.rest_throttled().await;
-    sleep(Duration::from_secs(20)).await;
+    pass(Duration::from_secs(20)).await;
     assert_eq!(bed.replicas().await, before);
     assert_eq!(bed.throttles().await, throttles);
     let told = bed.store.told().unwrap();
@@ -148,7 +148,7 @@ async fn a_rebalance_that_no_config_map_would_hold_is_done_in_parts_and_told_as_
     let (_task, _leads) = bed.start();
     let mut parts = BTreeSet::new();
     for _ in 0..LONG * 10 {
-        sleep(Duration::from_millis(100)).await;
+        pass(Duration::from_millis(100)).await;
         let told = bed.store.told();
         let Some(told) = told.filter(|told| told.state != RebalanceState::Waiting) else { continue };
         // Those of them, and those of the bed that were there before or make it even.
@@ -184,7 +184,7 @@ async fn how_long_it_takes_is_told_of_topics_under_way_and_not_of_those_whose_tu
     bed.desk.note(&waiting, Standing::Owned, Some(2));
     let (_task, _leads) = bed.start();
     bed.begun().await;
-    sleep(Duration::from_secs(12)).await;
+    pass(Duration::from_secs(12)).await;
     let moving = bed.desk.moving();
     let said = |topic: &TopicName| moving[topic].said.clone().unwrap().1;
     assert!(said(&bed.topic).contains("about "), "{}", said(&bed.topic));
@@ -212,18 +212,18 @@ async fn to_ask_again_for_the_same_lets_it_go_on_with_the_throttle_that_is_asked
     };
     assert_eq!(rate(&bed.throttles().await), ["1000000".to_owned()].into());
     bed.desk.request(Some(RebalanceRequest { throttle: Some(7_000_000), ..drain("two", 1) }));
-    sleep(Duration::from_secs(20)).await;
+    pass(Duration::from_secs(20)).await;
     assert_eq!(bed.cluster.list_reassignments().await.unwrap(), moving, "nothing went back");
     assert_eq!(rate(&bed.throttles().await), ["7000000".to_owned()].into());
     let told = bed.store.told().unwrap();
     assert_eq!((told.id.as_str(), told.state), ("two", RebalanceState::Moving));
     bed.desk.request(Some(RebalanceRequest { throttle: Some(0), ..drain("three", 1) }));
-    sleep(Duration::from_secs(20)).await;
+    pass(Duration::from_secs(20)).await;
     assert_eq!(bed.cluster.list_reassignments().await.unwrap(), moving);
     assert_eq!(bed.throttles().await, before, "as fast as it can, in the midst of a batch");
     bed.cluster.finish_moves();
     bed.rest().await;
-    sleep(Duration::from_secs(20)).await;
+    pass(Duration::from_secs(20)).await;
     let told = bed.store.told().unwrap();
     assert_eq!((told.id.as_str(), told.state), ("three", RebalanceState::Done));
     assert_eq!(bed.metrics.moved_partitions.get_or_create(&StateLabel { state: "cancelled" }).get(), 0);

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use kube::{Client, Config};
-use tokio::{sync::watch, time::sleep};
+use tokio::sync::watch;
 use topicops::{
     controller::{
         Reporter,
@@ -23,6 +23,8 @@ use topicops::{
     moves::{BatchLimits, MoveState, RebalanceRequest, RebalanceStatus, Side},
 };
 use topicops_contract::TopicName;
+
+use crate::paused_time::pass;
 
 pub const BYTES: u64 = 3_000_000;
 pub const RATE: u64 = 1_000_000;
@@ -171,7 +173,7 @@ impl Bed {
     /// Lets time pass until the state says that nothing is left, or its process is dead.
     pub async fn rest(&self) {
         for _ in 0..LONG {
-            sleep(Duration::from_secs(1)).await;
+            pass(Duration::from_secs(1)).await;
             if self.store.is_dead()
                 || (self.store.idle() && self.cluster.list_reassignments().await.unwrap().is_empty())
             {
@@ -209,7 +211,7 @@ impl Bed {
 
     pub async fn rest_again_with(&self, factor: usize) {
         for _ in 0..LONG {
-            sleep(Duration::from_secs(1)).await;
+            pass(Duration::from_secs(1)).await;
             let listed = self.cluster.list_reassignments().await;
             if self.store.idle()
                 && listed.is_ok_and(|all| all.is_empty())
@@ -229,7 +231,7 @@ impl Bed {
             if !self.cluster.list_reassignments().await.unwrap().is_empty() {
                 return;
             }
-            sleep(Duration::from_millis(100)).await;
+            pass(Duration::from_millis(100)).await;
         }
         panic!("nothing begins: {:?}", self.store.0.lock().unwrap().text);
     }
@@ -237,7 +239,7 @@ impl Bed {
     /// As [`Bed::rest`]; while Kafka has something under way, the throttles for it stay.
     pub async fn rest_throttled(&self) {
         for _ in 0..LONG {
-            sleep(Duration::from_millis(100)).await;
+            pass(Duration::from_millis(100)).await;
             let listed = self.cluster.list_reassignments().await.unwrap();
             if listed.is_empty() && self.store.idle() {
                 return;

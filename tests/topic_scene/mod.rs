@@ -22,7 +22,7 @@ use axum::{
 };
 use kube::{Client, core::Status};
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::sleep};
+use tokio::sync::watch;
 use topicops::{
     controller::{
         Reporter,
@@ -37,6 +37,8 @@ use topicops::{
     topic::{PlanContext, TopicGrant, TopicGrants, TopicPolicy},
 };
 use topicops_contract::TopicName;
+
+use crate::paused_time::pass;
 
 /// Long enough for everything to come to rest.
 pub const REST: Duration = Duration::from_secs(60);
@@ -121,6 +123,10 @@ pub struct Kubernetes {
     pub silent: bool,
     /// It takes no status and no finalizer.
     pub read_only: bool,
+    /// So many statuses and finalizers are refused because somebody else wrote to the object meanwhile.
+    pub conflicts: usize,
+    /// Whatever is asked for by its name was deleted and made anew since it was listed.
+    pub remade: bool,
     /// Every namespace is being deleted.
     pub ending: bool,
 }
@@ -136,8 +142,15 @@ impl Kubernetes {
         match (method, path) {
             (&Method::GET, "/api/v1/configmaps") => return (StatusCode::OK, self.page(query)),
             (&Method::GET, _) if self.silent => return refused(StatusCode::INTERNAL_SERVER_ERROR),
-            (&Method::GET, _) if path.contains("/configmaps/") => return refused(StatusCode::NOT_FOUND),
+            (&Method::GET, _) if path.contains("/configmaps/") => match self.other(path) {
+                Some(other) => metadata = other,
+                None => return refused(StatusCode::NOT_FOUND),
+            },
             (&Method::GET, _) if self.ending => metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
+            (&Method::PATCH, _) if self.conflicts > 0 => {
+                self.conflicts -= 1;
+                return refused(StatusCode::CONFLICT);
+            }
             (&Method::PATCH, _) if self.read_only => return refused(StatusCode::FORBIDDEN),
             (&Method::POST, _) if path.ends_with("/events") => {
                 self.events.push(body["reason"].as_str().unwrap_or_default().to_owned());
@@ -148,6 +161,16 @@ impl Kubernetes {
         let any =
             json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata });
         (StatusCode::OK, any)
+    }
+
+    /// The metadata of one of the [`Self::others`].
+    fn other(&self, path: &str) -> Option<Value> {
+        let name = path.rsplit('/').next()?;
+        let mut found = self.others.iter().find(|other| other["name"] == name).cloned()?;
+        if self.remade {
+            found["uid"] = json!("another");
+        }
+        Some(found)
     }
 
     fn page(&self, query: &str) -> Value {
@@ -230,7 +253,7 @@ impl Scene {
 
     /// What was asked for until everything rests, as counts: of the brokers, of the ledger, of Kubernetes.
     pub async fn asked(&self) -> (BTreeMap<Call, usize>, usize, usize) {
-        sleep(REST).await;
+        pass(REST).await;
         let calls = self.cluster.calls();
         self.cluster.forget_calls();
         (calls, self.ledger.writes.swap(0, Ordering::Relaxed), self.requests().len())

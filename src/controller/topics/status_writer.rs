@@ -20,7 +20,7 @@ use tokio::{
 use topicops_contract::{KafkaTopicStatus, Status, TopicObjectKind, keys};
 use tracing::{debug, warn};
 
-use super::TopicIndex;
+use super::{Evidence, KubeEvidence, TopicIndex};
 use crate::{KafkaTopic, fail_point::fail_point, topic::TopicObjectKey};
 
 /// What is to be written to an object that declares a topic.
@@ -150,6 +150,11 @@ impl StatusWriter {
         if written.is_ok() {
             fail_point!("topics/status-written");
         }
+        let gone = match &written {
+            Err(kube::Error::Api(status)) if status.code == 404 => true,
+            Err(kube::Error::Api(status)) if status.code == 409 => self.is_gone(&update).await,
+            _ => false,
+        };
         match written {
             Ok(()) => match update.status {
                 Some(status) => {
@@ -157,17 +162,7 @@ impl StatusWriter {
                 }
                 None => self.inner.index.note_released(&update.key, &update.uid),
             },
-            // Gone, or gone and made anew: what there was to say has no reader. A conflict with somebody else's write looks
-            // the same, but then the object is still there.
-            Err(kube::Error::Api(status))
-                if status.code == 404
-                    || status.code == 409
-                        && self
-                            .inner
-                            .index
-                            .object(&update.key)
-                            .is_none_or(|object| object.uid != update.uid) =>
-            {
+            Err(_) if gone => {
                 debug!(object = %update.key, "the object is gone; its status is not written");
             }
             Err(kube::Error::Api(status))
@@ -183,6 +178,16 @@ impl StatusWriter {
                 self.inner.wake.notify_one();
             }
         }
+    }
+
+    /// Whether a conflict means that the object is gone, and maybe made anew, so that what there was to say has no reader; else
+    /// somebody wrote to it meanwhile.
+    async fn is_gone(&self, update: &StatusUpdate) -> bool {
+        if let Some(object) = self.inner.index.object(&update.key) {
+            return object.uid != update.uid;
+        }
+        let evidence = KubeEvidence::new(self.inner.client.clone());
+        evidence.is_gone(&update.key, &update.uid).await.unwrap_or(false)
     }
 
     async fn write_config_map(&self, update: &StatusUpdate) -> Result<(), kube::Error> {
