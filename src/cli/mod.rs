@@ -11,6 +11,7 @@ mod policy_memory;
 mod probes;
 mod rebalance;
 mod rebalance_table;
+mod rebalance_wait;
 mod release;
 mod run;
 mod settings;

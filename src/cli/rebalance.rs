@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, io::Write, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, io::Write, path::PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -10,6 +10,7 @@ use super::{
     byte_rate::byte_rate,
     kafka_config::cluster,
     rebalance_table::table,
+    rebalance_wait::{told, wait},
     settings::{DEFAULT_MOVE_THROTTLE, pattern},
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
         moves::{ConfigMapMoveStore, Movable, Survey, plan_rebalance},
         topics::{ConfigMapLedger, Ledger, TopicIndex},
     },
-    moves::{RebalanceRequest, RebalanceState, RebalanceStatus, Room},
+    moves::{RebalanceRequest, RebalanceState, Room},
     topic::{Holding, Ownership, TopicPolicy},
 };
 
@@ -88,11 +89,6 @@ pub enum Rebalanced {
     /// It cannot be done as asked.
     Refused,
 }
-
-/// Between two looks of --wait.
-const LOOK: Duration = Duration::from_secs(1);
-/// Looks of --wait that fail one after the other before it is given up.
-const PATIENCE: u32 = 120;
 
 /// `topicops rebalance`: asks the replica that leads to move replicas, or says how that stands. It moves nothing by itself, so
 /// that there is one mover.
@@ -178,57 +174,6 @@ async fn check_namespace(settings: &RebalanceSettings, client: &Client) -> Resul
 /// The namespace of a leader (`namespace/replica`) that is not in this one.
 fn elsewhere<'a>(holder: &'a str, namespace: &str) -> Option<&'a str> {
     holder.split_once('/').map(|(found, _)| found).filter(|found| *found != namespace)
-}
-
-/// Waits until it is over. An API server that does not answer is asked again for a while.
-async fn wait(
-    store: &ConfigMapMoveStore,
-    mut request: RebalanceRequest,
-    out: &mut (dyn Write + Send),
-) -> Result<Rebalanced> {
-    let (mut last, mut failures) = (None, 0);
-    loop {
-        match store.requested().await {
-            Ok((standing, status)) => {
-                failures = 0;
-                match standing {
-                    Some(standing) if standing.asks_for_the_same(&request) => request = standing,
-                    Some(_) => bail!("somebody asked for something else meanwhile"),
-                    None => {
-                        bail!("somebody took the request away meanwhile: what was under way is called off")
-                    }
-                }
-                let status = status.filter(|status| status.id == request.id);
-                if let Some(status) = status.filter(|status| last.as_ref() != Some(status)) {
-                    writeln!(out, "{}", told(&status))?;
-                    match Rebalanced::from(status.state) {
-                        Rebalanced::Pending => last = Some(status),
-                        over => return Ok(over),
-                    }
-                }
-            }
-            Err(error) if failures < PATIENCE => {
-                if failures == 0 {
-                    writeln!(out, "trying again: {}", crate::chain(&error))?;
-                }
-                failures += 1;
-            }
-            Err(error) => return Err(error).context("it may go on all the same: see --status"),
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-fn told(status: &RebalanceStatus) -> String {
-    let state = match status.state {
-        RebalanceState::Waiting => "waiting",
-        RebalanceState::Moving => "moving",
-        RebalanceState::Done => "done",
-        RebalanceState::Cancelled => "called off",
-        RebalanceState::Refused => "refused",
-    };
-    let parts = [state, status.message.as_str(), status.remarks.as_str()];
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
 }
 
 /// Plans as the replica that leads would, from the same ledger and objects.
