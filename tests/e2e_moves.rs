@@ -17,6 +17,7 @@ use topicops::{
     kafka::{Cluster, Reassignment, TopicPartition},
     moves::Side,
 };
+use topicops_contract::State;
 
 #[test]
 fn the_replication_factor_goes_up_and_down_under_load_and_racks_hold() {
@@ -134,6 +135,9 @@ fn a_drained_broker_is_emptied_under_throttles_that_are_gone_afterwards_and_thos
             Ok::<_, anyhow::Error>(())
         })
         .await?;
+        // Its author has what he declares all the while.
+        let status = world.until_status(&namespace, &topic, "there", |_| true).await?;
+        ensure!(status.state == State::Ready && !listed(world).await?.is_empty(), "{status:?}");
         let on_its_way = rebalance(world, &["--status"]).await?;
         ensure!(on_its_way.status.code() == Some(3), "{on_its_way:?}");
         let waited = rebalance(world, &["--status", "--wait"]).await?;

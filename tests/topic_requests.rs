@@ -5,7 +5,7 @@
 mod paused_time;
 mod topic_scene;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use paused_time::pass;
@@ -13,7 +13,7 @@ use serde_json::json;
 use topic_scene::{REST, Scene};
 use topicops::{
     controller::Index,
-    kafka::{Call, Cluster, ConfigKeys, ConsumingGroup},
+    kafka::{Call, Cluster, ConfigChange, ConfigKeys, ConsumingGroup},
     topic::TopicPolicy,
 };
 use topicops_contract::TopicName;
@@ -199,4 +199,63 @@ async fn a_topic_that_waits_for_brokers_is_made_soon_after_they_have_come() {
     scene.cluster.add_broker(4, None);
     pass(Duration::from_secs(61)).await;
     assert_eq!(scene.cluster.list_topics().await.unwrap(), ["orders-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn brokers_that_show_a_change_late_are_waited_for_and_nobody_is_told_that_somebody_changed_it() {
+    // Everything is looked at again and again meanwhile.
+    let scene = Scene::start(Duration::from_secs(20));
+    scene.index.apply(config_map(0, "1h"));
+    scene.asked().await;
+    scene.kubernetes.lock().unwrap().events.clear();
+    scene.cluster.freeze_reads();
+    let mut grown = config_map(0, "2h");
+    grown.data.as_mut().unwrap().insert("partitions".to_owned(), "3".to_owned());
+    scene.index.apply(grown);
+    let (calls, ..) = scene.asked().await;
+    let sent = |calls: &BTreeMap<Call, usize>| {
+        [Call::AlterConfigs, Call::CreatePartitions].map(|call| calls.get(&call).copied().unwrap_or(0))
+    };
+    assert_eq!(sent(&calls), [1, 1], "{calls:?}");
+    scene.cluster.thaw_reads();
+    let (calls, ..) = scene.asked().await;
+    assert_eq!(sent(&calls), [0, 0], "{calls:?}");
+    let events = scene.kubernetes.lock().unwrap().events.clone();
+    assert!(!events.iter().any(|reason| reason == "DriftCorrected"), "{events:?}");
+
+    // What was there before comes back by somebody's hand, once it was seen to be gone.
+    let set = BTreeMap::from([("retention.ms".to_owned(), "3600000".to_owned())]);
+    let change = ConfigChange { set, unset: Vec::new() };
+    scene.cluster.alter_configs(&[("orders-0".parse().unwrap(), change)]).await.unwrap().remove(0).unwrap();
+    scene.asked().await;
+    let events = scene.kubernetes.lock().unwrap().events.clone();
+    assert!(events.iter().any(|reason| reason == "DriftCorrected"), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebodys_hand_is_told_also_while_brokers_show_a_change_late() {
+    let scene = Scene::start(Duration::from_secs(20));
+    scene.index.apply(config_map(0, "1h"));
+    scene.asked().await;
+    scene.index.apply(config_map(0, "2h"));
+    pass(Duration::from_secs(6)).await;
+    let set = BTreeMap::from([("retention.ms".to_owned(), "777".to_owned())]);
+    let change = ConfigChange { set, unset: Vec::new() };
+    scene.cluster.alter_configs(&[("orders-0".parse().unwrap(), change)]).await.unwrap().remove(0).unwrap();
+    scene.asked().await;
+    let events = scene.kubernetes.lock().unwrap().events.clone();
+    assert!(events.iter().any(|reason| reason == "DriftCorrected"), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_brokers_never_show_is_made_again_in_the_end() {
+    let scene = Scene::start(Duration::from_secs(20));
+    scene.index.apply(config_map(0, "1h"));
+    scene.asked().await;
+    scene.cluster.freeze_reads();
+    scene.index.apply(config_map(0, "2h"));
+    scene.asked().await;
+    pass(Duration::from_secs(400)).await;
+    let (calls, ..) = scene.asked().await;
+    assert!(calls.contains_key(&Call::AlterConfigs), "{calls:?}");
 }

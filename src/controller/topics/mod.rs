@@ -15,6 +15,7 @@ mod ledger;
 mod ledger_line;
 mod ledger_store;
 mod outcome;
+mod own_changes;
 mod pass;
 mod placing;
 mod planning;

@@ -13,7 +13,7 @@ use tracing::debug;
 use super::{
     LedgerError, LeftOut, Outcome, TopicController,
     execute::asked_for,
-    topic_controller::{LAG, PassError, Recent, SETTLING, Tenure},
+    topic_controller::{LAG, PassError, Recent, Tenure},
 };
 use crate::{
     Reason,
@@ -35,7 +35,7 @@ impl TopicController {
     ) -> Result<Option<LedgerError>, PassError> {
         let now = Instant::now();
         tenure.recent.retain(|_, (_, at)| now.duration_since(*at) < LAG);
-        tenure.changed.retain(|_, at| now.duration_since(*at) < SETTLING);
+        tenure.own_changes.forget_old(now);
         if tenure.departed.is_empty() {
             tenure.undeclared.retain(|_, (_, at)| now.duration_since(*at) < LAG);
         }
@@ -141,7 +141,9 @@ impl TopicController {
                 tenure.undeclared.insert(plan.topic.clone(), (id, now));
             }
             if !plan.steps.is_empty() {
-                tenure.changed.insert(plan.topic.clone(), Instant::now());
+                tenure.own_changes.note(plan, description.as_ref(), Instant::now());
+            } else if !unsettled.contains(&plan.topic) {
+                tenure.own_changes.shown(&plan.topic, now);
             }
             if !answers.lagging {
                 self.tell_drift(tenure, plan, in_order);

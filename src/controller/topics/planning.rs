@@ -66,7 +66,7 @@ fn plan(
         |context: &PlanContext| TopicPlan::of(topic, declarations, observed.as_ref(), held, context);
     let plan = plan_in(context);
     let by_hand = !plan.corrected.is_empty() || !plan.drifted.is_empty() || plan.remade;
-    if !by_hand || !tenure.changed.contains_key(topic) {
+    if !by_hand || !tenure.own_changes.explain(&plan, Instant::now()) {
         return plan;
     }
     // Our own change may be what this broker does not know yet: nothing is concluded from that.

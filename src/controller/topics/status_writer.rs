@@ -143,6 +143,9 @@ impl StatusWriter {
     }
 
     async fn write(&self, update: StatusUpdate) {
+        if let Some(status) = &update.status {
+            self.inner.index.note_writing(&update.key, &update.uid, status);
+        }
         let written = match update.key.kind {
             TopicObjectKind::ConfigMap => self.write_config_map(&update).await,
             TopicObjectKind::KafkaTopic => self.write_kafka_topic(&update).await,

@@ -14,6 +14,7 @@ use tracing::warn;
 use super::{
     Evidence, Gone, Ledger, LedgerError, LedgerStore, Placing, Retries, StatusWriter, TopicIndex,
     departures::{ASK_AGAIN, Endings},
+    own_changes::OwnChanges,
 };
 use crate::{
     controller::{Reporter, health::Health, moves::MoveDesk, while_leading},
@@ -58,18 +59,17 @@ pub struct TopicController {
 
 /// Long enough for the ConfigMaps of one `kubectl apply` to come together, too short to be noticed.
 const LINGER: Duration = Duration::from_millis(25);
-/// Times [`LINGER`] that changes are gathered at most while more of them come in: a second. Brokers carry out one creation
-/// after the other, at more than two milliseconds a partition, and show none before they are done with those before it: few
-/// large ones appear sooner than many small ones.
-const GATHERINGS: u32 = 40;
+/// The same right after a pass that took a crowd: more of it is on its way.
+const LINGER_IN_A_CROWD: Duration = Duration::from_millis(100);
+const CROWD: usize = 100;
+/// How long changes are gathered at most while more of them come in. Brokers carry out one creation after the other, at more
+/// than two milliseconds a partition, and show none before they are done with those before it: few large ones appear sooner
+/// than many small ones.
+const GATHER_AT_MOST: Duration = Duration::from_secs(1);
 /// Topics a pass takes at most: bounds its requests and how long a new change waits behind it.
 pub(super) const BATCH: usize = 2_000;
 /// Brokers may show a deleted topic, or not show a new one, for as long as their metadata lags.
 pub(super) const LAG: Duration = Duration::from_secs(60);
-/// How long after a change of ours a difference is not yet taken for somebody's hand. Brokers lag by far less; one that
-/// lags by more costs a needless correction to what is declared, or a report that the next look takes back.
-pub(super) const SETTLING: Duration = Duration::from_secs(5);
-
 /// What one leadership knows.
 pub(super) struct Tenure {
     pub(super) ledger: Ledger,
@@ -79,8 +79,8 @@ pub(super) struct Tenure {
     pub(super) retries: Retries<TopicName>,
     /// Deletions that wait for workloads, and whom the object lets in that asks for each.
     pub(super) in_use: BTreeMap<TopicName, TopicGrant>,
-    /// Topics that were changed here lately: what differs from it may be a broker whose metadata lags.
-    pub(super) changed: BTreeMap<TopicName, Instant>,
+    /// What differs may be a broker whose metadata lags.
+    pub(super) own_changes: OwnChanges,
     /// What was last told to be left as somebody changed it.
     pub(super) drifted: BTreeMap<TopicName, Vec<Drift>>,
     /// Topics whose creation or deletion the brokers acknowledged, and when.
@@ -150,7 +150,7 @@ impl TopicController {
                 unseen: self.index.topics(),
                 retries: Retries::default(),
                 in_use: BTreeMap::new(),
-                changed: BTreeMap::new(),
+                own_changes: OwnChanges::default(),
                 drifted: BTreeMap::new(),
                 recent: BTreeMap::new(),
                 undeclared: BTreeMap::new(),
@@ -171,6 +171,7 @@ impl TopicController {
     async fn passes(&self, tenure: &mut Tenure, backoff: &mut Backoff) {
         let mut resync = Instant::now() + self.jittered_resync();
         let mut users = self.users.changes();
+        let mut linger = LINGER;
         loop {
             let mut retry = tenure.retries.next().unwrap_or(resync).min(resync);
             if !tenure.departed.is_empty() {
@@ -184,7 +185,7 @@ impl TopicController {
                 }
             }
             if self.index.has_dirty() {
-                self.gather().await;
+                self.gather(linger).await;
             }
             let now = Instant::now();
             if now >= resync {
@@ -214,6 +215,7 @@ impl TopicController {
                 continue;
             }
             self.metrics.pass_topics.observe(f64::from(u32::try_from(topics.len()).unwrap_or(u32::MAX)));
+            linger = if topics.len() < CROWD { LINGER } else { LINGER_IN_A_CROWD };
             let started = Instant::now();
             let result = self.pass(tenure, &topics).await;
             self.count_pass(started, &result);
@@ -265,10 +267,11 @@ impl TopicController {
 
     /// Waits until no more changes come in, or for as long as a change may reasonably wait: a crowd of them costs the brokers
     /// little more than one when it comes in one request.
-    async fn gather(&self) {
+    async fn gather(&self, linger: Duration) {
         let mut known = self.index.dirty();
-        for _ in 0..GATHERINGS {
-            sleep(LINGER).await;
+        let since = Instant::now();
+        while since.elapsed() < GATHER_AT_MOST {
+            sleep(linger).await;
             let now = self.index.dirty();
             if now == known {
                 break;

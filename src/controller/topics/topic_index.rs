@@ -248,11 +248,21 @@ impl TopicIndex {
         self.lock().objects.get(key).map(|object| object.as_ref().clone())
     }
 
+    /// Notes a status that is about to be written: the watch may tell of it before its writer hears that it was.
+    pub fn note_writing(&self, key: &TopicObjectKey, uid: &str, status: &Status) {
+        let written = Some(fingerprint(status));
+        let mut inner = self.lock();
+        let object = inner.objects.get_mut(key).filter(|object| object.uid == uid);
+        if let Some(object) = object.filter(|object| object.written[0] != written) {
+            object.written = [written, object.written[0]];
+        }
+    }
+
     /// Notes a status that was written, so that it is not written again before the watch tells of it.
     pub fn note_status(&self, key: &TopicObjectKey, uid: &str, status: Status, finalizer: bool) {
+        self.note_writing(key, uid, &status);
         let mut inner = self.lock();
         let Some(object) = inner.objects.get_mut(key).filter(|object| object.uid == uid) else { return };
-        object.written = [Some(fingerprint(&status)), object.written[0]];
         object.status = Some(status);
         object.finalizer = finalizer;
         object.held |= finalizer;

@@ -88,6 +88,28 @@ fn a_config_map_that_was_refused_its_topic_lets_nobody_in() {
 }
 
 #[test]
+fn a_status_that_the_watch_tells_of_before_its_writer_hears_of_it_is_nobodys_edit() {
+    let index = TopicIndex::default();
+    index.lead(true);
+    index.apply(config_map("orders", &[], &[]));
+    taken(&index);
+    let key = TopicObjectKey::new(TopicObjectKind::ConfigMap, "shop", "orders");
+    let uid = index.object(&key).unwrap().uid;
+    let forged = r#"{"state":"Ready","reason":"InSync","hash":"","time":""}"#;
+    let forged_status: Status = serde_json::from_str(forged).unwrap();
+    for message in ["first", "second", "third"] {
+        let status = Status { message: message.to_owned(), ..forged_status.clone() };
+        index.note_writing(&key, &uid, &status);
+        let text = serde_json::to_string(&status).unwrap();
+        index.apply(config_map("orders", &[], &[(keys::topic::STATUS, &text)]));
+        assert!(!index.has_dirty(), "its {message} status is looked at");
+        index.note_status(&key, &uid, status, false);
+    }
+    index.apply(config_map("orders", &[], &[(keys::topic::STATUS, forged)]));
+    assert_eq!(taken(&index), ["orders"], "somebody else's is");
+}
+
+#[test]
 fn a_limit_leaves_the_rest_for_later() {
     let index = TopicIndex::default();
     index.lead(true);

@@ -1,0 +1,93 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use topicops_contract::TopicName;
+
+use crate::{
+    kafka::TopicDescription,
+    topic::{Drift, Step, TopicPlan},
+};
+
+/// What was changed here lately, and what was there before: brokers acknowledge a change before they all show it.
+#[derive(Debug, Default)]
+pub(super) struct OwnChanges(BTreeMap<TopicName, Change>);
+
+#[derive(Debug)]
+struct Change {
+    at: Instant,
+    /// What a broker that lags may still show.
+    past: Past,
+}
+
+#[derive(Debug, Default)]
+struct Past {
+    configs: BTreeMap<String, BTreeSet<Option<String>>>,
+    partitions: BTreeSet<i32>,
+    missing: bool,
+}
+
+/// For so long after a change of ours no difference is taken for somebody's hand.
+const SETTLING: Duration = Duration::from_secs(5);
+/// For so long one is not that is just what was there before. A broker with ten thousand topics, all changed at once, was seen
+/// to show some of the changes more than a minute later.
+const LONGEST: Duration = Duration::from_secs(300);
+
+impl OwnChanges {
+    /// Notes what a plan changes; `seen`: what was there before.
+    pub(super) fn note(&mut self, plan: &TopicPlan, seen: Option<&TopicDescription>, now: Instant) {
+        let change = self.0.entry(plan.topic.clone());
+        let change = change.or_insert_with(|| Change { at: now, past: Past::default() });
+        change.at = now;
+        let past = &mut change.past;
+        for step in &plan.steps {
+            match step {
+                Step::Create(_) => past.missing = true,
+                Step::Grow(more) => {
+                    past.partitions.extend(seen.map(TopicDescription::partitions));
+                    // With the next change, this one is past.
+                    past.partitions.insert(more.total.get());
+                }
+                Step::Configure(change) => {
+                    for (key, value) in &change.set {
+                        let values = past.configs.entry(key.clone()).or_default();
+                        values.insert(seen.and_then(|seen| seen.configs.get(key).cloned()));
+                        values.insert(Some(value.clone()));
+                    }
+                }
+                // The mover sees to the one, and to the other nothing is compared.
+                Step::ChangeFactor(_) | Step::Delete { .. } => {}
+            }
+        }
+    }
+
+    /// Whether what this plan takes for somebody's hand may be what was there before a change of ours.
+    pub(super) fn explain(&self, plan: &TopicPlan, now: Instant) -> bool {
+        let Some(change) = self.0.get(&plan.topic) else { return false };
+        let past = &change.past;
+        let is_past = |drift: &Drift| match drift {
+            Drift::Config { key, found, .. } => {
+                past.configs.get(key).is_some_and(|values| values.contains(found))
+            }
+            Drift::Partitions { found, .. } => past.partitions.contains(found),
+            Drift::Missing => past.missing,
+            Drift::ReplicationFactor { .. } | Drift::Remade => false,
+        };
+        let age = now.duration_since(change.at);
+        age < SETTLING
+            || age < LONGEST && !plan.remade && plan.corrected.iter().chain(&plan.drifted).all(is_past)
+    }
+
+    /// A look at the topic found nothing of what was there before: what differs from now on is somebody's hand.
+    pub(super) fn shown(&mut self, topic: &TopicName, now: Instant) {
+        if self.0.get(topic).is_some_and(|change| now.duration_since(change.at) >= SETTLING) {
+            self.0.remove(topic);
+        }
+    }
+
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        self.0.retain(|_, change| now.duration_since(change.at) < LONGEST);
+    }
+}
