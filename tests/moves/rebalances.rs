@@ -1,6 +1,9 @@
 //! Rebalances: what is drained, called off, done in parts.
 
-use topicops::moves::{MoveState, TakenRequest};
+use topicops::{
+    moves::{MoveState, TakenRequest},
+    topic::TopicPolicy,
+};
 
 use super::*;
 
@@ -238,4 +241,28 @@ fn what_an_earlier_topicops_put_off_is_planned_again() {
     taken.remove("later");
     taken.insert("more".to_owned(), true.into());
     assert_eq!(MoveState::take_over(&old.to_string()).unwrap().request.unwrap().later, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebalance_that_is_asked_for_while_no_policy_can_be_read_waits_for_it() {
+    let bed = Bed::new().await;
+    bed.index.govern(TopicPolicy { unread: true, ..TopicPolicy::default() });
+    bed.desk.note(&bed.topic, Standing::Paused, None);
+    let request = RebalanceRequest { id: "one".to_owned(), drain: [1].into(), ..RebalanceRequest::default() };
+    bed.desk.request(Some(request));
+    let (_task, _leads) = bed.start();
+    let before = bed.replicas().await;
+    pass(Duration::from_secs(60)).await;
+    assert_eq!(bed.replicas().await, before);
+    let told = bed.store.told().map(|status| status.state);
+    assert!(told.is_none_or(|state| state == RebalanceState::Waiting), "{told:?}");
+
+    bed.index.govern(TopicPolicy::default());
+    bed.desk.note(&bed.topic, Standing::Owned, None);
+    pass(Duration::from_secs(10)).await;
+    bed.rest().await;
+    pass(Duration::from_secs(20)).await;
+    let replicas = bed.replicas().await;
+    assert!(replicas.iter().flatten().all(|broker| *broker != 1), "{replicas:?}");
+    assert_eq!(bed.store.told().map(|status| status.state), Some(RebalanceState::Done));
 }

@@ -104,6 +104,7 @@ pub struct Bed {
     pub cluster: MemoryCluster,
     pub store: Arc<MemoryStore>,
     pub desk: Arc<MoveDesk>,
+    pub index: Arc<TopicIndex>,
     pub metrics: Metrics,
     pub limits: BatchLimits,
     pub topic: TopicName,
@@ -135,7 +136,8 @@ impl Bed {
         cluster.alter_broker_configs(&[(1, change)]).await.unwrap().remove(0).unwrap();
         let (metrics, _) = Metrics::with_registry();
         let (store, desk) = (Arc::default(), Arc::default());
-        let bed = Self { cluster, store, desk, metrics, limits: LIMITS, topic };
+        let index = Arc::default();
+        let bed = Self { cluster, store, desk, index, metrics, limits: LIMITS, topic };
         bed.desk.note_whole();
         bed
     }
@@ -160,7 +162,7 @@ impl Bed {
             cluster: Arc::new(self.cluster.clone()),
             store,
             desk,
-            index: Arc::new(TopicIndex::default()),
+            index: Arc::clone(&self.index),
             limits: self.limits,
             reporter: Reporter::new(client, None),
             health: Health::new(metrics.clone()),
