@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     controller::{
-        moves::BrokerDefaults,
+        moves::{BrokerDefaults, Survey, plan_factor},
         topics::{Governed, TopicObject, ask_storage},
     },
     kafka::{Cluster, ConfigKeys},
@@ -150,6 +150,7 @@ async fn reports(
     let defaults = BrokerDefaults::read(cluster, &brokers).await?;
     context.brokers =
         defaults.map(|defaults| BrokerFacts { count: brokers.len(), min_in_sync: defaults.min_in_sync });
+    let mut survey: Option<Survey> = None;
     let moving: BTreeSet<&TopicName> = moves.iter().map(|running| &running.partition.topic).collect();
     for ((topic, declarations), observed) in declared.iter().zip(described) {
         let observed = match observed {
@@ -174,7 +175,18 @@ async fn reports(
             let known = Holding { namespace, applied, ..Holding::default() };
             plan = TopicPlan::of(topic, declarations, observed.as_ref(), Some(&known), &context);
         }
-        reports.push(TopicReport::of(&plan, observed.as_ref()));
+        let mut report = TopicReport::of(&plan, observed.as_ref());
+        if let Some(factor) = plan.changes_factor() {
+            if survey.is_none() {
+                survey = Some(Survey::take(cluster, &BTreeSet::new()).await?);
+            }
+            report = match survey.as_mut().map(|survey| plan_factor(survey, topic, factor)) {
+                Some(Ok(Some(moves))) => report.with_moves(&moves.partitions),
+                Some(Err(error)) => report.with_notice(format!("replicas have nowhere to go: {error}")),
+                Some(Ok(None)) | None => report,
+            };
+        }
+        reports.push(report);
     }
     Ok(reports)
 }
@@ -345,12 +357,18 @@ items:
         for key in ["num.partitions", "default.replication.factor", "min.insync.replicas"] {
             cluster.set_broker_default(key, "1");
         }
+        let first = TopicPartition { topic: "orders".parse().unwrap(), partition: 0 };
+        cluster.set_size(first.clone(), 3 << 20);
         let declared = |factor: i16| object("a", "orders", "", &format!("replication-factor: '{factor}'"));
         let before = report(&cluster, &declared(2)).await;
         assert_eq!(before.verdict(), Verdict::Pending);
-        assert!(before.to_string().contains("replication-factor: 1 -> 2"), "{before}");
+        let told = "replication-factor: 1 -> 2\n    to move: 1 partitions; 3.0 MiB to copy to brokers 2\n";
+        assert!(before.to_string().contains(told), "{before}");
+        let json = serde_json::to_value(&before).unwrap();
+        let moves =
+            serde_json::json!([{ "partition": 0, "from": [1], "to": [1, 2], "bytesToCopy": 3 << 20 }]);
+        assert_eq!(json["topics"][0]["moves"], moves);
         cluster.hold_moves();
-        let first = TopicPartition { topic: "orders".parse().unwrap(), partition: 0 };
         cluster.alter_reassignments(&[(first, Some(vec![2, 1]))]).await.unwrap().remove(0).unwrap();
         let meanwhile = report(&cluster, &declared(2)).await;
         assert_eq!(meanwhile.verdict(), Verdict::InSync, "{meanwhile}");

@@ -1,4 +1,7 @@
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write as _},
+};
 
 use serde::Serialize;
 use topicops_contract::{PartitionCount, ReplicationFactor};
@@ -8,6 +11,7 @@ use crate::{
     Reason,
     controller::topics::TopicObject,
     kafka::{ConfigChange, NewTopic, TopicDescription},
+    moves::{PartitionMove, size},
     topic::{Step, TopicObjectKey, TopicPlan},
 };
 
@@ -29,6 +33,9 @@ pub(super) struct TopicReport {
     owner: Option<ObjectName>,
     action: Action,
     changes: Vec<Change>,
+    /// Where replicas would go, and how much that is to copy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    moves: Vec<Move>,
     /// What limits changed, or would have otherwise, of what is done.
     notices: Vec<String>,
     refusals: Vec<Refused>,
@@ -51,6 +58,16 @@ struct Change {
     what: String,
     before: Option<String>,
     after: Option<String>,
+}
+
+/// The brokers of one partition before and after, preferred leader first.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Move {
+    partition: i32,
+    from: Vec<i32>,
+    to: Vec<i32>,
+    bytes_to_copy: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -98,6 +115,7 @@ impl TopicReport {
             owner: plan.owner.as_ref().map(|owner| ObjectName::from(&owner.object)),
             action: Action::None,
             changes: Vec::new(),
+            moves: Vec::new(),
             notices: plan.notices.clone(),
             refusals: Vec::new(),
         };
@@ -125,6 +143,23 @@ impl TopicReport {
         report
     }
 
+    /// As the brokers are now: what is made or moved before it may lead to others.
+    pub(super) fn with_moves(mut self, partitions: &BTreeMap<i32, PartitionMove>) -> Self {
+        let one = |(partition, one): (&i32, &PartitionMove)| Move {
+            partition: *partition,
+            from: one.from.clone(),
+            to: one.to.clone(),
+            bytes_to_copy: one.to_copy(),
+        };
+        self.moves = partitions.iter().map(one).collect();
+        self
+    }
+
+    pub(super) fn with_notice(mut self, notice: String) -> Self {
+        self.notices.push(notice);
+        self
+    }
+
     /// Of an object that names no topic.
     pub(super) fn nameless(object: &TopicObject) -> Self {
         let refused = |message: String| Refused {
@@ -137,6 +172,7 @@ impl TopicReport {
             owner: None,
             action: Action::None,
             changes: Vec::new(),
+            moves: Vec::new(),
             notices: Vec::new(),
             refusals: object.problems.iter().map(|problem| refused(problem.to_string())).collect(),
         }
@@ -270,6 +306,9 @@ impl fmt::Display for TopicReport {
                 _ => writeln!(f, "    {what}: {} -> {}", shown(before), shown(after))?,
             }
         }
+        if !self.moves.is_empty() {
+            writeln!(f, "    to move: {}", moved(&self.moves))?;
+        }
         for notice in &self.notices {
             writeln!(f, "    note: {notice}")?;
         }
@@ -278,4 +317,24 @@ impl fmt::Display for TopicReport {
         }
         writeln!(f)
     }
+}
+
+fn moved(moves: &[Move]) -> String {
+    let brokers = |of: fn(&Move) -> (&[i32], &[i32])| {
+        let new = moves
+            .iter()
+            .map(of)
+            .flat_map(|(these, others)| these.iter().filter(|broker| !others.contains(broker)));
+        new.collect::<BTreeSet<_>>().into_iter().map(i32::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let (come, go) = (brokers(|one| (&one.to, &one.from)), brokers(|one| (&one.from, &one.to)));
+    let mut text = format!("{} partitions", moves.len());
+    if !come.is_empty() {
+        let bytes = moves.iter().map(|one| one.bytes_to_copy).sum();
+        let _ = write!(text, "; {} to copy to brokers {come}", size(bytes));
+    }
+    if !go.is_empty() {
+        let _ = write!(text, "; replicas leave brokers {go}");
+    }
+    text
 }
