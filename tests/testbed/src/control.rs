@@ -25,6 +25,10 @@ pub enum Request {
         id: u8,
         change: Change,
     },
+    Disk {
+        broker: u8,
+        change: DiskChange,
+    },
     ApiServer {
         change: Change,
     },
@@ -46,6 +50,17 @@ pub enum Change {
     /// Freeze it (SIGSTOP): connections stay open and nobody answers.
     Pause,
     Resume,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskChange {
+    Resize {
+        mebibytes: u32,
+    },
+    /// Its path leads nowhere from now on.
+    Pull,
+    PutBack,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ use std::{env, thread};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
 use crate::residence::{self, Residence};
@@ -65,6 +66,7 @@ pub fn run(arguments: &InitArguments) -> Result<()> {
     }
     await_child(supervisor)?;
     end_all_others()?;
+    unmount_all_below(&arguments.directory)?;
     residence::vacate(&arguments.directory)
         .with_context(|| format!("removing {}", arguments.directory.display()))
 }
@@ -106,6 +108,16 @@ fn end_all_others() -> Result<()> {
         }
         Err(format!("{} still run", others.len()))
     })
+}
+
+/// The brokers' disks: a folder that something is mounted on cannot be removed.
+fn unmount_all_below(directory: &Path) -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading the mounts")?;
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
+    for point in points.filter(|point| point.starts_with(directory)) {
+        unmount(point, UnmountFlags::DETACH).with_context(|| format!("unmounting {}", point.display()))?;
+    }
+    Ok(())
 }
 
 fn other_processes() -> io::Result<Vec<Pid>> {

@@ -51,7 +51,7 @@ pub use testbed::Testbed;
 /// What the binary needs of the library; no test has a use for it.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::control::{Change, Request, call};
+    pub use crate::control::{Change, DiskChange, Request, call};
     pub use crate::init::{InitArguments, run as run_init};
     pub use crate::launcher::{Lifetime, launch};
     pub use crate::node::enter_container;

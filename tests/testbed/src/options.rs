@@ -16,6 +16,8 @@ pub struct Options {
     pub(crate) broker_settings: Vec<(String, String)>,
     #[serde(default)]
     pub(crate) log_requests: bool,
+    #[serde(default)]
+    pub(crate) disk_mebibytes: Option<u32>,
 }
 
 impl Default for Options {
@@ -27,6 +29,7 @@ impl Default for Options {
             broker_heap_mib: 512,
             broker_settings: Vec::new(),
             log_requests: false,
+            disk_mebibytes: None,
         }
     }
 }
@@ -73,5 +76,12 @@ impl Options {
     #[must_use]
     pub fn log_requests(self) -> Self {
         Self { log_requests: true, ..self }
+    }
+
+    /// Every broker has a second log directory, on a disk of its own (a file system in memory) of so many MiB, which
+    /// can be [resized](crate::Testbed::resize_disk) and [pulled](crate::Testbed::pull_disk).
+    #[must_use]
+    pub fn disks(self, mebibytes: u32) -> Self {
+        Self { disk_mebibytes: Some(mebibytes), ..self }
     }
 }

@@ -13,7 +13,7 @@ use kube::{Client, Config};
 
 use crate::bed_info::BedInfo;
 use crate::cache::Cache;
-use crate::control::{self, Change, Request};
+use crate::control::{self, Change, DiskChange, Request};
 use crate::launcher::{self, Launched, Lifetime};
 use crate::program::Program;
 use crate::{Kafka, Options, RequestLog, dump, manifests, tail, wait};
@@ -106,6 +106,12 @@ impl Testbed {
     /// When the bed was started without any.
     pub fn kafka(&self) -> Result<&Kafka> {
         self.kafka.as_ref().context("this bed was started without Kafka")
+    }
+
+    /// This bed, as one that has the brokers of another: they are the other's to stop, and end with it.
+    #[must_use]
+    pub fn with_brokers_of(self, other: &Self) -> Self {
+        Self { kafka: other.kafka.clone(), ..self }
     }
 
     /// Creates a namespace and waits until Pods can be created in it, which takes a service account.
@@ -228,6 +234,31 @@ impl Testbed {
     /// When it does not run.
     pub async fn resume_broker(&self, id: u8) -> Result<()> {
         self.ask(Request::Broker { id, change: Change::Resume }).await
+    }
+
+    /// Gives a broker's own disk another size, at once; the broker tells it when it is asked.
+    ///
+    /// # Errors
+    /// When the bed was started without [`Options::disks`], or more is stored there.
+    pub async fn resize_disk(&self, broker: u8, mebibytes: u32) -> Result<()> {
+        self.ask(Request::Disk { broker, change: DiskChange::Resize { mebibytes } }).await
+    }
+
+    /// Takes a broker's own disk away. The broker takes that log directory for lost as soon as it is to write there (see
+    /// `log.flush.offset.checkpoint.interval.ms`), and until it is started again.
+    ///
+    /// # Errors
+    /// When the bed was started without [`Options::disks`], or it is away already.
+    pub async fn pull_disk(&self, broker: u8) -> Result<()> {
+        self.ask(Request::Disk { broker, change: DiskChange::Pull }).await
+    }
+
+    /// Puts back what [`Self::pull_disk`] took, with all that was stored there.
+    ///
+    /// # Errors
+    /// When it is not away.
+    pub async fn put_back_disk(&self, broker: u8) -> Result<()> {
+        self.ask(Request::Disk { broker, change: DiskChange::PutBack }).await
     }
 
     /// Takes the API server away, at once; its data stays.

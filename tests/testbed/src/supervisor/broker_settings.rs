@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use super::disk::Disk;
 use crate::Options;
 
 #[derive(Debug)]
@@ -12,6 +13,7 @@ pub(super) struct BrokerSettings<'a> {
     pub(super) addresses: &'a [(u8, Ipv4Addr)],
     pub(super) password: &'a str,
     pub(super) options: &'a Options,
+    pub(super) disk: Option<&'a Disk>,
 }
 
 impl BrokerSettings<'_> {
@@ -37,12 +39,15 @@ impl BrokerSettings<'_> {
     fn own(&self) -> Vec<(&'static str, String)> {
         let voters: Vec<String> =
             self.addresses.iter().map(|(id, address)| format!("{id}@{address}:9094")).collect();
+        let data = self.data_folder().display().to_string();
+        let disk = self.disk.map(|disk| format!(",{}", disk.log_directory().display()));
         vec![
             ("process.roles", "broker,controller".to_owned()),
             ("node.id", self.id.to_string()),
             ("broker.rack", format!("rack-{}", (self.id - 1) % self.options.racks.unwrap_or(u8::MAX) + 1)),
             ("controller.quorum.voters", voters.join(",")),
-            ("log.dirs", self.data_folder().display().to_string()),
+            ("log.dirs", format!("{data}{}", disk.unwrap_or_default())),
+            ("metadata.log.dir", data),
             ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer".to_owned()),
             ("super.users", "User:admin".to_owned()),
             ("allow.everyone.if.no.acl.found", "false".to_owned()),

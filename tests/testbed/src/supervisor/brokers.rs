@@ -18,6 +18,7 @@ use super::authority::{self, Authority};
 use super::broker_settings::BrokerSettings;
 use super::class_archive::ClassArchive;
 use super::component::Component;
+use super::disk::Disk;
 use super::kafka_home;
 use crate::Options;
 use crate::bed_info::KafkaInfo;
@@ -49,6 +50,7 @@ struct Broker {
     id: u8,
     address: Ipv4Addr,
     component: Component,
+    disk: Option<Disk>,
 }
 
 impl Brokers {
@@ -62,8 +64,15 @@ impl Brokers {
         let password = URL_SAFE_NO_PAD.encode(random_bytes());
         let mut brokers = Vec::new();
         for &(id, address) in &addresses {
-            let settings =
-                BrokerSettings { folder: &folder, id, addresses: &addresses, password: &password, options };
+            let disk = options.disk_mebibytes.map(|size| Disk::of(&folder, id).made(size)).transpose()?;
+            let settings = BrokerSettings {
+                folder: &folder,
+                id,
+                addresses: &addresses,
+                password: &password,
+                options,
+                disk: disk.as_ref(),
+            };
             fs::create_dir_all(settings.data_folder())?;
             let file = settings.file();
             authority::write(&file, &settings.text())?;
@@ -80,7 +89,7 @@ impl Brokers {
                 file.display().to_string(),
             ]);
             let component = Component::new(bed, tail::broker(id), PathBuf::from("java"), args);
-            brokers.push(Broker { id, address, component });
+            brokers.push(Broker { id, address, component, disk });
         }
         Ok(Self { bed: bed.to_owned(), cache: cache.clone(), brokers, password })
     }
@@ -106,6 +115,11 @@ impl Brokers {
 
     pub(super) fn component(&self, id: u8) -> Result<&Component> {
         Ok(&self.broker(id)?.component)
+    }
+
+    pub(super) fn disk(&self, id: u8) -> Result<&Disk> {
+        let disk = self.broker(id)?.disk.as_ref();
+        disk.context("this bed was started without disks: start it with Options::disks")
     }
 
     pub(super) fn client_addresses(&self) -> Vec<SocketAddr> {
@@ -158,9 +172,16 @@ impl Brokers {
             bail!("formatting Kafka's storage: {}\n{printed}{complained}", output.status);
         }
         let first = folder.join("data-1");
+        let first_disk = self.brokers.first().and_then(|broker| broker.disk.as_ref());
         for broker in self.brokers.iter().skip(1) {
-            copy_storage(&first, &folder.join(format!("data-{}", broker.id)), broker.id)
-                .with_context(|| format!("preparing the storage of broker {}", broker.id))?;
+            let mut copies = vec![(first.clone(), folder.join(format!("data-{}", broker.id)))];
+            copies.extend(
+                first_disk.map(Disk::log_directory).zip(broker.disk.as_ref().map(Disk::log_directory)),
+            );
+            for (from, to) in copies {
+                copy_storage(&from, &to, broker.id)
+                    .with_context(|| format!("preparing the storage of broker {}", broker.id))?;
+            }
         }
         Ok(())
     }

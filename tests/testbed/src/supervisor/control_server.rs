@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Bed;
 use crate::bed_info::BedInfo;
-use crate::control::{Answer, Change, Request};
+use crate::control::{Answer, Change, DiskChange, Request};
 use crate::residence;
 
 pub(super) fn start(bed: Bed, shutdown: CancellationToken) -> Result<()> {
@@ -56,6 +56,7 @@ async fn answer(bed: &Bed, request: Request) -> Result<Value> {
         Request::Info => return Ok(serde_json::to_value(&bed.info)?),
         Request::MapImage { image, program } => bed.images.map(&image, program),
         Request::Broker { id, change } => change_broker(bed, id, change).await?,
+        Request::Disk { broker, change } => change_disk(bed, broker, change)?,
         Request::ApiServer { change } => change_api_server(bed, change).await?,
         Request::Keep => residence::keep(&bed.directory)?,
         Request::Shutdown => {}
@@ -72,6 +73,16 @@ async fn change_broker(bed: &Bed, id: u8, change: Change) -> Result<()> {
         Change::Start => brokers.restart(id).await,
         Change::Pause => broker.signal(Signal::STOP).await,
         Change::Resume => broker.signal(Signal::CONT).await,
+    }
+}
+
+fn change_disk(bed: &Bed, broker: u8, change: DiskChange) -> Result<()> {
+    let brokers = bed.brokers.as_ref().context("this bed was started without Kafka")?;
+    let disk = brokers.disk(broker)?;
+    match change {
+        DiskChange::Resize { mebibytes } => disk.resize(mebibytes),
+        DiskChange::Pull => disk.pull(),
+        DiskChange::PutBack => disk.put_back(),
     }
 }
 

@@ -6,6 +6,7 @@ mod class_archive;
 mod component;
 mod control_plane;
 mod control_server;
+mod disk;
 mod kafka_home;
 
 use std::io::{self, Write as _};
