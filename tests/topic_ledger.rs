@@ -254,3 +254,25 @@ async fn what_the_ledger_has_forgotten_counts_no_more_however_that_was_learnt() 
     assert!(!scene.ledger.lost_answer.load(Ordering::Relaxed), "nothing was written");
     assert_eq!(partitions(&scene).await, [None, Some(2)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_makes_right_after_a_deletion_is_not_taken_for_what_was_deleted() {
+    let scene = Scene::start(NEVER);
+    scene.index.apply(orders(0, "1"));
+    pass(REST).await;
+    let mut going = orders(0, "1");
+    going.metadata.annotations =
+        Some([("topic.kafka.nb/deletion-policy".to_owned(), "delete".to_owned())].into());
+    going.metadata.finalizers = Some(vec!["topic.kafka.nb/topic".to_owned()]);
+    going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-02T00:00:00Z")).unwrap();
+    scene.index.apply(going);
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(partitions(&scene).await, [None, None]);
+    Index::<ConfigMap>::remove(scene.index.as_ref(), &ObjectKey::new("shop", "orders-0"));
+    make(&scene, 3).await;
+    let mut again = orders(0, "1");
+    again.metadata.uid = Some("another".to_owned());
+    scene.index.apply(again);
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(status(&scene, "orders-0").reason, "AdoptionNotAllowed");
+}

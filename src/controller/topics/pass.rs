@@ -82,7 +82,7 @@ impl TopicController {
                 }
             };
             let description = match description {
-                Some(_) if tenure.recent.get(topic).is_some_and(|(what, _)| *what == Recent::Deleted) => {
+                Some(ref found) if deleted_lately(tenure, topic, found) => {
                     if !declarations.is_empty() {
                         let outcome = Outcome::pending(
                             Reason::DeletionInProgress,
@@ -197,8 +197,8 @@ impl TopicController {
             if waits {
                 held_up.extend(plan.owner.clone());
             }
-            if answers.deleted {
-                tenure.recent.insert(plan.topic.clone(), (Recent::Deleted, now));
+            if let Some(gone) = description.as_ref().filter(|_| answers.deleted) {
+                tenure.recent.insert(plan.topic.clone(), (Recent::Deleted(gone.id.clone()), now));
             } else if answers.created.is_some() {
                 tenure.recent.insert(plan.topic.clone(), (Recent::Created, now));
             }
@@ -283,6 +283,11 @@ fn known_id(holding: Option<&Holding>) -> Option<String> {
 
 fn made_lately(tenure: &Tenure, topic: &TopicName) -> bool {
     tenure.recent.get(topic).is_some_and(|(what, _)| *what == Recent::Created)
+}
+
+/// Whether what is found is but what the brokers are to forget.
+fn deleted_lately(tenure: &Tenure, topic: &TopicName, found: &TopicDescription) -> bool {
+    matches!(tenure.recent.get(topic), Some((Recent::Deleted(id), _)) if *id == found.id)
 }
 
 /// Whether somebody asked for its deletion, in Kubernetes or before.

@@ -96,10 +96,11 @@ pub(super) struct Tenure {
     pub(super) stocked: Option<Arc<TopicRules>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Recent {
     Created,
-    Deleted,
+    /// Kafka's id of what was deleted: under the same name there may be another topic by now.
+    Deleted(String),
 }
 
 /// What failed a whole pass; nothing is lost, the topics are looked at again.
