@@ -87,6 +87,10 @@ pub struct Metrics {
     pub policy_loaded_seconds: Gauge<f64, AtomicU64>,
     /// Unix time of the last pass that ended well.
     pub last_success_seconds: Family<PassLabel, Gauge<f64, AtomicU64>>,
+    /// Unix time of the last look at everything, as this leader began it.
+    pub last_resync_seconds: Gauge<f64, AtomicU64>,
+    /// Unix time at which the next one is due.
+    pub next_resync_seconds: Gauge<f64, AtomicU64>,
     pub verifications: Family<StateLabel, Counter>,
     /// Partitions that are to be moved, by state.
     pub moving_partitions: Family<StateLabel, Gauge>,
@@ -130,6 +134,8 @@ impl Metrics {
             policy_valid: Gauge::default(),
             policy_loaded_seconds: Gauge::default(),
             last_success_seconds: Family::default(),
+            last_resync_seconds: Gauge::default(),
+            next_resync_seconds: Gauge::default(),
             verifications: Family::default(),
             moving_partitions: Family::default(),
             moved_partitions: Family::default(),
@@ -201,6 +207,18 @@ impl Metrics {
             "When a pass last ended well",
             Unit::Seconds,
             metrics.last_success_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "last_resync_timestamp",
+            "When everything was last looked at",
+            Unit::Seconds,
+            metrics.last_resync_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "next_resync_timestamp",
+            "When everything is next looked at",
+            Unit::Seconds,
+            metrics.next_resync_seconds.clone(),
         );
         registry.register(
             "verifications",

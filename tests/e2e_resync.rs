@@ -1,6 +1,10 @@
 //! What is done without anybody's edit: what somebody changed on the brokers is put back or reported, disks are followed,
 //! and large cuts in retention go on step by step; on a real broker.
 
+#[path = "e2e_resync/disks.rs"]
+mod disks;
+#[path = "e2e_resync/jitter.rs"]
+mod jitter;
 mod support;
 
 use std::{collections::BTreeMap, sync::Mutex};
@@ -9,7 +13,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use support::{PATIENCE, World, in_the_world, wait};
+use support::{Options, PATIENCE, World, alone_in_the_world_of, in_the_world_of, wait};
 use tokio::sync::OnceCell;
 use topicops::kafka::{
     Cluster, ConfigChange, ConfigKeys, DoomedTopic, NewPartitions, TopicDescription, TopicPartition,
@@ -18,20 +22,41 @@ use topicops_contract::{DiskShare, State, Status};
 
 static HURRIED: OnceCell<()> = OnceCell::const_new();
 
-/// Runs a test where topicops looks at everything every two seconds, and steps of retention are three seconds apart.
+/// How large the broker's second log directory is, until a test changes it.
+const DISK_MEBIBYTES: u32 = 64;
+const RESYNC_SECONDS: f64 = 1.0;
+
+/// A broker with two log directories. It finds a lost one within a second.
+fn bed() -> Options {
+    Options::default().disks(DISK_MEBIBYTES).broker_setting("log.flush.offset.checkpoint.interval.ms", "1000")
+}
+
+/// Runs a test where topicops looks at everything every second, and steps of retention are three seconds apart.
 fn in_a_hurried_world<F>(test: F)
 where
     F: AsyncFnOnce(&'static World) -> Result<()>,
 {
-    in_the_world(async |world| {
+    in_the_world_of(bed(), async |world| {
+        HURRIED.get_or_try_init(|| hurry(world)).await?;
+        test(world).await
+    });
+}
+
+/// The same for a test that disturbs others.
+fn alone_in_a_hurried_world<F>(test: F)
+where
+    F: AsyncFnOnce(&'static World) -> Result<()>,
+{
+    alone_in_the_world_of(bed(), async |world| {
         HURRIED.get_or_try_init(|| hurry(world)).await?;
         test(world).await
     });
 }
 
 async fn hurry(world: &World) -> Result<()> {
+    let resync = format!("{RESYNC_SECONDS}s");
     let settings = [
-        ("TOPICOPS_RESYNC", "2s"),
+        ("TOPICOPS_RESYNC", resync.as_str()),
         ("TOPICOPS_RETENTION_STEP_INTERVAL", "3s"),
         ("TOPICOPS_RETENTION_STEP_ABOVE", "0"),
     ];
@@ -163,9 +188,11 @@ fn a_share_of_the_disk_is_set_and_follows_the_partitions() {
         let (namespace, topic) = (world.namespace("share").await?, world.topic("orders"));
         let disks = world.cluster()?.describe_log_dirs().await?;
         let disk = disks.into_values().next().context("no broker")??;
-        let total = disk.total_bytes().context("the broker does not tell the size of its disk")?;
+        let directories = disk.dirs.len() as u64;
+        let least = disk.dirs.iter().filter_map(|dir| dir.total_bytes).min();
+        let least = least.context("the broker does not tell the size of its disk")?;
         let share: DiskShare = "1%".parse()?;
-        let each = |partitions: u64| (share.of(total) / partitions).to_string();
+        let each = |partitions: u64| (share.of(least) / partitions.div_ceil(directories)).to_string();
         let data = json!({ "partitions": "2", "retention-disk-share": "1%" });
         world.declare(&namespace, &topic, data, json!({})).await?;
         world.until_ready(&namespace, &topic).await?;

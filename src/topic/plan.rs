@@ -243,7 +243,10 @@ impl TopicPlan {
         if self.wants_storage {
             return;
         }
-        if self.refusals.iter().any(|refusal| matches!(refusal, Refusal::Limit(_))) {
+        // Without the bound that its author wants, it could fill the disks.
+        let unbounded =
+            |refusal: &Refusal| matches!(refusal, Refusal::Limit(_) | Refusal::DiskSizeUnknown { .. });
+        if self.refusals.iter().any(unbounded) {
             self.corrected.clear();
             return;
         }

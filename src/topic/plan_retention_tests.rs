@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    kafka::{BrokerConfigs, BrokerDisks, LogDir, ReplicaSize, TopicPartition},
+    kafka::{BrokerConfigs, BrokerDisks, ItemError, LogDir, ReplicaSize, TopicPartition},
     topic::{RetentionSteps, StorageFacts},
 };
 
@@ -14,6 +14,12 @@ fn dir(total_bytes: Option<u64>, stored: &[u64]) -> LogDir {
         (partition, ReplicaSize { bytes: *bytes, future: false })
     });
     LogDir { total_bytes, replicas: replicas.collect(), ..LogDir::default() }
+}
+
+fn failed_dir() -> LogDir {
+    const KAFKA_STORAGE_ERROR: i16 = 56;
+    let error = Some(ItemError::of(KAFKA_STORAGE_ERROR, None));
+    LogDir { path: "/broken".to_owned(), error, ..LogDir::default() }
 }
 
 /// Brokers from 1 on with these log directories each.
@@ -154,6 +160,14 @@ fn brokers_that_do_not_tell_refuse_a_new_share_and_leave_an_old_one() {
     let plan = in_context(&share("10%"), Some(&topic), Some(&held(&[])), silent(), 0);
     assert_eq!(plan.refusals[0].reason().as_str(), "DiskSizeUnknown");
     assert!(plan.refusals[0].message(TopicObjectKind::ConfigMap).contains("broker 1"));
+    let broken = Some(facts(vec![vec![dir(Some(GB), &[])], vec![dir(Some(GB), &[]), failed_dir()]]));
+    let both = placed(&[&[1, 2]], &[]);
+    let plan = in_context(&share("10%"), Some(&both), Some(&held(&[])), broken, 0);
+    let message = plan.refusals[0].message(TopicObjectKind::ConfigMap);
+    assert!(
+        message.contains("broker 2: it cannot use its log directory /broken (KAFKA_STORAGE_ERROR)"),
+        "{message}"
+    );
     let told = Some(facts(vec![vec![dir(Some(100 * GB), &[])]]));
     let holding = in_context(&share("10%"), Some(&topic), Some(&held(&[])), told, 0).holding_after.unwrap();
     let set = placed(&[&[1]], &[("retention.bytes", "10000000000")]);
@@ -172,6 +186,12 @@ fn a_new_topic_gets_its_share_at_once_where_its_replicas_can_be_counted() {
     assert!(plan.holding.unwrap().keys.contains("retention.bytes"));
     let plan = in_context(&share("10%"), None, None, three(), 0);
     assert!(plan.creates() && plan.again);
+    for declared in [declared(&data, &[]), share("10%")] {
+        let silent = Some(facts(vec![vec![dir(Some(GB), &[])], vec![dir(None, &[])]]));
+        let plan = in_context(&declared, None, None, silent, 0);
+        assert!(!plan.creates() && plan.holding.is_none() && !plan.again, "{plan:?}");
+        assert_eq!(plan.refusals[0].reason().as_str(), "DiskSizeUnknown");
+    }
 }
 
 #[test]
@@ -301,15 +321,12 @@ fn what_is_stored_decides_and_a_topic_of_little_is_cut_at_once() {
     let [bytes, ms] = much.stepping.as_slice() else { panic!("{:?}", much.stepping) };
     assert_eq!((bytes.target, bytes.left, bytes.next_at), (100, 3, 60));
     assert_eq!((ms.now, ms.target, ms.left), (3_500, 1_000, 2));
-    // Nobody knows how much there is.
-    let unknown = in_context(
-        &declaration,
-        Some(&topic),
-        Some(&held(&[])),
-        Some(StorageFacts::unknown("no".to_owned())),
-        0,
-    );
-    assert_eq!(set(&unknown, "retention.bytes").as_deref(), Some("1600"));
+    // Nobody knows how much there is; nor what a directory holds that cannot be read.
+    for unknown in [StorageFacts::unknown("no".to_owned()), facts(vec![vec![dir(None, &[]), failed_dir()]])] {
+        let plan = in_context(&declaration, Some(&topic), Some(&held(&[])), Some(unknown), 0);
+        assert_eq!(set(&plan, "retention.bytes").as_deref(), Some("1600"));
+        assert!(!plan.stepping.is_empty());
+    }
     // Not asked yet: the rest of the manifest does not wait.
     let declaration = declared(&[("properties", "retention.ms=1000\nsegment.ms=9")], &[]);
     let asked = in_context(&declaration, Some(&topic), Some(&held(&[])), None, 0);

@@ -162,7 +162,10 @@ impl Refusal {
                 field(keys::data::PROPERTIES)
             ),
             Self::DiskSizeUnknown { share, why } => format!(
-                "retention-disk-share: \"{share}\": the brokers do not tell how large their disks are: {why}"
+                "{}: \"{share}\": the brokers do not tell how large their disks are: {why}; it is set as soon as they do; not to \
+                 wait for that, declare retention.bytes in {} instead",
+                field(keys::data::RETENTION_DISK_SHARE),
+                field(keys::data::PROPERTIES)
             ),
             Self::Replaced { topic } => format!(
                 "topic {topic} is not deleted: somebody made it anew since, so it is not the topic that this object stood for"

@@ -10,7 +10,7 @@ use crate::kafka::{BrokerConfigs, BrokerDisks, Item, LogDir};
 pub struct StorageFacts {
     disks: BTreeMap<i32, Result<Disk, String>>,
     topics: BTreeMap<TopicName, Stored>,
-    /// Whether all brokers told: then a topic that none named takes no room.
+    /// Whether all brokers told of all their log directories: then a topic that none named takes no room.
     complete: bool,
     defaults: BTreeMap<String, i64>,
     /// Why nothing is known at all.
@@ -57,7 +57,10 @@ impl StorageFacts {
             facts.disks.insert(*broker, disk);
             facts.count(answer.iter().flat_map(|disks| &disks.dirs));
         }
-        facts.complete = !answers.is_empty() && answers.values().all(Result::is_ok);
+        let whole = |answer: &Item<BrokerDisks>| {
+            answer.as_ref().is_ok_and(|disks| disks.dirs.iter().all(|dir| dir.error.is_none()))
+        };
+        facts.complete = !answers.is_empty() && answers.values().all(whole);
         facts
     }
 
@@ -155,8 +158,12 @@ impl StorageFacts {
 impl Disk {
     fn of(disks: &BrokerDisks) -> Result<Self, String> {
         // What is left of several directories when one has failed is no measure: it would halve the share, and data with it.
-        if disks.dirs.iter().any(|dir| dir.error.is_some()) {
-            return Err("one of its log directories cannot be read".to_owned());
+        let failed = disks.dirs.iter().find_map(|dir| Some((dir, dir.error.as_ref()?)));
+        if let Some((dir, error)) = failed {
+            return Err(format!(
+                "it cannot use its log directory {} ({}), and has to be started again once it can",
+                dir.path, error.code
+            ));
         }
         let directories = disks.dirs.len() as u64;
         let sizes: Option<Vec<u64>> = disks.dirs.iter().map(|dir| dir.total_bytes).collect();

@@ -1,7 +1,5 @@
 //! Limits and defaults, end to end: a policy in its ConfigMap, mounted as `deploy/install` mounts it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
@@ -54,46 +52,7 @@ const RELOADED: &str = "reload-*:\n    defaults: { properties: { segment.ms: 360
 static IN_PLACE: OnceCell<()> = OnceCell::const_new();
 
 async fn in_place(world: &World) -> Result<()> {
-    IN_PLACE.get_or_try_init(|| async { put(world, POLICY).await }).await.map(drop)
-}
-
-/// Puts a policy in its ConfigMap, and waits until it counts in all replicas.
-async fn put(world: &World, policy: &str) -> Result<()> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
-    write(world, policy).await?;
-    wait::until("the policy to count", PATIENCE, || async {
-        for pod in world.pods("topicops", "app.kubernetes.io/name=topicops").await? {
-            let (_, metrics) = world.probe(&pod, "/metrics").await?;
-            let value = |name: &str| {
-                let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-                line.and_then(|text| text.trim().parse::<f64>().ok())
-            };
-            let loaded = value("topicops_policy_loaded_timestamp_seconds ");
-            ensure!(
-                loaded.is_some_and(|loaded| loaded >= since),
-                "read at {loaded:?}, and changed at {since}"
-            );
-            ensure!(
-                value("topicops_policy_valid ") == Some(1.0),
-                "{:?}",
-                world.probe(&pod, "/readyz").await?
-            );
-        }
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
-}
-
-async fn write(world: &World, policy: &str) -> Result<()> {
-    let object = json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": { "name": "topicops-policy" },
-        "data": { "policy.yaml": policy },
-    });
-    let params = PatchParams::apply("administrator").force();
-    world.api::<ConfigMap>("topicops").patch("topicops-policy", &params, &Patch::Apply(object)).await?;
-    Ok(())
+    IN_PLACE.get_or_try_init(|| async { world.put_policy(POLICY).await }).await.map(drop)
 }
 
 /// Declares a topic; what admission warned of.
@@ -316,7 +275,8 @@ fn a_changed_policy_counts_without_a_restart_and_a_broken_one_does_not() {
         world.until_ready(&namespace, &topic).await?;
         ensure!(world.described(&topic).await?.context("no topic")?.contains("segment.ms=3600000"));
 
-        write(world, &POLICY.replace(RELOADED, "reload-*: { limits: { partitions: { max: two } } }\n"))
+        world
+            .write_policy(&POLICY.replace(RELOADED, "reload-*: { limits: { partitions: { max: two } } }\n"))
             .await?;
         for pod in world.pods("topicops", "app.kubernetes.io/name=topicops").await? {
             wait::until("the mistake to be told", PATIENCE, || async {
@@ -337,7 +297,7 @@ fn a_changed_policy_counts_without_a_restart_and_a_broken_one_does_not() {
         );
 
         let limited = "reload-*: { limits: { partitions: { max: 2 }, retention: { max: 7d } } }\n";
-        put(world, &POLICY.replace(RELOADED, limited)).await?;
+        world.put_policy(&POLICY.replace(RELOADED, limited)).await?;
         let status = world.until_refused(&namespace, &topic, "TooManyPartitions").await?;
         ensure!(
             status.state == State::Refused && status.message.contains("retention: \"30d\": 7d at most"),
@@ -362,7 +322,7 @@ fn a_changed_policy_counts_without_a_restart_and_a_broken_one_does_not() {
         let more = world.patch_topic(&namespace, &topic, json!({ "data": { "partitions": "4" } })).await;
         ensure!(support::refusal(more)?.contains("partitions: \"4\": 2 at most"));
 
-        put(world, POLICY).await?;
+        world.put_policy(POLICY).await?;
         let well = |status: &Status| status.state == State::Ready && status.message.is_empty();
         world.until_status(&namespace, &topic, "well again", well).await?;
         Ok(())
@@ -387,7 +347,7 @@ fn replicas_that_start_when_the_policy_is_mistaken_or_gone_serve_and_go_on_with_
             if wrong == "gone" {
                 api.delete("topicops-policy", &DeleteParams::default()).await?;
             } else {
-                write(world, "limits: { partitions: { max: three } }").await?;
+                world.write_policy("limits: { partitions: { max: three } }").await?;
             }
             restart(world, wrong).await?;
             for pod in world.pods("topicops", "app.kubernetes.io/name=topicops").await? {
@@ -410,8 +370,8 @@ fn replicas_that_start_when_the_policy_is_mistaken_or_gone_serve_and_go_on_with_
 
 /// The policy that counts already is no news: another in between makes it some.
 async fn put_anew(world: &World) -> Result<()> {
-    put(world, "defaults: { partitions: 7 }").await?;
-    put(world, POLICY).await
+    world.put_policy("defaults: { partitions: 7 }").await?;
+    world.put_policy(POLICY).await
 }
 
 /// Replaces all replicas, as `kubectl rollout restart` does.

@@ -40,10 +40,12 @@ use tokio::{
 mod clients;
 mod manifests;
 mod operator;
+mod policy;
 mod topics;
 
 use manifests::object;
 pub use manifests::{client_deployment, refusal, topic_config_map};
+pub use operator::metric;
 use topicops_contract::{PropertiesText, State, Status};
 pub use topicops_testbed::{Options, Program, Testbed, wait};
 
@@ -137,6 +139,7 @@ where
 pub struct World {
     pub bed: Testbed,
     pub client: Client,
+    pub operator_id: &'static str,
 }
 
 impl World {
@@ -144,9 +147,18 @@ impl World {
         // Kafka 4.3.1, started again from a metadata log in which SCRAM users were removed, may lose all others, the administrator
         // too (ScramDelta.apply); not when it begins with a snapshot that holds one.
         let options = options.broker_setting("metadata.log.max.snapshot.interval.ms", "1000");
-        let bed = Testbed::start(options).await?;
+        Self::in_bed(Testbed::start(options).await?, "topicops").await
+    }
+
+    /// Another Kubernetes cluster for the same brokers, with a topicops of its own.
+    pub async fn beside(&self, operator_id: &'static str) -> Result<Self> {
+        let bed = Testbed::start(Options::default().without_kafka()).await?;
+        Self::in_bed(bed.with_brokers_of(&self.bed), operator_id).await
+    }
+
+    async fn in_bed(bed: Testbed, operator_id: &'static str) -> Result<Self> {
         let client = bed.client().await?;
-        let world = Self { bed, client };
+        let world = Self { bed, client, operator_id };
         if let Err(error) = world.install().await {
             println!("{}", world.evidence().await);
             return Err(error);
@@ -162,6 +174,7 @@ impl World {
             .cmd(["run"])
             .mount(self.fail_points(), "/fail-points")
             .env("TOPICOPS_FAIL_POINT_FILE", "/fail-points/armed")
+            .env("TOPICOPS_OPERATOR_ID", self.operator_id)
             // Tests that let topics be adopted have a namespace of that name.
             .env("TOPICOPS_TOPIC_OWNERS", "adopter-*=*")
             // And one is about topics of such names.
@@ -169,7 +182,7 @@ impl World {
         let settings = SETTINGS.get().map(Vec::as_slice).unwrap_or_default();
         let program = settings.iter().fold(program, |program, (name, value)| program.env(*name, *value));
         self.bed.map_image(IMAGE, program).await?;
-        self.bed.apply_path(repository().join("deploy/install")).await?;
+        self.apply_manifests().await?;
         let kafka = self.bed.kafka()?;
         let login = format!(
             "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{}\" password=\"{}\";",
@@ -192,6 +205,23 @@ impl World {
         }))?;
         self.api::<Secret>("topicops").create(&PostParams::default(), &secret).await?;
         self.until_rolled_out("topicops", "topicops", PATIENCE).await
+    }
+
+    /// Those of `deploy/install`, with what is to be changed in them for another operator id.
+    async fn apply_manifests(&self) -> Result<()> {
+        let folder = repository().join("deploy/install");
+        if self.operator_id == "topicops" {
+            return self.bed.apply_path(folder).await.map(drop);
+        }
+        let with_names = ["20-rbac.yaml", "50-guard.yaml"];
+        self.bed.apply_all_but(&folder, &with_names).await?;
+        for name in with_names {
+            let text = std::fs::read_to_string(folder.join(name))?;
+            let lease = "resources: [leases]\n    resourceNames: [topicops]";
+            let text = text.replace(lease, &lease.replace("topicops", self.operator_id));
+            self.bed.apply(&text.replace("topicops-ca", &format!("{}-ca", self.operator_id))).await?;
+        }
+        Ok(())
     }
 
     pub fn api<K>(&self, namespace: &str) -> Api<K>

@@ -1,6 +1,9 @@
 //! topicops itself: its replicas, and what kills them.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -17,7 +20,7 @@ impl World {
     pub async fn until_leader(&self) -> Result<Pod> {
         let leases: Api<k8s_openapi::api::coordination::v1::Lease> = self.api("topicops");
         wait::until("a replica to lead", PATIENCE, || async {
-            let lease = leases.get("topicops").await?;
+            let lease = leases.get(self.operator_id).await?;
             let holder = lease.spec.and_then(|spec| spec.holder_identity).filter(|name| !name.is_empty());
             let holder = holder.context("nobody holds the lease")?;
             Ok::<_, anyhow::Error>(self.api::<Pod>("topicops").get(&holder).await?)
@@ -43,6 +46,33 @@ impl World {
         let address =
             pod.status.as_ref().and_then(|status| status.pod_ip.clone()).context("the Pod has no address")?;
         http_get(std::net::SocketAddr::new(address.parse()?, 9889), path).await
+    }
+
+    /// When the leader last began to look at everything and when it will do so again, by its own word, in seconds of Unix time.
+    pub async fn resyncs(&self) -> Result<(f64, f64)> {
+        let (_, metrics) = self.probe(&self.until_leader().await?, "/metrics").await?;
+        let value = |name: &str| metric(&metrics, name).with_context(|| format!("{name} is missing"));
+        Ok((
+            value("topicops_last_resync_timestamp_seconds")?,
+            value("topicops_next_resync_timestamp_seconds")?,
+        ))
+    }
+
+    /// Waits until everything was looked at once more, as it was when this was called. There has to be something declared.
+    pub async fn until_all_looked_at(&self) -> Result<()> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
+        wait::until("a look at everything", PATIENCE, || async {
+            let (began, _) = self.resyncs().await?;
+            ensure!(began >= since, "the last one began at {began}, before {since}");
+            let (_, metrics) = self.probe(&self.until_leader().await?, "/metrics").await?;
+            let ended = metric(&metrics, "topicops_last_success_timestamp_seconds{pass=\"topics\"}");
+            ensure!(
+                ended.is_some_and(|ended| ended > began),
+                "it began at {began}, and {ended:?} was the last end"
+            );
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
     }
 
     pub(super) fn fail_points(&self) -> PathBuf {
@@ -77,6 +107,12 @@ impl World {
         }
         Ok(starts)
     }
+}
+
+/// The value of a metric, by its name with its labels.
+pub fn metric(metrics: &str, name: &str) -> Option<f64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|text| text.trim().parse().ok())
 }
 
 fn process_of(pod: &str) -> Result<Option<String>> {

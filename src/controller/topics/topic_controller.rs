@@ -66,6 +66,8 @@ const CROWD: usize = 100;
 /// than two milliseconds a partition, and show none before they are done with those before it: few large ones appear sooner
 /// than many small ones.
 const GATHER_AT_MOST: Duration = Duration::from_secs(1);
+/// The part of `--resync` by which an interval may be shorter or longer.
+const JITTER: f64 = 0.1;
 /// Topics a pass takes at most: bounds its requests and how long a new change waits behind it.
 pub(super) const BATCH: usize = 2_000;
 /// Brokers may show a deleted topic, or not show a new one, for as long as their metadata lags.
@@ -120,6 +122,8 @@ impl TopicController {
             self.desk.forget();
             self.statuses.clear();
             self.index.lead(false);
+            self.metrics.last_resync_seconds.set(0.0);
+            self.metrics.next_resync_seconds.set(0.0);
         }
     }
 
@@ -170,7 +174,7 @@ impl TopicController {
     }
 
     async fn passes(&self, tenure: &mut Tenure, backoff: &mut Backoff) {
-        let mut resync = Instant::now() + self.jittered_resync();
+        let mut resync = self.next_resync();
         let mut users = self.users.changes();
         let mut linger = LINGER;
         loop {
@@ -190,7 +194,7 @@ impl TopicController {
             }
             let now = Instant::now();
             if now >= resync {
-                resync = now + self.jittered_resync();
+                resync = self.next_resync();
                 self.index.mark_all();
                 self.index.mark(tenure.ledger.topics());
             }
@@ -281,11 +285,20 @@ impl TopicController {
         }
     }
 
+    /// When everything is looked at again, of a look that begins now.
+    fn next_resync(&self) -> Instant {
+        let interval = self.jittered_resync();
+        let now = unix_time();
+        self.metrics.last_resync_seconds.set(now);
+        self.metrics.next_resync_seconds.set(now + interval.as_secs_f64());
+        Instant::now() + interval
+    }
+
     fn jittered_resync(&self) -> Duration {
         let mut byte = [0; 1];
         // Without randomness the replicas of many clusters would look at once; that is all it is for.
         let _ = aws_lc_rs::rand::fill(&mut byte);
-        self.resync.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)
+        self.resync.mul_f64(1.0 - JITTER + 2.0 * JITTER * f64::from(byte[0]) / 255.0)
     }
 
     fn count_pass(&self, started: Instant, result: &Result<Option<LedgerError>, PassError>) {
@@ -299,14 +312,17 @@ impl TopicController {
                     warn!(error = crate::chain(error), "some topics could not be remembered; trying again");
                 }
                 self.health.set_ledger(left_out.as_ref().map_or(Ok(()), |error| Err(crate::chain(error))));
-                #[allow(clippy::cast_precision_loss)]
-                let now = jiff::Timestamp::now().as_millisecond() as f64 / 1_000.0;
-                self.metrics.last_success_seconds.get_or_create(&label).set(now);
+                self.metrics.last_success_seconds.get_or_create(&label).set(unix_time());
             }
             Err(PassError::Kafka(error)) => self.health.kafka_failed(error),
             Err(PassError::Ledger(error)) => self.health.set_ledger(Err(crate::chain(error))),
         }
     }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn unix_time() -> f64 {
+    jiff::Timestamp::now().as_millisecond() as f64 / 1_000.0
 }
 
 /// How long to wait after a pass that failed as a whole: a quarter of a second at first, two at last, so that a broker that
