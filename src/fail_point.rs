@@ -4,7 +4,8 @@
 //! alone: what is released has neither the names nor the variables in it. They are
 //! - `TOPICOPS_FAIL_POINT=name` or `name:3`: this process is killed when it comes by for the first, or third, time;
 //! - `TOPICOPS_FAIL_POINT_FILE=path`: the same text is looked for in a file, so that a test can arm a process that runs. Whoever
-//!   was started after the file was written is spared, so that what was killed can be started again.
+//!   was started after the file was written is spared, so that what was killed can be started again; unless there is a second
+//!   line, which is for those.
 
 /// Kills the process here when a test says so; nothing otherwise. Names are listed in [`crate::fail_point::NAMES`].
 macro_rules! fail_point {
@@ -19,6 +20,7 @@ pub(crate) use fail_point;
 pub const NAMES: &[&str] = &[
     "run/begun",
     "topics/planned",
+    "topics/page-written",
     "topics/holdings-written",
     "topics/created",
     "topics/grown",
@@ -26,7 +28,11 @@ pub const NAMES: &[&str] = &[
     "topics/deleted",
     "topics/executed",
     "topics/recorded",
+    "topics/deletion-remembered",
+    "topics/claim-taken-back",
+    "topics/finalizer-written",
     "topics/status-written",
+    "topics/released",
     "moves/request-taken",
     "moves/factor-planned",
     "moves/throttles-noted",
@@ -37,9 +43,12 @@ pub const NAMES: &[&str] = &[
     "moves/cancellation-noted",
     "moves/cancelled",
     "moves/batch-done",
+    "moves/brokers-unthrottled",
     "moves/throttles-removed",
     "moves/elections-due",
     "moves/leaders-elected",
+    "moves/outcome-noted",
+    "moves/end-noted",
     "moves/nothing-left",
 ];
 
@@ -89,10 +98,9 @@ mod armed {
         }
         let file = std::env::var_os("TOPICOPS_FAIL_POINT_FILE")?;
         let written = fs::metadata(&file).ok()?.modified().ok()?;
-        if STARTED.get().is_some_and(|started| *started > written) {
-            return None;
-        }
-        Some(fs::read_to_string(&file).ok()?.trim().to_owned())
+        let later = STARTED.get().is_some_and(|started| *started > written);
+        let text = fs::read_to_string(&file).ok()?;
+        Some(text.lines().nth(usize::from(later))?.trim().to_owned())
     }
 
     fn die() -> ! {

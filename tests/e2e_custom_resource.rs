@@ -9,7 +9,6 @@ use k8s_openapi::{
         events::v1::Event,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, ResourceExt,
@@ -17,7 +16,11 @@ use kube::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use support::{PATIENCE, World, alone_in_the_world, in_the_world, repository, wait};
+use support::{
+    PATIENCE, World, alone_in_the_world, in_the_world,
+    kafka_topics::{create, object, until},
+    repository, wait,
+};
 use topicops::KafkaTopic;
 use topicops_contract::{KafkaTopicStatus, State, Status};
 
@@ -384,38 +387,10 @@ fn without_the_custom_resource_config_maps_work_and_it_can_be_installed_later() 
     });
 }
 
-fn object(name: &str, spec: Value) -> KafkaTopic {
-    KafkaTopic::new(ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }, spec)
-}
-
-async fn create(world: &World, namespace: &str, name: &str, spec: Value) -> Result<()> {
-    world.api::<KafkaTopic>(namespace).create(&PostParams::default(), &object(name, spec)).await?;
-    Ok(())
-}
-
 async fn patch(world: &World, namespace: &str, name: &str, patch: Value) -> Result<()> {
     let api = world.api::<KafkaTopic>(namespace);
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     Ok(())
-}
-
-/// Waits for a status that satisfies `right`; its hash is the generation that it speaks of.
-async fn until(
-    world: &World,
-    namespace: &str,
-    name: &str,
-    what: &str,
-    right: impl Fn(&Status) -> bool,
-) -> Result<(KafkaTopic, Status)> {
-    let api = world.api::<KafkaTopic>(namespace);
-    wait::until(format!("KafkaTopic {namespace}/{name} to be {what}"), PATIENCE, || async {
-        let object = api.get(name).await?;
-        let status = KafkaTopicStatus::deserialize(&object.status).context("no status yet")?;
-        let status = status.status().context("no condition yet")?;
-        ensure!(right(&status), "{status:?}");
-        Ok::<_, anyhow::Error>((object, status))
-    })
-    .await
 }
 
 /// An Event of exactly this object.

@@ -4,9 +4,9 @@ mod support;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
-    Api, ResourceExt,
+    ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::json;
@@ -73,7 +73,7 @@ fn a_namespace_goes_while_its_topic_is_used_elsewhere_and_the_topic_goes_when_it
             world.create_client(&users, topic, json!({ "consumes": topic })).await?;
             world.until_secret(&users, &format!("{topic}-kafka-credentials")).await?;
         }
-        end_namespace(world, &ending).await?;
+        world.end_namespace(&ending).await?;
         for topic in [&used, &again] {
             ensure!(world.described(topic).await?.is_some(), "{topic} is gone while it is used");
         }
@@ -100,7 +100,7 @@ fn a_namespace_does_not_wait_for_brokers_that_are_away() {
         let (ending, topic) = (world.namespace("ending").await?, world.topic("orders"));
         world.declare(&ending, &topic, json!({}), json!({ "deletion-policy": "delete" })).await?;
         world.until_finalizer(&ending, &topic).await?;
-        world.without_broker(async || end_namespace(world, &ending).await).await?;
+        world.without_broker(async || world.end_namespace(&ending).await).await?;
         world.until_no_topic(&topic).await
     });
 }
@@ -243,16 +243,4 @@ fn brokers_that_delete_no_topics_keep_no_config_map() {
 async fn annotate(world: &World, namespace: &str, name: &str, key: &str, value: &str) -> Result<()> {
     let patch = json!({ "metadata": { "annotations": { format!("topic.kafka.nb/{key}"): value } } });
     world.patch_topic(namespace, name, patch).await
-}
-
-/// Deletes a namespace and waits until it is gone.
-async fn end_namespace(world: &World, name: &str) -> Result<()> {
-    let api: Api<Namespace> = Api::all(world.client.clone());
-    api.delete(name, &DeleteParams::default()).await?;
-    wait::until(format!("namespace {name} to be gone"), PATIENCE, || async {
-        let there = api.get_opt(name).await?;
-        ensure!(there.is_none(), "{:?}", there.and_then(|there| there.status));
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
 }

@@ -11,7 +11,7 @@ use moves_support::{
     until_placed,
 };
 use serde_json::json;
-use support::{PATIENCE, alone_in_the_world_of, in_the_world_of, wait};
+use support::{PATIENCE, World, alone_in_the_world_of, in_the_world_of, wait};
 use topicops::{
     fail_point,
     kafka::{Cluster, Reassignment, TopicPartition},
@@ -317,7 +317,8 @@ fn killed_at_each_step_of_a_move_it_ends_as_declared_and_no_throttle_is_left() {
         let data = json!({ "partitions": "1", "replication-factor": "1" });
         world.declare(&namespace, &large, data, json!({})).await?;
         world.until_ready(&namespace, &large).await?;
-        fill(world, &large, 1, 12).await?;
+        fill(world, &large, 1, 24).await?;
+        call_off_before_anybody_looks(world, &namespace, &large).await?;
         for place in ["moves/cancellation-noted", "moves/cancelled"] {
             places.retain(|other| *other != place);
             patch(&large, "2").await?;
@@ -329,19 +330,47 @@ fn killed_at_each_step_of_a_move_it_ends_as_declared_and_no_throttle_is_left() {
             world.killed_at(place, async || patch(&large, "1").await).await.context(place)?;
             at_rest(world, &large, 1).await.context(place)?;
         }
+        // What comes by without copying and throttles, too, in every other move.
+        let also_down = ["moves/factor-planned", "moves/end-noted", "moves/nothing-left"];
+        places.retain(|place| !also_down.contains(place));
+        let mut also_down = also_down.into_iter();
         for place in places {
             world.killed_at(place, async || patch(&topic, "3").await).await.context(place)?;
             at_rest(world, &topic, 3).await.context(place)?;
-            patch(&topic, "2").await?;
+            match also_down.next() {
+                Some(place) => world.killed_at(place, async || patch(&topic, "2").await).await.context(place),
+                None => patch(&topic, "2").await,
+            }?;
             at_rest(world, &topic, 2).await.context(place)?;
         }
+        ensure!(also_down.next().is_none(), "places are left");
         world.until_ready(&namespace, &topic).await?;
         load.end(world).await
     });
 }
 
+/// Kafka was asked to move it, whoever asked is killed, and the author takes it back before anybody has looked.
+async fn call_off_before_anybody_looks(world: &World, namespace: &str, topic: &str) -> Result<()> {
+    let patch = async |factor: &str| {
+        world.patch_topic(namespace, topic, json!({ "data": { "replication-factor": factor } })).await
+    };
+    let before = placements(world, topic).await?;
+    let load = Load::begin(world, topic)?;
+    let take_back = async || {
+        ensure!(!listed(world).await?.is_empty(), "nothing moves");
+        patch("1").await
+    };
+    world.killed_at_and_kept_away("moves/submitted", async || patch("2").await, take_back).await?;
+    at_rest(world, topic, 1).await?;
+    world.until_event(namespace, topic, "MoveCancelled").await?;
+    world.until_ready(namespace, topic).await?;
+    let (moving, now) = (listed(world).await?, placements(world, topic).await?);
+    ensure!(moving.is_empty() && now == before, "{moving:?}, {now:?}, was {before:?}");
+    load.end(world).await
+}
+
 /// All is moved, and nothing of ours is left.
-async fn at_rest(world: &support::World, topic: &str, factor: usize) -> Result<()> {
+async fn at_rest(world: &World, topic: &str, factor: usize) -> Result<()> {
     until_placed(world, topic, |replicas| replicas.len() == factor).await?;
     wait::until("no throttle to be left", PATIENCE, || async {
         let left = throttles(world, topic).await?;
@@ -351,7 +380,7 @@ async fn at_rest(world: &support::World, topic: &str, factor: usize) -> Result<(
     .await
 }
 
-async fn make_led_by_one(world: &support::World, topic: &str) -> Result<()> {
+async fn make_led_by_one(world: &World, topic: &str) -> Result<()> {
     let cluster = world.cluster()?;
     let replicas = placements(world, topic).await?;
     let mut changes = Vec::new();
@@ -377,7 +406,7 @@ async fn make_led_by_one(world: &support::World, topic: &str) -> Result<()> {
     .await
 }
 
-async fn until_led_by_many(world: &support::World, topic: &str) -> Result<()> {
+async fn until_led_by_many(world: &World, topic: &str) -> Result<()> {
     wait::until("the preferred leaders to lead", PATIENCE, || async {
         let status = String::from_utf8(rebalance(world, &["--status"]).await?.stdout)?;
         ensure!(status.starts_with("done"), "{status}");

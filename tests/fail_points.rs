@@ -45,6 +45,24 @@ fn every_place_is_listed_once_and_stands_in_the_code_once() {
     assert_eq!(placed.len(), listed.len(), "a name stands at two places: {placed:?}");
 }
 
+#[test]
+fn the_second_line_of_the_file_is_for_whoever_is_started_after_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let armed = folder.path().join("armed");
+    let run = |text: &str| {
+        fs::write(&armed, text).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_topicops"))
+            .args(["run", "--kafka-config", "/nonexistent"])
+            .env("TOPICOPS_FAIL_POINT_FILE", &armed)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+    };
+    assert_eq!(run("run/begun").code(), Some(1), "it is spared");
+    assert_eq!(run("none\nrun/begun").signal(), Some(9));
+}
+
 /// The tests would pass without having killed anything if the binary they start had no such places.
 #[test]
 fn the_binary_of_the_tests_dies_by_sigkill_where_it_is_told_to() {

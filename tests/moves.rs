@@ -16,7 +16,7 @@ use std::{
 use paused_time::pass;
 use topicops::{
     controller::moves::{MoveDesk, Standing},
-    kafka::{Call, Cluster, ClusterError, NewTopic, TopicPartition, Trouble},
+    kafka::{Call, Cluster, ClusterError, ItemError, NewTopic, TopicPartition, Trouble},
     metrics::StateLabel,
     moves::{RebalanceRequest, RebalanceState, Side},
 };
@@ -201,6 +201,25 @@ async fn calls_that_fail_are_made_again() {
         assert!(bed.replicas().await.iter().all(|one| one.len() == 3), "{call:?}");
         assert_eq!(bed.throttles().await, before, "{call:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_that_brokers_refuse_is_tried_less_and_less_often_and_nothing_moves_without_it() {
+    let bed = Bed::new().await;
+    let refuse = |error: Option<ItemError>| {
+        for broker in ["1", "2", "3", "4"] {
+            bed.cluster.refuse(Call::AlterBrokerConfigs, broker, error.clone());
+        }
+    };
+    refuse(Some(ItemError::of(ItemError::INVALID_REQUEST, None)));
+    bed.wish(3);
+    let (_task, _leads) = bed.start();
+    pass(Duration::from_secs(60)).await;
+    let tries = bed.cluster.calls()[&Call::AlterBrokerConfigs];
+    assert!((4..=12).contains(&tries), "{tries} tries in a minute");
+    assert!(bed.cluster.list_reassignments().await.unwrap().is_empty(), "it moves unthrottled");
+    refuse(None);
+    bed.rest_again().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,7 +25,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod, Secret},
+    core::v1::{ConfigMap, Namespace, Pod, Secret},
     events::v1::Event,
 };
 use kube::{
@@ -38,6 +38,7 @@ use tokio::{
     sync::{OnceCell, RwLock},
 };
 mod clients;
+pub mod kafka_topics;
 mod manifests;
 mod operator;
 mod policy;
@@ -237,6 +238,18 @@ impl World {
         let name = format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.bed.create_namespace(&name).await?;
         Ok(name)
+    }
+
+    /// Deletes a namespace and waits until it is gone.
+    pub async fn end_namespace(&self, name: &str) -> Result<()> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        api.delete(name, &DeleteParams::default()).await?;
+        wait::until(format!("namespace {name} to be gone"), PATIENCE, || async {
+            let there = api.get_opt(name).await?;
+            ensure!(there.is_none(), "{:?}", there.and_then(|there| there.status));
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
     }
 
     /// A topic name that no other test of this binary uses.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{Api, ResourceExt, api::ListParams};
 
 use super::{PATIENCE, World, http_get, wait};
@@ -18,7 +18,7 @@ impl World {
 
     /// The Pod that holds the Lease, as long as it is there.
     pub async fn until_leader(&self) -> Result<Pod> {
-        let leases: Api<k8s_openapi::api::coordination::v1::Lease> = self.api("topicops");
+        let leases: Api<Lease> = self.api("topicops");
         wait::until("a replica to lead", PATIENCE, || async {
             let lease = leases.get(self.operator_id).await?;
             let holder = lease.spec.and_then(|spec| spec.holder_identity).filter(|name| !name.is_empty());
@@ -82,28 +82,73 @@ impl World {
     /// Has whoever comes by this place (of [`topicops::fail_point::NAMES`]) killed by SIGKILL while `work` is done and until
     /// it has happened; started again, it is not killed there any more.
     pub async fn killed_at<T>(&self, place: &str, work: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+        self.kill_at(place, place, work, async |result| Ok(result)).await
+    }
+
+    /// The same, and nobody leads while `meanwhile` is done: whoever was killed is killed at each start until it is over, and
+    /// the others wait for longer before they take its place.
+    pub async fn killed_at_and_kept_away<T>(
+        &self,
+        place: &str,
+        work: impl AsyncFnOnce() -> Result<()>,
+        meanwhile: impl AsyncFnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let leases: Api<Lease> = self.api("topicops");
+        let leads = async || {
+            let spec = leases.get(self.operator_id).await?.spec.unwrap_or_default();
+            Ok::<_, anyhow::Error>((spec.holder_identity, spec.lease_transitions))
+        };
+        let before = leads().await?;
+        let then = async |()| {
+            let result = meanwhile().await?;
+            let now = leads().await?;
+            ensure!(now == before, "{now:?} leads meanwhile, it was {before:?}");
+            Ok(result)
+        };
+        self.kill_at(place, &format!("{place}\nrun/begun"), work, then).await
+    }
+
+    async fn kill_at<T, U>(
+        &self,
+        place: &str,
+        text: &str,
+        work: impl AsyncFnOnce() -> Result<T>,
+        then: impl AsyncFnOnce(T) -> Result<U>,
+    ) -> Result<U> {
         ensure!(topicops::fail_point::NAMES.contains(&place), "there is no place {place}");
         let armed = self.fail_points().join("armed");
         let before = self.starts().await?;
-        std::fs::write(self.fail_points().join("new"), place)?;
+        std::fs::write(self.fail_points().join("new"), text)?;
         std::fs::rename(self.fail_points().join("new"), &armed)?;
-        let result = work().await;
-        let killed = wait::until(format!("somebody to be killed at {place}"), PATIENCE, || async {
-            let now = self.starts().await?;
-            ensure!(now > before, "{now} starts as before");
-            Ok::<_, anyhow::Error>(())
-        });
-        let killed = if result.is_ok() { killed.await } else { Ok(()) };
+        let killed = async {
+            let result = work().await?;
+            wait::until(format!("somebody to be killed at {place}"), PATIENCE, || async {
+                let now = self.starts().await?;
+                ensure!(now.all > before.all, "{now:?} starts, as before");
+                Ok::<_, anyhow::Error>(())
+            })
+            .await?;
+            then(result).await
+        };
+        let result = killed.await;
         std::fs::remove_file(&armed)?;
-        killed.and(result)
+        let result = result?;
+        // What is armed next is not for one that began after it.
+        wait::until("whoever was killed to be there again", PATIENCE, || async {
+            let now = self.starts().await?;
+            ensure!(now.begun > before.begun, "{now:?} starts, before {before:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        Ok(result)
     }
 
-    /// How often containers of topicops were started.
-    async fn starts(&self) -> Result<usize> {
-        let mut starts = 0;
+    async fn starts(&self) -> Result<Starts> {
+        let mut starts = Starts::default();
         for pod in self.pods("topicops", "app.kubernetes.io/name=topicops").await? {
-            starts +=
-                self.bed.log_instances("topicops", &pod.name_any(), "topicops").map_or(0, |logs| logs.len());
+            let logs = self.bed.log_instances("topicops", &pod.name_any(), "topicops").unwrap_or_default();
+            starts.all += logs.len();
+            starts.begun += logs.iter().filter(|log| !log.is_empty()).count();
         }
         Ok(starts)
     }
@@ -113,6 +158,13 @@ impl World {
 pub fn metric(metrics: &str, name: &str) -> Option<f64> {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|text| text.trim().parse().ok())
+}
+
+/// How often containers of topicops were started, and how many of those had a word to say.
+#[derive(Debug, Default)]
+struct Starts {
+    all: usize,
+    begun: usize,
 }
 
 fn process_of(pod: &str) -> Result<Option<String>> {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     fail_point::fail_point,
-    kafka::{ClusterError, Item, ItemError, TopicPartition},
+    kafka::{ClusterError, ConfigChange, Item, ItemError, TopicPartition},
     metrics::OperationLabel,
     moves::{Act, MoveState, Phase, Step, ThrottleChange},
 };
@@ -26,11 +26,17 @@ impl Mover {
         Ok(())
     }
 
-    /// Remembers what a step says, and does it.
+    /// Remembers what a step says, does it, and remembers what it came to.
     pub(super) async fn carry_out(&self, work: &mut Work, step: Step) -> Result<(), MoveError> {
         self.remember(work, step.state).await?;
+        let mut after = step.after;
         match step.act {
-            Act::Nothing | Act::Look => {}
+            Act::Nothing => {
+                if work.state.is_idle() {
+                    fail_point!("moves/end-noted");
+                }
+            }
+            Act::Look => {}
             Act::Throttle(change) => {
                 fail_point!("moves/throttles-noted");
                 self.set_throttles(work, change).await?;
@@ -47,65 +53,84 @@ impl Mover {
             }
             Act::Unthrottle(change) => {
                 fail_point!("moves/batch-done");
-                let failed = self.alter(work, change).await?;
-                fail_point!("moves/throttles-removed");
-                if let Some(mut after) = step.after {
-                    after.throttles.keep_failed(&work.state.throttles, &failed.0, &failed.1);
-                    self.remember(work, after).await?;
+                let (brokers, topics) = self.take_throttles_away(work, change).await?;
+                if let Some(after) = &mut after {
+                    after.throttles.keep_failed(&work.state.throttles, &brokers, &topics);
                 }
             }
             Act::Elect(partitions) => {
                 fail_point!("moves/elections-due");
                 self.elect(&partitions).await?;
                 fail_point!("moves/leaders-elected");
-                if let Some(after) = step.after {
-                    self.remember(work, after).await?;
-                }
             }
+        }
+        if let Some(after) = after {
+            self.remember(work, after).await?;
+            fail_point!("moves/outcome-noted");
         }
         Ok(())
     }
 
-    async fn set_throttles(&self, work: &mut Work, change: ThrottleChange) -> Result<(), MoveError> {
-        let ThrottleChange { brokers, topics } = change;
-        self.alter(work, ThrottleChange { brokers, topics: Vec::new() }).await?;
+    async fn set_throttles(&self, work: &mut Work, change: ThrottleChange) -> Result<(), ClusterError> {
+        let (_, of_brokers) = self.alter_brokers(&change.brokers).await?;
         fail_point!("moves/brokers-throttled");
-        self.alter(work, ThrottleChange { brokers: Vec::new(), topics }).await?;
+        let (_, of_topics) = self.alter_topics(&change.topics).await?;
         fail_point!("moves/topics-throttled");
+        work.trouble(of_brokers.or(of_topics));
         Ok(())
     }
 
     /// The brokers and topics that could not be changed.
-    async fn alter(
+    async fn take_throttles_away(
         &self,
         work: &mut Work,
         change: ThrottleChange,
     ) -> Result<(BTreeSet<i32>, BTreeSet<TopicName>), ClusterError> {
-        let brokers = self.cluster.alter_broker_configs(&change.brokers).await?;
-        let topics = self.cluster.alter_configs(&change.topics).await?;
-        let mut failed = (BTreeSet::new(), BTreeSet::new());
-        let mut trouble = None;
-        for ((broker, _), result) in change.brokers.iter().zip(brokers) {
-            match result {
+        let (brokers, of_brokers) = self.alter_brokers(&change.brokers).await?;
+        fail_point!("moves/brokers-unthrottled");
+        let (topics, of_topics) = self.alter_topics(&change.topics).await?;
+        fail_point!("moves/throttles-removed");
+        work.trouble(of_brokers.or(of_topics));
+        Ok((brokers, topics))
+    }
+
+    /// The brokers that could not be changed, and why.
+    async fn alter_brokers(
+        &self,
+        changes: &[(i32, ConfigChange)],
+    ) -> Result<(BTreeSet<i32>, Option<String>), ClusterError> {
+        let answers = self.cluster.alter_broker_configs(changes).await?;
+        let (mut failed, mut trouble) = (BTreeSet::new(), None);
+        for ((broker, _), answer) in changes.iter().zip(answers) {
+            match answer {
                 Ok(()) => self.count("alter_configs"),
                 Err(error) => {
-                    failed.0.insert(*broker);
+                    failed.insert(*broker);
                     trouble = Some(format!("the throttle of broker {broker} cannot be changed: {error}"));
                 }
             }
         }
-        for ((topic, _), result) in change.topics.iter().zip(topics) {
-            match result {
+        Ok((failed, trouble))
+    }
+
+    /// The topics that could not be changed, and why.
+    async fn alter_topics(
+        &self,
+        changes: &[(TopicName, ConfigChange)],
+    ) -> Result<(BTreeSet<TopicName>, Option<String>), ClusterError> {
+        let answers = self.cluster.alter_configs(changes).await?;
+        let (mut failed, mut trouble) = (BTreeSet::new(), None);
+        for ((topic, _), answer) in changes.iter().zip(answers) {
+            match answer {
                 Ok(()) => self.count("alter_configs"),
                 Err(error) if error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION) => {}
                 Err(error) => {
-                    failed.1.insert(topic.clone());
+                    failed.insert(topic.clone());
                     trouble = Some(format!("the throttle of topic {topic} cannot be changed: {error}"));
                 }
             }
         }
-        work.trouble(trouble);
-        Ok(failed)
+        Ok((failed, trouble))
     }
 
     async fn submit(&self, work: &mut Work, moves: Vec<(TopicPartition, Vec<i32>)>) -> Result<(), MoveError> {

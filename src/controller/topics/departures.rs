@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::{Gone, LedgerError, StatusUpdate, TopicController, topic_controller::Tenure};
 use crate::{
     Reason,
+    fail_point::fail_point,
     topic::{Declaration, Deletion, Holding, Ownership, Refusal, TopicPlan, TopicPolicy},
 };
 
@@ -226,6 +227,9 @@ impl TopicController {
         }
         for topic in &topics {
             info!(%topic, "remembering to delete a topic once nobody uses it: the object that declared it is gone");
+        }
+        if !topics.is_empty() {
+            fail_point!("topics/deletion-remembered");
         }
         self.index.mark(&topics);
         Ok(left_out)

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use topicops_contract::TopicName;
 
 use super::{LedgerError, LedgerStore, ledger_line};
-use crate::topic::Holding;
+use crate::{fail_point::fail_point, topic::Holding};
 
 /// Whose each topic is, and which settings were set for it, remembered beyond ConfigMaps' lives and restarts.
 ///
@@ -156,6 +156,7 @@ impl Ledger {
         let page = &mut self.pages[index];
         page.bytes = text.len();
         page.version = Some(store.write(&page.name, page.version.as_deref(), text).await?);
+        fail_point!("topics/page-written");
         Ok(())
     }
 

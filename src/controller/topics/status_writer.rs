@@ -150,9 +150,6 @@ impl StatusWriter {
             TopicObjectKind::ConfigMap => self.write_config_map(&update).await,
             TopicObjectKind::KafkaTopic => self.write_kafka_topic(&update).await,
         };
-        if written.is_ok() {
-            fail_point!("topics/status-written");
-        }
         let gone = match &written {
             Err(kube::Error::Api(status)) if status.code == 404 => true,
             Err(kube::Error::Api(status)) if status.code == 409 => self.is_gone(&update).await,
@@ -161,9 +158,13 @@ impl StatusWriter {
         match written {
             Ok(()) => match update.status {
                 Some(status) => {
+                    fail_point!("topics/status-written");
                     self.inner.index.note_status(&update.key, &update.uid, status, update.finalizer);
                 }
-                None => self.inner.index.note_released(&update.key, &update.uid),
+                None => {
+                    fail_point!("topics/released");
+                    self.inner.index.note_released(&update.key, &update.uid);
+                }
             },
             Err(_) if gone => {
                 debug!(object = %update.key, "the object is gone; its status is not written");
@@ -219,6 +220,7 @@ impl StatusWriter {
             && let Some(others) = other_finalizers(&object.metadata)
         {
             // Somebody else applied it, too: to take back our part of it does not take it off.
+            fail_point!("topics/claim-taken-back");
             let version = &object.metadata.resource_version;
             let patch = json!({ "metadata": { "finalizers": others, "resourceVersion": version } });
             api.patch_metadata(&update.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
@@ -234,6 +236,9 @@ impl StatusWriter {
             let mut apply = ours(update);
             with_finalizer(&mut apply, update.finalizer);
             self.write_metadata(&api, update, &apply).await?;
+            if update.status.is_some() {
+                fail_point!("topics/finalizer-written");
+            }
         }
         let Some(status) = &update.status else { return Ok(()) };
         let said = object.as_ref().and_then(|object| object.status.as_ref());
