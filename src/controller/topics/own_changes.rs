@@ -18,6 +18,8 @@ pub(super) struct OwnChanges(BTreeMap<TopicName, Change>);
 #[derive(Debug)]
 struct Change {
     at: Instant,
+    /// A look has found it since.
+    shown: bool,
     /// What a broker that lags may still show.
     past: Past,
 }
@@ -34,13 +36,16 @@ const SETTLING: Duration = Duration::from_secs(5);
 /// For so long one is not that is just what was there before. A broker with ten thousand topics, all changed at once, was seen
 /// to show some of the changes more than a minute later.
 const LONGEST: Duration = Duration::from_secs(300);
+/// For so long a new topic that is not there is not taken for deleted where that would only be reported. Where it would be made
+/// again, the brokers' controller says whether it is there.
+const APPEARING: Duration = Duration::from_secs(30);
 
 impl OwnChanges {
     /// Notes what a plan changes; `seen`: what was there before.
     pub(super) fn note(&mut self, plan: &TopicPlan, seen: Option<&TopicDescription>, now: Instant) {
         let change = self.0.entry(plan.topic.clone());
-        let change = change.or_insert_with(|| Change { at: now, past: Past::default() });
-        change.at = now;
+        let change = change.or_insert_with(|| Change { at: now, shown: false, past: Past::default() });
+        (change.at, change.shown) = (now, false);
         let past = &mut change.past;
         for step in &plan.steps {
             match step {
@@ -66,28 +71,32 @@ impl OwnChanges {
     /// Whether what this plan takes for somebody's hand may be what was there before a change of ours.
     pub(super) fn explain(&self, plan: &TopicPlan, now: Instant) -> bool {
         let Some(change) = self.0.get(&plan.topic) else { return false };
-        let past = &change.past;
+        let (past, age) = (&change.past, now.duration_since(change.at));
         let is_past = |drift: &Drift| match drift {
             Drift::Config { key, found, .. } => {
                 past.configs.get(key).is_some_and(|values| values.contains(found))
             }
             Drift::Partitions { found, .. } => past.partitions.contains(found),
-            Drift::Missing => past.missing,
+            Drift::Missing => past.missing && age < APPEARING && !plan.creates(),
             Drift::ReplicationFactor { .. } | Drift::Remade => false,
         };
-        let age = now.duration_since(change.at);
         age < SETTLING
-            || age < LONGEST && !plan.remade && plan.corrected.iter().chain(&plan.drifted).all(is_past)
+            || age < LONGEST
+                && !change.shown
+                && !plan.remade
+                && plan.corrected.iter().chain(&plan.drifted).all(is_past)
     }
 
     /// A look at the topic found nothing of what was there before: what differs from now on is somebody's hand.
-    pub(super) fn shown(&mut self, topic: &TopicName, now: Instant) {
-        if self.0.get(topic).is_some_and(|change| now.duration_since(change.at) >= SETTLING) {
-            self.0.remove(topic);
+    pub(super) fn shown(&mut self, topic: &TopicName) {
+        if let Some(change) = self.0.get_mut(topic) {
+            change.shown = true;
         }
     }
 
     pub(super) fn forget_old(&mut self, now: Instant) {
-        self.0.retain(|_, change| now.duration_since(change.at) < LONGEST);
+        self.0.retain(|_, change| {
+            now.duration_since(change.at) < if change.shown { SETTLING } else { LONGEST }
+        });
     }
 }

@@ -143,7 +143,7 @@ impl TopicController {
             if !plan.steps.is_empty() {
                 tenure.own_changes.note(plan, description.as_ref(), Instant::now());
             } else if !unsettled.contains(&plan.topic) {
-                tenure.own_changes.shown(&plan.topic, now);
+                tenure.own_changes.shown(&plan.topic);
             }
             if !answers.lagging {
                 self.tell_drift(tenure, plan, in_order);
