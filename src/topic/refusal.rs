@@ -126,7 +126,7 @@ impl Refusal {
                  {asking} own it with --topic-owners {asking}={topic}"
             ),
             Self::AdoptionNotAllowed { topic, asking } => format!(
-                "topic {topic} exists already and was not made by topicops for namespace {asking}; an administrator can \
+                "topic {topic} exists already and was not made by this topicops for namespace {asking}; an administrator can \
                  let {asking} own it with --topic-owners {asking}={topic}"
             ),
             Self::FewerPartitions { declared, existing } => format!(
