@@ -361,6 +361,14 @@ async fn call_off_before_anybody_looks(world: &World, namespace: &str, topic: &s
         patch("1").await
     };
     world.killed_at_and_kept_away("moves/submitted", async || patch("2").await, take_back).await?;
+    wait::until("the move to end", PATIENCE, || async {
+        let moving = listed(world).await?;
+        ensure!(moving.is_empty(), "{moving:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    let arrived = moves_support::described(world, topic).await?;
+    ensure!(arrived.in_sync.iter().all(|brokers| brokers.len() == 1), "it went on: {arrived:?}");
     at_rest(world, topic, 1).await?;
     world.until_event(namespace, topic, "MoveCancelled").await?;
     world.until_ready(namespace, topic).await?;
