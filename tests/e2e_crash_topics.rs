@@ -160,7 +160,9 @@ async fn play(world: &World, stage: &Stage, round: &Round) -> Result<()> {
     world
         .killed_at(round.place, async || {
             world.api::<ConfigMap>(namespace).delete(&round.doomed, &DeleteParams::default()).await?;
-            let change = json!({ "data": { "partitions": "3", "retention": "2h", "properties": null } });
+            let properties = "delete.retention.ms=7200000";
+            let change =
+                json!({ "data": { "partitions": "3", "retention": "2h", "properties": properties } });
             world.patch_topic(namespace, &round.old, change).await?;
             world.declare(namespace, &round.new, json!({ "partitions": "2" }), json!({})).await.map(drop)
         })
@@ -176,7 +178,8 @@ async fn play(world: &World, stage: &Stage, round: &Round) -> Result<()> {
         ensure!(old.replicas[..1] == before.replicas, "its partition moved: {old:?}, was {before:?}");
         let configs: Vec<_> = old.configs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         // The one that its author took out is gone, the one that somebody else set is not.
-        let right = [("max.message.bytes", "55555"), ("retention.ms", "7200000")];
+        let right =
+            [("delete.retention.ms", "7200000"), ("max.message.bytes", "55555"), ("retention.ms", "7200000")];
         ensure!(old.partitions() == 3 && configs == right, "{old:?}");
         let new = described(world, &round.new).await?.context("the new topic is not there")?;
         ensure!(new.partitions() == 2, "{new:?}");
