@@ -1,5 +1,6 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
 
@@ -26,9 +27,16 @@ struct Change {
 
 #[derive(Debug, Default)]
 struct Past {
-    configs: BTreeMap<String, BTreeSet<Option<String>>>,
-    partitions: BTreeSet<i32>,
+    /// As [`fingerprint`]s: ten thousand topics may be changed at once.
+    configs: Vec<u64>,
+    partitions: Vec<i32>,
     missing: bool,
+}
+
+fn fingerprint(key: &str, value: Option<&str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (key, value).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// For so long after a change of ours no difference is taken for somebody's hand.
@@ -45,6 +53,9 @@ impl OwnChanges {
     pub(super) fn note(&mut self, plan: &TopicPlan, seen: Option<&TopicDescription>, now: Instant) {
         let change = self.0.entry(plan.topic.clone());
         let change = change.or_insert_with(|| Change { at: now, shown: false, past: Past::default() });
+        if change.shown {
+            change.past = Past::default();
+        }
         (change.at, change.shown) = (now, false);
         let past = &mut change.past;
         for step in &plan.steps {
@@ -53,14 +64,18 @@ impl OwnChanges {
                 Step::Grow(more) => {
                     past.partitions.extend(seen.map(TopicDescription::partitions));
                     // With the next change, this one is past.
-                    past.partitions.insert(more.total.get());
+                    past.partitions.push(more.total.get());
                 }
                 Step::Configure(change) => {
+                    past.configs.reserve_exact(2 * change.set.len());
                     for (key, value) in &change.set {
-                        let values = past.configs.entry(key.clone()).or_default();
-                        values.insert(seen.and_then(|seen| seen.configs.get(key).cloned()));
-                        values.insert(Some(value.clone()));
+                        let found = seen.and_then(|seen| seen.configs.get(key));
+                        let both =
+                            [fingerprint(key, found.map(String::as_str)), fingerprint(key, Some(value))];
+                        past.configs.extend(both);
                     }
+                    past.configs.sort_unstable();
+                    past.configs.dedup();
                 }
                 // The mover sees to the one, and to the other nothing is compared.
                 Step::ChangeFactor(_) | Step::Delete { .. } => {}
@@ -73,9 +88,7 @@ impl OwnChanges {
         let Some(change) = self.0.get(&plan.topic) else { return false };
         let (past, age) = (&change.past, now.duration_since(change.at));
         let is_past = |drift: &Drift| match drift {
-            Drift::Config { key, found, .. } => {
-                past.configs.get(key).is_some_and(|values| values.contains(found))
-            }
+            Drift::Config { key, found, .. } => past.configs.contains(&fingerprint(key, found.as_deref())),
             Drift::Partitions { found, .. } => past.partitions.contains(found),
             Drift::Missing => past.missing && age < APPEARING && !plan.creates(),
             Drift::ReplicationFactor { .. } | Drift::Remade => false,
