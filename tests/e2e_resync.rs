@@ -126,6 +126,8 @@ fn a_topic_deleted_by_hand_is_made_anew_with_word_of_what_is_lost_or_stays_delet
         world.declare(&namespace, &left, json!({}), json!({ "drift": "report" })).await?;
         let before = world.until_ready(&namespace, &remade).await?;
         world.until_ready(&namespace, &left).await?;
+        // One that no broker has shown yet might only be late.
+        world.until_all_looked_at().await?;
         let doomed = [&remade, &left].map(|name| name.parse().map(|name| DoomedTopic { name, id: None }));
         let doomed = doomed.into_iter().collect::<Result<Vec<_>, _>>()?;
         for outcome in world.cluster()?.delete_topics(&doomed).await? {
@@ -150,6 +152,7 @@ fn a_topic_that_somebody_made_anew_is_told_and_goes_on_as_declared() {
         // So that it is not topicops that makes it anew.
         world.declare(&namespace, &topic, json!({ "retention": "1h" }), json!({ "drift": "report" })).await?;
         let before = world.until_ready(&namespace, &topic).await?;
+        world.until_all_looked_at().await?;
         for outcome in
             world.cluster()?.delete_topics(&[DoomedTopic { name: topic.parse()?, id: None }]).await?
         {

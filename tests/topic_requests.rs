@@ -202,60 +202,44 @@ async fn a_topic_that_waits_for_brokers_is_made_soon_after_they_have_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn brokers_that_show_a_change_late_are_waited_for_and_nobody_is_told_that_somebody_changed_it() {
-    // Everything is looked at again and again meanwhile.
+async fn what_somebody_else_asks_to_be_in_sync_costs_no_question_about_brokers() {
     let scene = Scene::start(Duration::from_secs(20));
-    scene.index.apply(config_map(0, "1h"));
+    let mut declares = config_map(0, "1h");
+    declares.data.as_mut().unwrap().insert("properties".to_owned(), "min.insync.replicas=1".to_owned());
+    scene.index.apply(declares);
+    scene.index.apply(config_map(1, "1h"));
     scene.asked().await;
-    scene.kubernetes.lock().unwrap().events.clear();
-    scene.cluster.freeze_reads();
-    let mut grown = config_map(0, "2h");
-    grown.data.as_mut().unwrap().insert("partitions".to_owned(), "3".to_owned());
-    scene.index.apply(grown);
-    let (calls, ..) = scene.asked().await;
-    let sent = |calls: &BTreeMap<Call, usize>| {
-        [Call::AlterConfigs, Call::CreatePartitions].map(|call| calls.get(&call).copied().unwrap_or(0))
-    };
-    assert_eq!(sent(&calls), [1, 1], "{calls:?}");
-    scene.cluster.thaw_reads();
-    let (calls, ..) = scene.asked().await;
-    assert_eq!(sent(&calls), [0, 0], "{calls:?}");
-    let events = scene.kubernetes.lock().unwrap().events.clone();
-    assert!(!events.iter().any(|reason| reason == "DriftCorrected"), "{events:?}");
-
-    // What was there before comes back by somebody's hand, once it was seen to be gone.
-    let set = BTreeMap::from([("retention.ms".to_owned(), "3600000".to_owned())]);
+    let set = BTreeMap::from([("min.insync.replicas".to_owned(), "1".to_owned())]);
     let change = ConfigChange { set, unset: Vec::new() };
-    scene.cluster.alter_configs(&[("orders-0".parse().unwrap(), change)]).await.unwrap().remove(0).unwrap();
-    scene.asked().await;
-    let events = scene.kubernetes.lock().unwrap().events.clone();
-    assert!(events.iter().any(|reason| reason == "DriftCorrected"), "{events:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn somebodys_hand_is_told_also_while_brokers_show_a_change_late() {
-    let scene = Scene::start(Duration::from_secs(20));
-    scene.index.apply(config_map(0, "1h"));
-    scene.asked().await;
-    scene.index.apply(config_map(0, "2h"));
-    pass(Duration::from_secs(6)).await;
-    let set = BTreeMap::from([("retention.ms".to_owned(), "777".to_owned())]);
-    let change = ConfigChange { set, unset: Vec::new() };
-    scene.cluster.alter_configs(&[("orders-0".parse().unwrap(), change)]).await.unwrap().remove(0).unwrap();
-    scene.asked().await;
-    let events = scene.kubernetes.lock().unwrap().events.clone();
-    assert!(events.iter().any(|reason| reason == "DriftCorrected"), "{events:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_brokers_never_show_is_made_again_in_the_end() {
-    let scene = Scene::start(Duration::from_secs(20));
-    scene.index.apply(config_map(0, "1h"));
-    scene.asked().await;
-    scene.cluster.freeze_reads();
-    scene.index.apply(config_map(0, "2h"));
-    scene.asked().await;
+    scene.cluster.alter_configs(&[("orders-1".parse().unwrap(), change)]).await.unwrap().remove(0).unwrap();
     pass(Duration::from_secs(400)).await;
+    scene.cluster.forget_calls();
+    let before = scene.passes();
     let (calls, ..) = scene.asked().await;
-    assert!(calls.contains_key(&Call::AlterConfigs), "{calls:?}");
+    assert_eq!(calls, BTreeMap::from([(Call::DescribeTopics, scene.passes() - before)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_duplicate_does_not_have_the_owners_min_insync_replicas_taken_away() {
+    let scene = Scene::start(Duration::from_secs(100_000));
+    for (key, value) in
+        [("num.partitions", "1"), ("default.replication.factor", "1"), ("min.insync.replicas", "2")]
+    {
+        scene.cluster.set_broker_default(key, value);
+    }
+    let mut owner = config_map(0, "1h");
+    owner.data.as_mut().unwrap().insert("properties".to_owned(), "min.insync.replicas=1".to_owned());
+    scene.index.apply(owner.clone());
+    scene.asked().await;
+    let mut other = owner;
+    other.metadata.namespace = Some("rival".to_owned());
+    other.metadata.uid = Some("uid-of-rival".to_owned());
+    scene.index.apply(other);
+    scene.asked().await;
+    scene.index.apply(config_map(0, "1h"));
+    scene.asked().await;
+    let orders: TopicName = "orders-0".parse().unwrap();
+    let found = scene.cluster.describe_topics(&[orders], &ConfigKeys::All).await.unwrap().remove(0);
+    let found = found.unwrap().unwrap().configs;
+    assert_eq!(found.get("min.insync.replicas").map(String::as_str), Some("1"), "{found:?}");
 }

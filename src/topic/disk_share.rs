@@ -45,10 +45,8 @@ impl ShareOfDisk {
         let computed = match replicas {
             Replicas::Placed(replicas) => facts.share_of_disks(share, replicas),
             Replicas::ToCome(Some(count)) => facts.share_of_disks_when_spread(share, count),
-            Replicas::ToCome(None) => {
-                let one = facts.share_of_disks_when_spread(share, 1);
-                return one.map_or_else(Self::Unknown, |_| Self::Later);
-            }
+            // It could be made where nobody tells what bounds it.
+            Replicas::ToCome(None) => return facts.all_tell().map_or_else(Self::Unknown, |()| Self::Later),
         };
         let set = applied.config(RETENTION_BYTES).filter(|_| applied.disk_share == Some(share));
         match (computed, set.and_then(|set| set.parse::<u64>().ok())) {

@@ -186,9 +186,12 @@ fn a_new_topic_gets_its_share_at_once_where_its_replicas_can_be_counted() {
     assert!(plan.holding.unwrap().keys.contains("retention.bytes"));
     let plan = in_context(&share("10%"), None, None, three(), 0);
     assert!(plan.creates() && plan.again);
-    for declared in [declared(&data, &[]), share("10%")] {
-        let silent = Some(facts(vec![vec![dir(Some(GB), &[])], vec![dir(None, &[])]]));
-        let plan = in_context(&declared, None, None, silent, 0);
+    let some_tell = || Some(facts(vec![vec![dir(Some(100 * GB), &[])], vec![dir(None, &[])]]));
+    let plan = in_context(&declared(&data, &[]), None, None, some_tell(), 0);
+    assert!(plan.creates() && plan.refusals.is_empty(), "one broken disk holds up nothing new: {plan:?}");
+    let none_tells = Some(facts(vec![vec![dir(None, &[])], vec![dir(None, &[])]]));
+    for (declared, facts) in [(declared(&data, &[]), none_tells), (share("10%"), some_tell())] {
+        let plan = in_context(&declared, None, None, facts, 0);
         assert!(!plan.creates() && plan.holding.is_none() && !plan.again, "{plan:?}");
         assert_eq!(plan.refusals[0].reason().as_str(), "DiskSizeUnknown");
     }

@@ -162,8 +162,8 @@ impl Refusal {
                 field(keys::data::PROPERTIES)
             ),
             Self::DiskSizeUnknown { share, why } => format!(
-                "{}: \"{share}\": the brokers do not tell how large their disks are: {why}; it is set as soon as they do; not to \
-                 wait for that, declare retention.bytes in {} instead",
+                "{}: \"{share}\": the brokers do not tell how large their disks are: {why}; it is set, and a new topic made, as \
+                 soon as they do; not to wait for that, declare retention.bytes in {} instead",
                 field(keys::data::RETENTION_DISK_SHARE),
                 field(keys::data::PROPERTIES)
             ),

@@ -128,11 +128,20 @@ impl StorageFacts {
         self.least(share, held.into_iter())
     }
 
-    /// The same for a topic that is not there yet, as brokers spread its replicas.
+    /// The same for a topic that is not there yet, as brokers spread its replicas. One broker whose disk failed does not hold up
+    /// all that is new: those that tell count.
     pub fn share_of_disks_when_spread(&self, share: DiskShare, replicas: u64) -> Result<u64, String> {
         let brokers = self.disks.len().max(1) as u64;
         let each = replicas.div_ceil(brokers);
-        self.least(share, self.disks.keys().map(|broker| (*broker, each)))
+        let told = self.disks.iter().filter(|(_, disk)| disk.is_ok()).map(|(broker, _)| (*broker, each));
+        self.least(share, told).or_else(|none| self.all_tell().and(Err(none)))
+    }
+
+    /// # Errors
+    /// Which broker does not tell how large its disk is, and why.
+    pub fn all_tell(&self) -> Result<(), String> {
+        self.disks.keys().try_for_each(|broker| self.disk(*broker).map(drop))?;
+        self.unknown.clone().map_or(Ok(()), Err)
     }
 
     fn least(&self, share: DiskShare, held: impl Iterator<Item = (i32, u64)>) -> Result<u64, String> {

@@ -195,6 +195,8 @@ pub struct Scene {
     pub index: Arc<TopicIndex>,
     pub users: Arc<Users>,
     pub kubernetes: Arc<Mutex<Kubernetes>>,
+    /// Whom access is built for.
+    pub grants: watch::Receiver<Arc<TopicGrants>>,
     metrics: Metrics,
     leads: watch::Sender<bool>,
 }
@@ -212,6 +214,7 @@ impl Scene {
         let reporter = Reporter::new(client.clone(), None);
         let (leads, leading) = watch::channel(false);
         let users = Arc::new(Users::default());
+        let (grants_sent, grants) = watch::channel(Arc::new(TopicGrants::default()));
         let controller = TopicController {
             cluster: Arc::new(cluster.clone()),
             store: Arc::clone(&ledger) as _,
@@ -225,14 +228,14 @@ impl Scene {
             metrics: metrics.clone(),
             desk: Arc::default(),
             context: PlanContext::default(),
-            grants: watch::channel(Arc::new(TopicGrants::default())).0,
+            grants: grants_sent,
             granted: watch::channel(false).0,
             resync,
         };
         tokio::spawn(statuses.run());
         tokio::spawn(reporter.run());
         tokio::spawn(controller.run(leading));
-        Self { cluster, ledger, index, users, kubernetes, metrics, leads }
+        Self { cluster, ledger, index, users, kubernetes, grants, metrics, leads }
     }
 
     /// One with nothing there, that leads from its beginning.
@@ -240,6 +243,10 @@ impl Scene {
         let scene = Self::of(resync, "", Kubernetes::default());
         scene.lead();
         scene
+    }
+
+    pub fn follow(&self) {
+        self.leads.send_replace(false);
     }
 
     pub fn lead(&self) {

@@ -180,14 +180,12 @@ impl Mover {
             };
             moving.insert(topic.clone(), Moving { factor: moves.goal.factor(), rebalance, said });
         }
-        let mut stale: Vec<TopicName> = Vec::new();
         for (topic, _) in std::mem::take(&mut work.telling.others) {
             self.say(
                 &topic,
                 Reason::WaitingForAnotherMove,
                 "somebody else moves its partitions; topicops waits for the end",
             );
-            stale.push(topic);
         }
         let gist: BTreeMap<_, _> = moving
             .iter()

@@ -13,15 +13,18 @@ use tracing::debug;
 use super::{
     LedgerError, LeftOut, Outcome, TopicController,
     execute::asked_for,
+    own_changes::LONGEST_LAG,
     topic_controller::{LAG, PassError, Recent, Tenure},
 };
 use crate::{
     Reason,
     fail_point::fail_point,
     kafka::{ConfigKeys, Item, TopicDescription},
-    topic::{Declaration, Holding, RETENTION_BYTES, Refusal, TopicGrant},
+    topic::{Declaration, Drift, Holding, RETENTION_BYTES, Refusal, TopicGrant},
 };
 
+/// How soon it is looked again at what may only seem to be somebody's hand.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Consumer groups tell nobody when they end: while a deletion waits, all of them are asked for, for all that wait at once.
 const USERS_ASKED_EVERY: Duration = Duration::from_secs(5);
 
@@ -34,7 +37,9 @@ impl TopicController {
         topics: &[TopicName],
     ) -> Result<Option<LedgerError>, PassError> {
         let now = Instant::now();
-        tenure.recent.retain(|_, (_, at)| now.duration_since(*at) < LAG);
+        tenure.recent.retain(|_, (what, at)| {
+            now.duration_since(*at) < if *what == Recent::Seen { LAG } else { LONGEST_LAG }
+        });
         tenure.own_changes.forget_old(now);
         if tenure.departed.is_empty() {
             tenure.undeclared.retain(|_, (_, at)| now.duration_since(*at) < LAG);
@@ -55,6 +60,7 @@ impl TopicController {
             keys.extend(
                 tenure.ledger.get(topic).into_iter().flat_map(|holding| holding.keys.iter().cloned()),
             );
+            keys.extend(tenure.own_changes.config_keys(topic).map(str::to_owned));
         }
         let counts = |one: &Declaration| context.policy.rules.of(&one.object.namespace).has_totals();
         if declared.iter().any(|(_, all)| all.is_empty() || all.iter().any(counts)) {
@@ -66,6 +72,7 @@ impl TopicController {
         let mut observed: BTreeMap<&TopicName, Item<_>> = asked.iter().zip(described).collect();
 
         let mut looked_at = Vec::new();
+        let mut late: BTreeMap<TopicName, Instant> = BTreeMap::new();
         for (topic, declarations) in declared {
             let description = match observed.remove(topic) {
                 None => None,
@@ -100,11 +107,20 @@ impl TopicController {
                     tenure.retries.failed(topic.clone(), now);
                     continue;
                 }
-                description => description,
+                mut description => {
+                    if let Some(found) = &mut description {
+                        if let Some((what @ Recent::Created, _)) = tenure.recent.get_mut(topic) {
+                            *what = Recent::Seen;
+                        }
+                        let until = tenure.own_changes.bring_up_to_date(topic, found);
+                        late.extend(until.map(|until| (topic.clone(), until)));
+                    }
+                    description
+                }
             };
             looked_at.push((topic.clone(), declarations, description));
         }
-        let context = self.with_brokers(context, &mut looked_at).await?;
+        let context = self.with_brokers(tenure, context, &mut looked_at).await?;
         let (mut plans, unsettled) = self.plan_all(tenure, &looked_at, context).await?;
         let mut descriptions: BTreeMap<TopicName, Option<TopicDescription>> =
             looked_at.into_iter().map(|(topic, _, description)| (topic, description)).collect();
@@ -140,20 +156,28 @@ impl TopicController {
             if let (None, Some(id)) = (&plan.owner, known_id(plan.holding.as_ref())) {
                 tenure.undeclared.insert(plan.topic.clone(), (id, now));
             }
-            if !plan.steps.is_empty() {
+            if in_order {
                 tenure.own_changes.note(plan, description.as_ref(), Instant::now());
-            } else if !unsettled.contains(&plan.topic) {
-                tenure.own_changes.shown(&plan.topic);
             }
             if !answers.lagging {
                 self.tell_drift(tenure, plan, in_order);
             }
             if in_order {
-                if plan.refusals.iter().any(|refusal| matches!(refusal, Refusal::TooFewBrokers { .. })) {
-                    // Brokers that come back tell nobody.
+                let waits_for_brokers = |refusal: &Refusal| {
+                    matches!(refusal, Refusal::TooFewBrokers { .. } | Refusal::DiskSizeUnknown { .. })
+                };
+                if plan.refusals.iter().any(waits_for_brokers) {
+                    // Brokers that come back, with their disks, tell nobody.
                     tenure.retries.failed(plan.topic.clone(), now);
                 } else {
                     tenure.retries.succeeded(&plan.topic);
+                }
+                if let Some(until) = late.get(&plan.topic) {
+                    // Then it is somebody's hand if it is there still.
+                    tenure.retries.at(plan.topic.clone(), *until);
+                } else if !plan.drifted.is_empty() && now.duration_since(tenure.begun) < LONGEST_LAG {
+                    // What was changed before this leadership is not known here: a broker that lags may look so.
+                    tenure.retries.at(plan.topic.clone(), now + LOOK_AGAIN);
                 }
                 self.wake_for(tenure, plan);
                 // A topic that is gone and that nobody declares is forgotten: its name is free.
@@ -203,10 +227,11 @@ impl TopicController {
                 tenure.recent.insert(plan.topic.clone(), (Recent::Created, now));
             }
             let exists = (description.is_some() || answers.created.is_some()) && !answers.deleted;
-            // A look at metadata that lags tells nothing: what was granted stays so until the next.
-            // While its deletion waits for its users, they keep their access.
-            if !answers.lagging {
-                let owner = plan.owner.as_ref().filter(|owner| exists && (!owner.deleting || waits));
+            // A look at metadata that does not show the topic tells nothing: what was granted stays so until the next, also while
+            // that it is gone is only reported. While its deletion waits for its users, they keep their access.
+            if !answers.lagging || description.is_some() {
+                let there = exists || plan.drifted.contains(&Drift::Missing);
+                let owner = plan.owner.as_ref().filter(|owner| there && (!owner.deleting || waits));
                 tenure.grants.set(&plan.topic, owner.map(grant_of));
             }
             if answers.misplaced {
@@ -282,7 +307,7 @@ fn known_id(holding: Option<&Holding>) -> Option<String> {
 }
 
 fn made_lately(tenure: &Tenure, topic: &TopicName) -> bool {
-    tenure.recent.get(topic).is_some_and(|(what, _)| *what == Recent::Created)
+    tenure.recent.get(topic).is_some_and(|(what, _)| matches!(what, Recent::Created | Recent::Seen))
 }
 
 /// Whether what is found is but what the brokers are to forget.

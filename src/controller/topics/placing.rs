@@ -14,7 +14,7 @@ use crate::{
     controller::moves::{BrokerDefaults, Standing, Survey},
     kafka::{Cluster, ClusterError, ConfigKeys, TopicDescription},
     placement::{Layout, place_added, place_new},
-    topic::{BrokerFacts, Declaration, MIN_IN_SYNC, PlanContext, Step, TopicPlan},
+    topic::{BrokerFacts, Declaration, MIN_IN_SYNC, Ownership, PlanContext, Step, TopicPlan},
 };
 
 /// How the brokers stand, kept as long as it is good for: own creations are counted in, those of others are found again after a
@@ -97,6 +97,7 @@ impl TopicController {
     /// are asked for more.
     pub(super) async fn with_brokers(
         &self,
+        tenure: &Tenure,
         mut context: PlanContext,
         looked_at: &mut [(TopicName, Vec<Declaration>, Option<TopicDescription>)],
     ) -> Result<PlanContext, ClusterError> {
@@ -124,15 +125,18 @@ impl TopicController {
                         }
                     })
                 };
-                let declares_least = |one: &Declaration| {
-                    let judged = context.policy.judge(&one.object.namespace, &one.manifest);
-                    judged.manifest.configs.contains_key(MIN_IN_SYNC)
-                };
                 // What the brokers' own setting is counts when the topic's is taken away.
-                let gives_up_least = observed.configs.contains_key(MIN_IN_SYNC)
-                    && !declarations.is_empty()
-                    && !declarations.iter().any(declares_least);
-                declarations.iter().any(is_declared) || gives_up_least
+                let gives_up_least = || {
+                    let held = tenure.ledger.get(topic).filter(|held| held.keys.contains(MIN_IN_SYNC));
+                    let Some(held) = held else { return false };
+                    let policy = &context.policy;
+                    let settled = Ownership::settle(topic, declarations, Some(held), true, policy);
+                    settled.owner.is_some_and(|owner| {
+                        let judged = policy.judge(&owner.object.namespace, &owner.manifest);
+                        !judged.manifest.configs.contains_key(MIN_IN_SYNC)
+                    })
+                };
+                declarations.iter().any(is_declared) || gives_up_least()
             };
         let (names, mut described): (Vec<TopicName>, Vec<&mut TopicDescription>) = looked_at
             .iter_mut()

@@ -62,6 +62,7 @@ fn plan(
     unsettled: &mut BTreeSet<TopicName>,
 ) -> TopicPlan {
     let held = tenure.ledger.get(topic);
+    unsettled.remove(topic);
     let plan_in =
         |context: &PlanContext| TopicPlan::of(topic, declarations, observed.as_ref(), held, context);
     let plan = plan_in(context);

@@ -83,6 +83,8 @@ pub(super) struct Tenure {
     pub(super) in_use: BTreeMap<TopicName, TopicGrant>,
     /// What differs may be a broker whose metadata lags.
     pub(super) own_changes: OwnChanges,
+    /// When this leadership began.
+    pub(super) begun: Instant,
     /// What was last told to be left as somebody changed it.
     pub(super) drifted: BTreeMap<TopicName, Vec<Drift>>,
     /// Topics whose creation or deletion the brokers acknowledged, and when.
@@ -101,6 +103,8 @@ pub(super) struct Tenure {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Recent {
     Created,
+    /// Created, and shown by a broker since; others may lag.
+    Seen,
     /// Kafka's id of what was deleted: under the same name there may be another topic by now.
     Deleted(String),
 }
@@ -135,6 +139,8 @@ impl TopicController {
 
     async fn keep(&self) {
         let mut backoff = Backoff::default();
+        let mut own_changes = OwnChanges::default();
+        let begun = Instant::now();
         loop {
             let ledger = loop {
                 match Ledger::load(self.store.as_ref()).await {
@@ -155,7 +161,8 @@ impl TopicController {
                 unseen: self.index.topics(),
                 retries: Retries::default(),
                 in_use: BTreeMap::new(),
-                own_changes: OwnChanges::default(),
+                own_changes: std::mem::take(&mut own_changes),
+                begun,
                 drifted: BTreeMap::new(),
                 recent: BTreeMap::new(),
                 undeclared: BTreeMap::new(),
@@ -170,6 +177,7 @@ impl TopicController {
             self.publish(&mut tenure, &[]);
             // Ends only when the ledger has to be loaded again.
             self.passes(&mut tenure, &mut backoff).await;
+            own_changes = tenure.own_changes;
         }
     }
 
