@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use topicops_contract::TopicName;
 use tracing::info;
 
-use super::{TopicController, pass::grant_of};
+use super::{TopicController, own_changes::Acknowledged, pass::grant_of};
 use crate::{
     fail_point::fail_point,
     kafka::{ClusterError, ConfigChange, CreatedTopic, DoomedTopic, ItemError, NewPartitions, NewTopic},
@@ -22,6 +22,8 @@ pub(super) struct Answers {
     /// Whether some of those are workloads: of them one hears when they go.
     pub(super) used_by_workloads: bool,
     pub(super) deleted: bool,
+    pub(super) grown: bool,
+    pub(super) configured: bool,
     /// The brokers will not delete it, and trying again would change nothing.
     pub(super) deletion_refused: Option<ItemError>,
     /// It is there, or has grown, already: by somebody else's hand since we looked, or behind lagging metadata.
@@ -31,6 +33,11 @@ pub(super) struct Answers {
 }
 
 impl Answers {
+    pub(super) fn acknowledged(&self) -> Acknowledged {
+        let created = self.created.as_ref().map(|topic| topic.id.clone());
+        Acknowledged { created, grown: self.grown, configured: self.configured }
+    }
+
     /// Whether trying again would change nothing.
     pub(super) fn is_final(&self) -> bool {
         !self.lagging && self.in_use.is_empty() && self.failures.iter().all(|(_, error)| !error.retriable)
@@ -121,7 +128,10 @@ impl TopicController {
         }
         for ((index, more), result) in grow_at.into_iter().zip(&grows).zip(grown) {
             match result {
-                Ok(()) => self.count("create_partitions"),
+                Ok(()) => {
+                    self.count("create_partitions");
+                    answers[index].grown = true;
+                }
                 Err(error) if error.is(ItemError::INVALID_PARTITIONS) => answers[index].lagging = true,
                 Err(error) if error.is(ItemError::INVALID_REPLICA_ASSIGNMENT) => {
                     (answers[index].lagging, answers[index].misplaced) = (true, true);
@@ -134,7 +144,10 @@ impl TopicController {
         }
         for (index, result) in change_at.into_iter().zip(changed) {
             match result {
-                Ok(()) => self.count("alter_configs"),
+                Ok(()) => {
+                    self.count("alter_configs");
+                    answers[index].configured = true;
+                }
                 Err(error) if error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION) => {
                     answers[index].lagging = true;
                 }

@@ -40,7 +40,8 @@ impl TopicController {
         }
         let counts = |topic: &&TopicName| {
             // What was made or deleted a moment ago the brokers may not know yet.
-            !tenure.recent.contains_key(*topic)
+            !tenure.made.contains_key(*topic)
+                && !tenure.deleted.contains_key(*topic)
                 && tenure.ledger.get(topic).is_some_and(|held| rules.of(&held.namespace).has_totals())
         };
         let counted: Vec<TopicName> = tenure.ledger.topics().filter(counts).cloned().collect();

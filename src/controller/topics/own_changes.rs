@@ -19,9 +19,11 @@ pub(super) struct OwnChanges(BTreeMap<TopicName, Change>);
 #[derive(Debug)]
 struct Change {
     at: Instant,
+    /// Kafka's id of what was changed: what somebody makes anew under its name has no part in it.
+    topic_id: String,
     configs: Vec<ChangedConfig>,
-    /// What a broker that lags may still show.
-    past_partitions: Vec<i32>,
+    /// What a broker that lags may still show, and until when.
+    past_partitions: Vec<(i32, Instant)>,
     /// It was made, and no look has found it since.
     unseen: bool,
 }
@@ -29,10 +31,22 @@ struct Change {
 #[derive(Debug)]
 struct ChangedConfig {
     key: Box<str>,
+    at: Instant,
     /// What a broker that lags may still show, as [`fingerprint`]s: ten thousand topics may be changed at once.
     past: Vec<u64>,
     /// What was set last; `None`: it was taken away.
     last: Option<Box<str>>,
+    /// It is being changed again, and whether that was done is not known: nothing is to be concluded from `last`.
+    in_doubt: bool,
+}
+
+/// Which changes of a plan the brokers acknowledged.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Acknowledged {
+    /// Kafka's id of what was made.
+    pub(super) created: Option<String>,
+    pub(super) grown: bool,
+    pub(super) configured: bool,
 }
 
 fn fingerprint(value: Option<&str>) -> u64 {
@@ -53,33 +67,59 @@ const APPEARING: Duration = Duration::from_secs(30);
 const PAST_VALUES: usize = 8;
 
 impl OwnChanges {
-    /// Notes what a plan has changed, all of it acknowledged; `seen`: what was there before.
-    pub(super) fn note(&mut self, plan: &TopicPlan, seen: Option<&TopicDescription>, now: Instant) {
-        let concerns = |step: &Step| matches!(step, Step::Create(_) | Step::Grow(_) | Step::Configure(_));
-        if !plan.steps.iter().any(concerns) {
-            return;
+    /// To be called before a plan is carried out: until it is known what became of it, its settings may be either way.
+    pub(super) fn doubt(&mut self, plan: &TopicPlan) {
+        let Some(change) = self.0.get_mut(&plan.topic) else { return };
+        for step in &plan.steps {
+            if let Step::Configure(configs) = step {
+                let concerns = |key: &str| {
+                    configs.set.contains_key(key) || configs.unset.iter().any(|unset| unset == key)
+                };
+                change
+                    .configs
+                    .iter_mut()
+                    .filter(|one| concerns(&one.key))
+                    .for_each(|one| one.in_doubt = true);
+            }
         }
-        let change = self.0.entry(plan.topic.clone()).or_insert_with(|| Change::new(now));
-        if now.duration_since(change.at) >= LONGEST_LAG {
-            *change = Change::new(now);
+    }
+
+    /// Notes what of a plan was acknowledged; `seen`: what was there before.
+    pub(super) fn note(
+        &mut self,
+        plan: &TopicPlan,
+        acknowledged: Acknowledged,
+        seen: Option<&TopicDescription>,
+        now: Instant,
+    ) {
+        if let Some(topic_id) = acknowledged.created {
+            let change = Change { unseen: true, ..Change::new(topic_id, now) };
+            self.0.insert(plan.topic.clone(), change);
+        }
+        let Some(seen) = seen.filter(|_| acknowledged.grown || acknowledged.configured) else { return };
+        let new = || Change::new(seen.id.clone(), now);
+        let change = self.0.entry(plan.topic.clone()).or_insert_with(new);
+        if change.topic_id != seen.id {
+            *change = new();
         }
         change.at = now;
         for step in &plan.steps {
             match step {
-                Step::Create(_) => change.unseen = true,
-                Step::Grow(_) => change.past_partitions.extend(seen.map(TopicDescription::partitions)),
-                Step::Configure(configs) => {
+                Step::Grow(_) if acknowledged.grown => {
+                    change.past_partitions.push((seen.partitions(), now + LONGEST_LAG));
+                }
+                Step::Configure(configs) if acknowledged.configured => {
                     let set = configs.set.iter().map(|(key, value)| (key, Some(value.as_str())));
                     for (key, value) in set.chain(configs.unset.iter().map(|key| (key, None))) {
-                        let before = seen.and_then(|seen| seen.configs.get(key)).map(String::as_str);
+                        let before = seen.configs.get(key).map(String::as_str);
                         // Whoever sets again what was just put back is noticed at the next look.
                         let by_hand =
                             |drift: &Drift| matches!(drift, Drift::Config { key: of, .. } if of == key);
                         let before = Some(before).filter(|_| !plan.corrected.iter().any(by_hand));
-                        change.note_config(key, before, value);
+                        change.note_config(key, before, value, now);
                     }
                 }
-                Step::ChangeFactor(_) | Step::Delete { .. } => {}
+                _ => {}
             }
         }
     }
@@ -89,28 +129,36 @@ impl OwnChanges {
         self.0.get(topic).into_iter().flat_map(|change| &change.configs).map(|config| config.key.as_ref())
     }
 
+    /// A look found the topic.
+    pub(super) fn seen(&mut self, topic: &TopicName, found: &TopicDescription) {
+        if let Some(change) = self.0.get_mut(topic).filter(|change| change.topic_id == found.id) {
+            change.unseen = false;
+        }
+    }
+
     /// Puts what was changed here in the place of what a broker that lags shows, as it will be there in the end; when that
     /// cannot be lag any more, if there is anything.
     pub(super) fn bring_up_to_date(
-        &mut self,
+        &self,
         topic: &TopicName,
         found: &mut TopicDescription,
+        now: Instant,
     ) -> Option<Instant> {
-        let change = self.0.get_mut(topic)?;
-        change.unseen = false;
-        let mut late = false;
-        for ChangedConfig { key, past, last } in &change.configs {
+        let change = self.0.get(topic).filter(|change| change.topic_id == found.id)?;
+        let mut late: Option<Instant> = None;
+        for ChangedConfig { key, at, past, last, .. } in change.configs.iter().filter(|one| !one.in_doubt) {
             let shown = found.configs.get(key.as_ref()).map(String::as_str);
-            if shown == last.as_deref() || !past.contains(&fingerprint(shown)) {
+            let until = *at + LONGEST_LAG;
+            if now >= until || shown == last.as_deref() || !past.contains(&fingerprint(shown)) {
                 continue;
             }
-            late = true;
+            late = Some(late.map_or(until, |other| other.min(until)));
             match last {
                 Some(value) => found.configs.insert(key.to_string(), value.to_string()),
                 None => found.configs.remove(key.as_ref()),
             };
         }
-        late.then_some(change.at + LONGEST_LAG)
+        late
     }
 
     /// Whether what this plan takes for somebody's hand may be what was there before a change of ours.
@@ -118,7 +166,9 @@ impl OwnChanges {
         let Some(change) = self.0.get(&plan.topic) else { return false };
         let age = now.duration_since(change.at);
         let is_past = |drift: &Drift| match drift {
-            Drift::Partitions { found, .. } => change.past_partitions.contains(found),
+            Drift::Partitions { found, .. } => {
+                change.past_partitions.iter().any(|(past, until)| past == found && now < *until)
+            }
             Drift::Missing => change.unseen && age < APPEARING && !plan.creates(),
             // What was there before was seen to before the plan was made.
             Drift::Config { .. } | Drift::ReplicationFactor { .. } | Drift::Remade => false,
@@ -132,15 +182,17 @@ impl OwnChanges {
 }
 
 impl Change {
-    fn new(at: Instant) -> Self {
-        Self { at, configs: Vec::new(), past_partitions: Vec::new(), unseen: false }
+    fn new(topic_id: String, at: Instant) -> Self {
+        Self { at, topic_id, configs: Vec::new(), past_partitions: Vec::new(), unseen: false }
     }
 
     /// `before`: what a broker that lags may still show, if anything.
-    fn note_config(&mut self, key: &str, before: Option<Option<&str>>, now: Option<&str>) {
-        let place = self.configs.iter().position(|config| *config.key == *key);
+    fn note_config(&mut self, key: &str, before: Option<Option<&str>>, value: Option<&str>, now: Instant) {
+        self.configs.retain(|one| now.duration_since(one.at) < LONGEST_LAG || *one.key == *key);
+        let place = self.configs.iter().position(|one| *one.key == *key);
         let place = place.unwrap_or_else(|| {
-            self.configs.push(ChangedConfig { key: key.into(), past: Vec::new(), last: None });
+            let (past, last) = (Vec::new(), None);
+            self.configs.push(ChangedConfig { key: key.into(), at: now, past, last, in_doubt: false });
             self.configs.shrink_to_fit();
             self.configs.len() - 1
         });
@@ -153,6 +205,6 @@ impl Change {
         }
         // Of one that is edited again and again, the latest.
         config.past.drain(..config.past.len().saturating_sub(PAST_VALUES));
-        config.last = now.map(Into::into);
+        (config.last, config.at, config.in_doubt) = (value.map(Into::into), now, false);
     }
 }

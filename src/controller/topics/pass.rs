@@ -14,7 +14,7 @@ use super::{
     LedgerError, LeftOut, Outcome, TopicController,
     execute::asked_for,
     own_changes::LONGEST_LAG,
-    topic_controller::{LAG, PassError, Recent, Tenure},
+    topic_controller::{LAG, Made, PassError, Tenure},
 };
 use crate::{
     Reason,
@@ -37,9 +37,10 @@ impl TopicController {
         topics: &[TopicName],
     ) -> Result<Option<LedgerError>, PassError> {
         let now = Instant::now();
-        tenure.recent.retain(|_, (what, at)| {
-            now.duration_since(*at) < if *what == Recent::Seen { LAG } else { LONGEST_LAG }
+        tenure.made.retain(|_, (made, at)| {
+            now.duration_since(*at) < if *made == Made::Seen { LAG } else { LONGEST_LAG }
         });
+        tenure.deleted.retain(|_, (_, at)| now.duration_since(*at) < LONGEST_LAG);
         tenure.own_changes.forget_old(now);
         if tenure.departed.is_empty() {
             tenure.undeclared.retain(|_, (_, at)| now.duration_since(*at) < LAG);
@@ -72,7 +73,7 @@ impl TopicController {
         let mut observed: BTreeMap<&TopicName, Item<_>> = asked.iter().zip(described).collect();
 
         let mut looked_at = Vec::new();
-        let mut late: BTreeMap<TopicName, Instant> = BTreeMap::new();
+        let (mut late, mut held_up): (BTreeMap<TopicName, Instant>, Vec<Declaration>) = Default::default();
         for (topic, declarations) in declared {
             let description = match observed.remove(topic) {
                 None => None,
@@ -105,14 +106,18 @@ impl TopicController {
                 None if made_lately(tenure, topic) && is_to_go(tenure, topic, &declarations) => {
                     // The brokers that were asked do not know yet what is to be deleted.
                     tenure.retries.failed(topic.clone(), now);
+                    held_up.extend(declarations.into_iter().filter(|one| one.deleting));
                     continue;
                 }
                 mut description => {
                     if let Some(found) = &mut description {
-                        if let Some((what @ Recent::Created, _)) = tenure.recent.get_mut(topic) {
-                            *what = Recent::Seen;
+                        if let Some((made, at)) = tenure.made.get_mut(topic)
+                            && matches!(made, Made::Unseen(id) if *id == found.id)
+                        {
+                            (*made, *at) = (Made::Seen, now);
                         }
-                        let until = tenure.own_changes.bring_up_to_date(topic, found);
+                        tenure.own_changes.seen(topic, found);
+                        let until = tenure.own_changes.bring_up_to_date(topic, found, now);
                         late.extend(until.map(|until| (topic.clone(), until)));
                     }
                     description
@@ -139,12 +144,13 @@ impl TopicController {
         }
         fail_point!("topics/holdings-written");
         let remembered = now.elapsed();
+        plans.iter().for_each(|plan| tenure.own_changes.doubt(plan));
         let answers = self.execute(&plans).await?;
         let done = now.elapsed();
         fail_point!("topics/executed");
 
         let mut after = Vec::new();
-        let (mut held_up, mut told, mut extents) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut told, mut extents) = (Vec::new(), Vec::new());
         for (plan, mut answers) in plans.iter().zip(answers) {
             let held = held.remove(&plan.topic);
             answers.lagging |= unsettled.contains(&plan.topic);
@@ -156,9 +162,7 @@ impl TopicController {
             if let (None, Some(id)) = (&plan.owner, known_id(plan.holding.as_ref())) {
                 tenure.undeclared.insert(plan.topic.clone(), (id, now));
             }
-            if in_order {
-                tenure.own_changes.note(plan, description.as_ref(), Instant::now());
-            }
+            tenure.own_changes.note(plan, answers.acknowledged(), description.as_ref(), Instant::now());
             if !answers.lagging {
                 self.tell_drift(tenure, plan, in_order);
             }
@@ -174,14 +178,15 @@ impl TopicController {
                 }
                 if let Some(until) = late.get(&plan.topic) {
                     // Then it is somebody's hand if it is there still.
-                    tenure.retries.at(plan.topic.clone(), *until);
+                    tenure.retries.at_latest(plan.topic.clone(), *until);
                 } else if !plan.drifted.is_empty() && now.duration_since(tenure.begun) < LONGEST_LAG {
                     // What was changed before this leadership is not known here: a broker that lags may look so.
-                    tenure.retries.at(plan.topic.clone(), now + LOOK_AGAIN);
+                    tenure.retries.at_latest(plan.topic.clone(), now + LOOK_AGAIN);
                 }
                 self.wake_for(tenure, plan);
                 // A topic that is gone and that nobody declares is forgotten: its name is free.
-                let new = answers.created.is_some() || tenure.recent.contains_key(&plan.topic);
+                let new = answers.created.is_some()
+                    || (tenure.made.contains_key(&plan.topic) || tenure.deleted.contains_key(&plan.topic));
                 let unwanted = plan.owner.is_none() && plan.refused.is_empty();
                 let forget = description.is_none() && unwanted && !new;
                 let mut holding = plan.holding_after.clone().filter(|_| !forget);
@@ -222,9 +227,10 @@ impl TopicController {
                 held_up.extend(plan.owner.clone());
             }
             if let Some(gone) = description.as_ref().filter(|_| answers.deleted) {
-                tenure.recent.insert(plan.topic.clone(), (Recent::Deleted(gone.id.clone()), now));
-            } else if answers.created.is_some() {
-                tenure.recent.insert(plan.topic.clone(), (Recent::Created, now));
+                tenure.made.remove(&plan.topic);
+                tenure.deleted.insert(plan.topic.clone(), (gone.id.clone(), now));
+            } else if let Some(created) = &answers.created {
+                tenure.made.insert(plan.topic.clone(), (Made::Unseen(created.id.clone()), now));
             }
             let exists = (description.is_some() || answers.created.is_some()) && !answers.deleted;
             // A look at metadata that does not show the topic tells nothing: what was granted stays so until the next, also while
@@ -307,12 +313,12 @@ fn known_id(holding: Option<&Holding>) -> Option<String> {
 }
 
 fn made_lately(tenure: &Tenure, topic: &TopicName) -> bool {
-    tenure.recent.get(topic).is_some_and(|(what, _)| matches!(what, Recent::Created | Recent::Seen))
+    tenure.made.contains_key(topic)
 }
 
 /// Whether what is found is but what the brokers are to forget.
 fn deleted_lately(tenure: &Tenure, topic: &TopicName, found: &TopicDescription) -> bool {
-    matches!(tenure.recent.get(topic), Some((Recent::Deleted(id), _)) if *id == found.id)
+    tenure.deleted.get(topic).is_some_and(|(id, _)| *id == found.id)
 }
 
 /// Whether somebody asked for its deletion, in Kubernetes or before.

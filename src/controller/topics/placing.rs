@@ -155,9 +155,10 @@ impl TopicController {
             self.cluster.describe_topics(&names, &keys).await
         };
         let (told, cluster) = tokio::try_join!(their_own, self.cluster.describe_cluster())?;
-        for (known, told) in described.iter_mut().zip(told) {
+        for ((name, known), told) in names.iter().zip(&mut described).zip(told) {
             if let Ok(Some(told)) = told {
                 known.configs.extend(told.configs);
+                tenure.own_changes.bring_up_to_date(name, known, Instant::now());
             }
         }
         let brokers: Vec<i32> = cluster.brokers.iter().map(|(broker, _)| *broker).collect();

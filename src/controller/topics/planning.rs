@@ -9,7 +9,7 @@ use tracing::warn;
 use super::{TopicController, topic_controller::Tenure};
 use crate::{
     kafka::{Cluster, ClusterError, ConfigKeys, TopicDescription, Trouble},
-    topic::{Declaration, PlanContext, StorageFacts, TopicPlan},
+    topic::{Declaration, Drift, PlanContext, StorageFacts, TopicPlan},
 };
 
 /// What a pass saw of one topic: what declares it, and what the brokers have.
@@ -72,7 +72,14 @@ fn plan(
     }
     // Our own change may be what this broker does not know yet: nothing is concluded from that.
     unsettled.insert(topic.clone());
-    plan_in(&PlanContext { drift: DriftPolicy::Report, ..context.clone() })
+    let lacks_partitions =
+        plan.corrected.iter().chain(&plan.drifted).any(|one| matches!(one, Drift::Partitions { .. }));
+    let mut plan = plan_in(&PlanContext { drift: DriftPolicy::Report, ..context.clone() });
+    if lacks_partitions {
+        // What depends on their number would be wrong, too.
+        plan.steps.clear();
+    }
+    plan
 }
 
 /// Asks what [`StorageFacts`] hold. Brokers that answer and do not tell are a fact, too.

@@ -34,6 +34,13 @@ impl<K: Eq + Hash + Clone> Retries<K> {
         self.due.insert(item, (0, due));
     }
 
+    /// The same, unless it is looked at before.
+    pub fn at_latest(&mut self, item: K, due: Instant) {
+        if self.due.get(&item).is_none_or(|(_, sooner)| *sooner > due) {
+            self.at(item, due);
+        }
+    }
+
     /// When the next item is due.
     pub fn next(&self) -> Option<Instant> {
         self.due.values().map(|(_, due)| *due).min()

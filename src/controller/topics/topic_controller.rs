@@ -87,8 +87,10 @@ pub(super) struct Tenure {
     pub(super) begun: Instant,
     /// What was last told to be left as somebody changed it.
     pub(super) drifted: BTreeMap<TopicName, Vec<Drift>>,
-    /// Topics whose creation or deletion the brokers acknowledged, and when.
-    pub(super) recent: BTreeMap<TopicName, (Recent, Instant)>,
+    /// Topics whose creation the brokers acknowledged, and when, or when they were first shown.
+    pub(super) made: BTreeMap<TopicName, (Made, Instant)>,
+    /// Kafka's ids of topics whose deletion the brokers acknowledged, and when: under the same name there may be another by now.
+    pub(super) deleted: BTreeMap<TopicName, (String, Instant)>,
     /// Kafka's ids of topics that nobody declares any more, and since when: an object may be seen to be missing before it is
     /// known whether it is gone and asked for a deletion.
     pub(super) undeclared: BTreeMap<TopicName, (String, Instant)>,
@@ -100,13 +102,13 @@ pub(super) struct Tenure {
     pub(super) stocked: Option<Arc<TopicRules>>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Recent {
-    Created,
-    /// Created, and shown by a broker since; others may lag.
+/// What became of a topic that was made here lately.
+#[derive(PartialEq, Eq)]
+pub(super) enum Made {
+    /// Kafka's id of it; no broker has shown it yet.
+    Unseen(String),
+    /// Some broker has; others may lag.
     Seen,
-    /// Kafka's id of what was deleted: under the same name there may be another topic by now.
-    Deleted(String),
 }
 
 /// What failed a whole pass; nothing is lost, the topics are looked at again.
@@ -139,7 +141,7 @@ impl TopicController {
 
     async fn keep(&self) {
         let mut backoff = Backoff::default();
-        let mut own_changes = OwnChanges::default();
+        let (mut own_changes, mut made, mut deleted) = Default::default();
         let begun = Instant::now();
         loop {
             let ledger = loop {
@@ -164,7 +166,8 @@ impl TopicController {
                 own_changes: std::mem::take(&mut own_changes),
                 begun,
                 drifted: BTreeMap::new(),
-                recent: BTreeMap::new(),
+                made: std::mem::take(&mut made),
+                deleted: std::mem::take(&mut deleted),
                 undeclared: BTreeMap::new(),
                 departed: Vec::new(),
                 endings: Endings::new(),
@@ -177,7 +180,8 @@ impl TopicController {
             self.publish(&mut tenure, &[]);
             // Ends only when the ledger has to be loaded again.
             self.passes(&mut tenure, &mut backoff).await;
-            own_changes = tenure.own_changes;
+            // What brokers may not show yet does not depend on the ledger.
+            Tenure { own_changes, made, deleted, .. } = tenure;
         }
     }
 
