@@ -245,6 +245,8 @@ fn topicops_waits_for_the_moves_of_others_and_gives_way_to_them() {
         let elsewhere: Vec<i32> = (1..=4).filter(|broker| !ours.replicas.contains(broker)).take(1).collect();
         cluster.alter_reassignments(&[(partition.clone(), Some(elsewhere.clone()))]).await?.remove(0)?;
         world.until_event(&namespace, &topic, "WaitingForAnotherMove").await?;
+        let status = world.until_refused(&namespace, &topic, "WaitingForAnotherMove").await?;
+        ensure!(status.message.contains("somebody else moves"), "{status:?}");
         wait::holds("their move", std::time::Duration::from_secs(3), || async {
             for one in listed(world).await?.iter().filter(|one| one.partition == partition) {
                 ensure!(one.target() == elsewhere, "theirs was replaced: {one:?}");

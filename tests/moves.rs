@@ -107,8 +107,12 @@ async fn while_others_move_something_nothing_begins() {
     pass(Duration::from_secs(60)).await;
     let listed = bed.cluster.list_reassignments().await.unwrap();
     assert_eq!(listed.iter().map(|one| &one.partition).collect::<Vec<_>>(), [&theirs]);
+    assert!(bed.desk.is_held_up(&bed.topic), "its status tells whom it waits for");
+    let disks = bed.cluster.calls().get(&Call::DescribeLogDirs).copied().unwrap_or(0);
+    assert_eq!(disks, 0, "nothing is looked at for a plan that cannot be made yet");
     bed.cluster.finish_moves();
     bed.rest().await;
+    assert!(!bed.desk.is_held_up(&bed.topic));
     let replicas = bed.replicas().await;
     assert!(replicas.iter().all(|one| one.len() == 2) && replicas[0].contains(&3), "{replicas:?}");
 }

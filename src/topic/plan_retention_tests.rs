@@ -311,6 +311,22 @@ fn what_is_inherited_is_cut_in_steps_and_what_is_given_up_goes_down_to_the_broke
 }
 
 #[test]
+fn what_brokers_show_still_of_a_setting_that_was_taken_away_is_cut_from_their_own_default() {
+    // As it is described once what a lagging broker shows was taken out.
+    let topic = TopicDescription { inherited: BTreeMap::new(), ..existing(1, 1, &[]) };
+    let declaration = declared(&[("properties", "retention.ms=400000000")], &[]);
+    let plan_with = |facts| in_context(&declaration, Some(&topic), Some(&held(&[])), facts, 0);
+    let unasked = plan_with(None);
+    assert!(unasked.wants_storage && set(&unasked, "retention.ms").is_none(), "{unasked:?}");
+    let stored = facts(vec![vec![dir(None, &[1_000])]]);
+    let default =
+        BrokerConfigs { effective: map(&[("log.retention.ms", "4000000000")]), ..Default::default() };
+    let plan = plan_with(Some(stored.with_defaults(&default)));
+    assert_eq!(set(&plan, "retention.ms").as_deref(), Some("2000000000"));
+    assert_eq!(plan.stepping[0].left, 3, "{:?}", plan.stepping);
+}
+
+#[test]
 fn what_is_stored_decides_and_a_topic_of_little_is_cut_at_once() {
     let declaration = declared(&[("properties", "retention.ms=1000\nretention.bytes=100")], &[]);
     let topic = existing(1, 1, &[("retention.ms", "7000")]);

@@ -29,7 +29,7 @@ fn existing(partitions: usize, factor: usize, configs: &[(&str, &str)]) -> Topic
         leaders: vec![Some(1); partitions],
         in_sync: vec![vec![1; factor]; partitions],
         configs: map(configs),
-        inherited: BTreeMap::new(),
+        inherited: map(&[("retention.bytes", "-1"), ("retention.ms", "604800000")]),
     }
 }
 

@@ -70,14 +70,16 @@ impl SteppedCut {
         };
         let under_way = before.stepped_at.is_some();
         let is = observed.configs.get(key).or_else(|| observed.inherited.get(key));
-        let present = is.and_then(|value| value.parse().ok()).unwrap_or_else(|| kafkas_default(key));
-        if let Some(target) = target {
+        // Neither is there where the brokers do not know yet that it was taken away: then the brokers' own counts.
+        let present = is.map(|value| value.parse().unwrap_or_else(|_| kafkas_default(key)));
+        let present = present.or_else(|| facts.map(|facts| facts.default_retention(key)));
+        if let (Some(present), Some(target)) = (present, target) {
             let is_large = rule.is_large(present, target, i64::MAX);
             if !is_cut(present, target) || !(is_large || under_way) {
                 return;
             }
         }
-        let (Some(facts), Some(target)) = (facts, target) else {
+        let (Some(facts), Some(target), Some(present)) = (facts, target, present) else {
             self.wants_storage = true;
             self.withhold(key, change, before, applied);
             return;

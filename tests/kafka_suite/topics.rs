@@ -84,6 +84,11 @@ pub(crate) async fn a_created_topic_has_what_was_asked_for(cluster: &dyn Cluster
     let seen = described(cluster, &name, |seen| !seen.configs.is_empty()).await;
     assert_eq!((seen.id.as_str(), seen.partitions(), seen.replication_factor()), (id.as_str(), 3, 1));
     assert_eq!(seen.configs, wanted.configs);
+    assert_eq!(
+        seen.inherited.keys().collect::<Vec<_>>(),
+        ["retention.bytes"],
+        "what is its own is not inherited"
+    );
 }
 
 pub(crate) async fn only_the_settings_asked_for_are_described(cluster: &dyn Cluster, prefix: &str) {
@@ -108,6 +113,7 @@ pub(crate) async fn what_is_left_to_the_brokers_gets_their_defaults(cluster: &dy
     let seen = described(cluster, &name, |_| true).await;
     assert!(seen.partitions() >= 1 && seen.replication_factor() >= 1, "{seen:?}");
     assert_eq!(seen.configs, BTreeMap::new(), "inherited settings are not the topic's own");
+    assert_eq!(seen.inherited.keys().collect::<Vec<_>>(), TopicDescription::INHERITED);
 }
 
 pub(crate) async fn one_bad_topic_fails_alone_and_in_its_place(cluster: &dyn Cluster, prefix: &str) {

@@ -28,6 +28,8 @@ struct Inner {
     /// `None`: not known yet.
     request: Option<Option<RebalanceRequest>>,
     moving: Arc<BTreeMap<TopicName, Moving>>,
+    /// Topics that have a wish and are moved by somebody else.
+    held_up: BTreeSet<TopicName>,
 }
 
 /// What is done about one topic, for its status.
@@ -114,12 +116,28 @@ impl MoveDesk {
         Arc::clone(&self.lock().moving)
     }
 
-    /// Shows what is moved, and gives the topics of which something else is to be said than before.
-    pub(super) fn show(&self, moving: BTreeMap<TopicName, Moving>) -> Vec<TopicName> {
+    /// Whether a topic's replication factor cannot be changed yet, because somebody else moves the topic.
+    pub fn is_held_up(&self, topic: &TopicName) -> bool {
+        self.lock().held_up.contains(topic)
+    }
+
+    pub(super) fn is_held_up_otherwise(&self, others: &BTreeSet<TopicName>) -> bool {
+        self.lock().held_up != *others
+    }
+
+    /// Shows what is moved, and what others keep from being moved; gives the topics of which something else is to be said
+    /// than before.
+    pub(super) fn show(
+        &self,
+        moving: BTreeMap<TopicName, Moving>,
+        held_up: BTreeSet<TopicName>,
+    ) -> Vec<TopicName> {
         let mut inner = self.lock();
         let before = std::mem::replace(&mut inner.moving, Arc::new(moving));
+        let held_before = std::mem::replace(&mut inner.held_up, held_up);
         let now = &inner.moving;
         let differs = before.keys().chain(now.keys()).filter(|topic| before.get(*topic) != now.get(*topic));
+        let differs = differs.chain(held_before.symmetric_difference(&inner.held_up));
         differs.cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 

@@ -295,13 +295,16 @@ impl Mover {
         let listed = self.cluster.list_reassignments().await?;
         // Those that topicops moves are not among the wanted.
         let moved_by_others = |topic: &TopicName| listed.iter().any(|one| one.partition.topic == *topic);
+        let (others, wanted): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|(topic, _)| moved_by_others(topic));
+        waiting |= !others.is_empty();
+        work.telling.others = others.into_iter().map(|(topic, _)| topic).collect();
+        if wanted.is_empty() {
+            self.remember(work, state).await?;
+            return Ok(waiting);
+        }
         let mut survey = self.survey(work, &self.desk.draining()).await?;
         for (topic, factor) in wanted {
-            if moved_by_others(&topic) {
-                work.telling.others.insert(topic, factor);
-                waiting = true;
-                continue;
-            }
             let Ok(factor) = ReplicationFactor::try_from(factor) else { continue };
             if !survey.topics.contains_key(&topic) {
                 work.held.insert(topic, (Instant::now() + HOLD, "the brokers do not show it".to_owned()));

@@ -35,8 +35,8 @@ pub(super) struct Telling {
     status: Option<RebalanceStatus>,
     /// A rebalance waits for the moves of others.
     pub(super) waits: bool,
-    /// Topics that wait for the moves of others, and the replication factor they are to get.
-    pub(super) others: BTreeMap<TopicName, i16>,
+    /// Topics whose replication factor is to change, and that somebody else moves now.
+    pub(super) others: BTreeSet<TopicName>,
 }
 
 impl Mover {
@@ -180,13 +180,7 @@ impl Mover {
             };
             moving.insert(topic.clone(), Moving { factor: moves.goal.factor(), rebalance, said });
         }
-        for (topic, _) in std::mem::take(&mut work.telling.others) {
-            self.say(
-                &topic,
-                Reason::WaitingForAnotherMove,
-                "somebody else moves its partitions; topicops waits for the end",
-            );
-        }
+        let others = std::mem::take(&mut work.telling.others);
         let gist: BTreeMap<_, _> = moving
             .iter()
             .map(|(topic, one)| {
@@ -211,10 +205,11 @@ impl Mover {
             status.as_ref().map(|status| (status.id.clone(), status.state))
         };
         let due = work.telling.at.is_none_or(|at| at.elapsed() >= NUMBERS);
-        if due || gist != work.telling.gist || turn(&status) != turn(&work.telling.status) {
+        let held_up = self.desk.is_held_up_otherwise(&others);
+        if due || held_up || gist != work.telling.gist || turn(&status) != turn(&work.telling.status) {
             work.telling.at = Some(Instant::now());
             work.telling.gist = gist;
-            let changed = self.desk.show(moving);
+            let changed = self.desk.show(moving, others);
             self.index.mark(&changed);
             self.set_metrics(work, pace);
             self.tell_requester(work, status).await;

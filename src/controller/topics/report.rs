@@ -102,10 +102,15 @@ impl TopicController {
         let said = moving.and_then(|moving| moving.said.clone());
         let about_to = || {
             let factor = plan.changes_factor()?;
-            Some((
-                Reason::Moving,
-                format!("its replicas are about to be moved to replication factor {factor}"),
-            ))
+            Some(if self.desk.is_held_up(&plan.topic) {
+                let message = format!(
+                    "somebody else moves its partitions; topicops changes the replication factor to {factor} when that has ended"
+                );
+                (Reason::WaitingForAnotherMove, message)
+            } else {
+                let message = format!("its replicas are about to be moved to replication factor {factor}");
+                (Reason::Moving, message)
+            })
         };
         let (reason, message) = said.or_else(about_to)?;
         Some(Outcome::pending(reason, message))

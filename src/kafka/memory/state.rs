@@ -35,6 +35,10 @@ pub(super) struct State {
 const DEFAULT_PARTITIONS: i32 = 1;
 const DEFAULT_REPLICATION_FACTOR: i16 = 1;
 
+/// The retention of topics without their own: key, the brokers' key, and Kafka's own default.
+const RETENTION: [(&str, &str, &str); 2] =
+    [("retention.bytes", "log.retention.bytes", "-1"), ("retention.ms", "log.retention.ms", "604800000")];
+
 /// The controller's `MAX_PARTITIONS_PER_BATCH`.
 const MAX_PARTITIONS: i64 = 10_000;
 
@@ -47,8 +51,16 @@ pub(super) fn refused<T>(number: i16, text: impl AsRef<str>) -> Item<T> {
 impl State {
     pub(super) fn describe(&self, name: &TopicName, keys: &ConfigKeys) -> Option<TopicDescription> {
         let mut topic = self.topics.get(name.as_str())?.clone();
-        if let ConfigKeys::Only(keys) = keys {
-            topic.configs.retain(|key, _| keys.contains(key));
+        let asked = |key: &str| match keys {
+            ConfigKeys::All => true,
+            ConfigKeys::Only(keys) => keys.contains(key),
+        };
+        topic.configs.retain(|key, _| asked(key));
+        for (key, of_broker, default) in RETENTION {
+            if asked(key) && !topic.configs.contains_key(key) {
+                let value = self.static_configs.get(of_broker).map_or(default, String::as_str);
+                topic.inherited.insert(key.to_owned(), value.to_owned());
+            }
         }
         Some(topic)
     }
