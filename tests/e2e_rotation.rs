@@ -47,7 +47,7 @@ async fn until_rotated(
 }
 
 /// A workload of one container.
-fn workload(kind: &str, name: &str, annotations: Value, replicas: i32, script: &str, more: Value) -> Value {
+fn workload(kind: &str, name: &str, annotations: &Value, replicas: i32, script: &str, more: &Value) -> Value {
     let annotations: serde_json::Map<String, Value> = annotations
         .as_object()
         .into_iter()
@@ -128,14 +128,14 @@ fn three_rotations_under_load_lose_nothing_and_no_client_sees_an_authentication_
             "kafka-verifiable-consumer.sh",
             &format!("--group-id {group} --verbose --reset-policy earliest"),
         );
-        let writer = workload("Deployment", "writer", json!({ "produces": topic }), 1, &produce, json!({}));
+        let writer = workload("Deployment", "writer", &json!({ "produces": topic }), 1, &produce, &json!({}));
         let reader = workload(
             "StatefulSet",
             "reader",
-            json!({ "consumes": topic }),
+            &json!({ "consumes": topic }),
             2,
             &consume,
-            json!({ "serviceName": "reader" }),
+            &json!({ "serviceName": "reader" }),
         );
         let params = PostParams::default();
         world.api::<Deployment>(&namespace).create(&params, &serde_json::from_value(writer)?).await?;
@@ -158,16 +158,16 @@ fn three_rotations_under_load_lose_nothing_and_no_client_sees_an_authentication_
         let base = |name: &str| format!("topicops.{namespace}.{name}");
         for round in 1..=ROUNDS {
             let token = format!("round {round}");
-            world.annotate(&namespace, "writer", json!({ "rotate": token })).await?;
+            world.annotate(namespace, "writer", json!({ "rotate": token })).await?;
             let output = rotate(world, &[&format!("{namespace}/reader"), "--wait"]).await?;
             ensure!(
                 output.contains(&format!("all Pods have user {}_statefulset_{}", base("reader"), round + 1)),
                 "{output}"
             );
-            until_rotated(world, &namespace, "writer", &base("writer"), round + 1).await?;
+            until_rotated(world, namespace, "writer", &base("writer"), round + 1).await?;
             count = all_read(count + 100).await?;
         }
-        until_rotated(world, &namespace, "reader", &format!("{}_statefulset", base("reader")), ROUNDS + 1)
+        until_rotated(world, namespace, "reader", &format!("{}_statefulset", base("reader")), ROUNDS + 1)
             .await?;
         let (writers, readers) =
             (written_by(world, namespace, "writer")?, written_by(world, namespace, "reader")?);
@@ -181,7 +181,7 @@ fn three_rotations_under_load_lose_nothing_and_no_client_sees_an_authentication_
         ensure!(writers.len() > 3 && readers.len() > 6, "{} and {}", writers.len(), readers.len());
         let denied = world.tool_as(&stale, "kafka-topics.sh", &["--list"]).await?;
         ensure!(denied.contains("SaslAuthenticationException"), "{denied}");
-        world.until_event(&namespace, "writer", "Rotated").await?;
+        world.until_event(namespace, "writer", "Rotated").await?;
         Ok(())
     });
 }
@@ -209,7 +209,7 @@ fn killed_at_each_step_of_a_rotation_it_goes_on_and_pods_are_let_in_all_the_whil
         world.declare(&namespace, &topic, json!({}), json!({})).await?;
         world.until_ready(&namespace, &topic).await?;
         let annotations = json!({ "produces": topic });
-        let deployment = workload("Deployment", "app", annotations, 1, "exec sleep 3600", json!({}));
+        let deployment = workload("Deployment", "app", &annotations, 1, "exec sleep 3600", &json!({}));
         let params = PostParams::default();
         world.api::<Deployment>(&namespace).create(&params, &serde_json::from_value(deployment)?).await?;
         world.until_secret(&namespace, "app-kafka-credentials").await?;
@@ -224,7 +224,7 @@ fn killed_at_each_step_of_a_rotation_it_goes_on_and_pods_are_let_in_all_the_whil
                 // Whoever runs still may come back at any time with what it has.
                 if running(world, &namespace, "app").await?.intersection(&pods).next().is_some() {
                     let seen = world.topics_seen_by(&before).await?;
-                    ensure!(seen == [topic.clone()], "{seen:?}");
+                    ensure!(seen == std::slice::from_ref(&topic), "{seen:?}");
                 }
                 Ok(())
             };
@@ -232,7 +232,7 @@ fn killed_at_each_step_of_a_rotation_it_goes_on_and_pods_are_let_in_all_the_whil
             generation += 1;
             until_rotated(world, &namespace, "app", &first, generation).await.context(*place)?;
             let after = world.until_secret(&namespace, "app-kafka-credentials").await?;
-            ensure!(world.topics_seen_by(&after).await.context(*place)? == [topic.clone()]);
+            ensure!(world.topics_seen_by(&after).await.context(*place)? == std::slice::from_ref(&topic));
         }
         Ok(())
     });
@@ -241,7 +241,7 @@ fn killed_at_each_step_of_a_rotation_it_goes_on_and_pods_are_let_in_all_the_whil
 async fn running(world: &World, namespace: &str, app: &str) -> Result<BTreeSet<String>> {
     let params = ListParams::default().labels(&format!("app={app}"));
     let pods = world.api::<Pod>(namespace).list(&params).await?;
-    Ok(pods.items.iter().filter_map(|pod| pod.uid()).collect())
+    Ok(pods.items.iter().filter_map(ResourceExt::uid).collect())
 }
 
 #[test]
@@ -252,10 +252,10 @@ fn a_rollout_that_sticks_is_told_and_its_pods_keep_their_credentials_until_they_
         world.until_ready(&namespace, &topic).await?;
         let more = json!({ "serviceName": "keeper", "updateStrategy": { "type": "OnDelete" } });
         let annotations = json!({ "produces": topic });
-        let keeper = workload("StatefulSet", "keeper", annotations.clone(), 1, "exec sleep 3600", more);
+        let keeper = workload("StatefulSet", "keeper", &annotations, 1, "exec sleep 3600", &more);
         let params = PostParams::default();
         world.api::<StatefulSet>(&namespace).create(&params, &serde_json::from_value(keeper)?).await?;
-        let mut job = workload("Job", "batch", annotations, 1, "exec sleep 3600", json!({}));
+        let mut job = workload("Job", "batch", &annotations, 1, "exec sleep 3600", &json!({}));
         job["apiVersion"] = json!("batch/v1");
         job["spec"] = json!({ "template": job["spec"]["template"].clone() });
         job["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
@@ -282,9 +282,15 @@ fn a_rollout_that_sticks_is_told_and_its_pods_keep_their_credentials_until_they_
             })
             .await?;
             world.until_event(&namespace, name, "RotationWaits").await?;
-            ensure!(world.topics_seen_by(&before).await? == [topic.clone()], "the Pods' credentials");
+            ensure!(
+                world.topics_seen_by(&before).await? == std::slice::from_ref(&topic),
+                "the Pods' credentials"
+            );
             let after = world.until_secret(&namespace, &secret).await?;
-            ensure!(world.topics_seen_by(&after).await? == [topic.clone()], "the new credentials");
+            ensure!(
+                world.topics_seen_by(&after).await? == std::slice::from_ref(&topic),
+                "the new credentials"
+            );
             if name == "batch" {
                 let gone = DeleteParams::background();
                 world.api::<Pod>(&namespace).delete(&pods[0].name_any(), &gone).await?;

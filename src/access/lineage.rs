@@ -189,7 +189,7 @@ mod tests {
             made_for: Some("first".to_owned()),
             previous: previous.map(str::to_owned),
         };
-        observed.secrets.insert(ObjectKey::new("shop", &format!("{name}-kafka-credentials")), secret);
+        observed.secrets.insert(ObjectKey::new("shop", format!("{name}-kafka-credentials")), secret);
         observed.users.insert(username.to_owned());
         observed.users.extend(previous.map(str::to_owned));
     }
@@ -305,7 +305,7 @@ mod tests {
             holds(&mut observed, name, &format!("topicops.shop.{name}"), None);
         }
         let made = |observed: &mut Observed, name: &str, day: i64| {
-            let key = ObjectKey::new("shop", &format!("{name}-kafka-credentials"));
+            let key = ObjectKey::new("shop", format!("{name}-kafka-credentials"));
             observed.secrets.get_mut(&key).unwrap().made = Some(at(day * DAY));
         };
         made(&mut observed, "a", 3);

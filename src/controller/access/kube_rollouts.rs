@@ -46,7 +46,7 @@ impl KubeRollouts {
         object: &DynamicObject,
     ) -> Result<(), RolloutError> {
         let path = client.workload.kind().pod_template_path();
-        let says = path.iter().fold(Some(&object.data), |value, field| value?.get(field));
+        let says = path.iter().try_fold(&object.data, |value, field| value.get(field));
         let says = says
             .and_then(|template| template.pointer("/metadata/annotations")?.get(keys::injected::CREDENTIALS));
         if says.and_then(Value::as_str) == Some(username) {
