@@ -13,7 +13,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, sleep},
 };
-use topicops_contract::{ClientSecret, TopicName};
+use topicops_contract::ClientSecret;
 use tracing::{debug, info};
 
 use super::{
@@ -321,16 +321,21 @@ impl AccessController {
                 secret: secret.clone(),
                 username: username.to_owned(),
                 topics: decision.granted.topics().into_iter().collect(),
-                groups: decision.granted.named_groups(),
+                groups: decision.granted.distinct_groups(),
             });
         }
     }
 }
 
 fn login_check(one: &Prepared, decision: &Decision) -> Option<LoginCheck> {
-    let topics: Vec<TopicName> = decision.granted.topics().into_iter().collect();
-    let keys = one.keys.clone()?;
-    Some(LoginCheck { username: one.username.clone(), keys, topics, groups: decision.granted.named_groups() })
+    let (keys, granted) = (one.keys.clone()?, &decision.granted);
+    Some(LoginCheck {
+        username: one.username.clone(),
+        keys,
+        topics: granted.visible_topics().into_iter().collect(),
+        groups: granted.visible_groups(),
+        transactional_ids: granted.visible_transactional_ids(),
+    })
 }
 
 /// What a user that got in does not see and should. A topic that is not there yet is none of the user's concern.
@@ -338,7 +343,9 @@ fn hidden(report: &LoginReport) -> Option<Failure> {
     let topics = report.hidden_topics.iter().filter(|(_, answer)| !answer.contains("UNKNOWN_TOPIC"));
     let topics = topics.map(|(topic, answer)| format!("topic {topic} ({answer})"));
     let groups = report.hidden_groups.iter().map(|(group, answer)| format!("group {group} ({answer})"));
-    let hidden: Vec<String> = topics.chain(groups).collect();
+    let ids = report.hidden_transactional_ids.iter();
+    let ids = ids.map(|(id, answer)| format!("transactional id {id} ({answer})"));
+    let hidden: Vec<String> = topics.chain(groups).chain(ids).collect();
     if hidden.is_empty() {
         return None;
     }
