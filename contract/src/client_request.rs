@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    NamePattern, Problem, Problems, TopicName, Workload,
+    ClientQuotas, NamePattern, Problem, Problems, TopicName, Workload,
     keys::{self, client},
     nearest::suggestion,
 };
@@ -35,6 +35,7 @@ pub struct ClientRequest {
     pub inject: Inject,
     /// `None`: all containers, init containers too.
     pub containers: Option<BTreeSet<String>>,
+    pub quotas: ClientQuotas,
 }
 
 impl ClientRequest {
@@ -78,6 +79,7 @@ impl ClientRequest {
         let containers = annotations
             .contains_key(client::CONTAINERS)
             .then(|| list(annotations, client::CONTAINERS, container_name, &mut problems));
+        let quotas = ClientQuotas::parse(annotations, &mut problems);
         let request = Self {
             workload,
             consumes,
@@ -88,6 +90,7 @@ impl ClientRequest {
             secret_name,
             inject,
             containers,
+            quotas,
         };
         let asks = !request.asks_nothing();
         problems.into_result(asks.then_some(request))
@@ -128,6 +131,9 @@ impl ClientRequest {
         put(client::INJECT, inject.to_owned());
         if let Some(containers) = &self.containers {
             put(client::CONTAINERS, join(containers));
+        }
+        for (key, text) in self.quotas.annotations() {
+            put(key, text);
         }
         annotations
     }
@@ -260,7 +266,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::WorkloadKind;
+    use crate::{ByteRate, RequestPercentage, WorkloadKind};
 
     fn parse(pairs: &[(&str, &str)]) -> Result<Option<ClientRequest>, Problems> {
         let annotations =
@@ -280,6 +286,7 @@ mod tests {
     #[test]
     fn a_workload_that_names_no_topic_asks_for_nothing() {
         assert_eq!(parse(&[]).unwrap(), None);
+        assert_eq!(parse(&[("producer-byte-rate", "1MB/s")]).unwrap(), None);
     }
 
     #[test]
@@ -293,9 +300,16 @@ mod tests {
             ("containers", "main,Side"),
             ("consume", "typo"),
             ("streams-application-id", "a b"),
+            ("producer-byte-rate", "fast"),
+            ("consumer-byte-rate", "0"),
+            ("request-percentage", "-5%"),
         ])
         .unwrap_err();
-        assert_eq!(problems.len(), 10, "{problems}");
+        assert_eq!(problems.len(), 13, "{problems}");
+        assert!(
+            problems.to_string().contains("topic.kafka.nb/producer-byte-rate: \"fast\": bytes per"),
+            "{problems}"
+        );
         assert!(problems.to_string().contains("did you mean topic.kafka.nb/consumes?"), "{problems}");
     }
 
@@ -309,6 +323,8 @@ mod tests {
                 "transactional-ids",
                 "streams-application-id",
                 "topic-secret",
+                "producer-byte-rate",
+                "request-percentage",
             ] {
                 assert!(parse(&[("consumes", "t"), (key, bad)]).is_err(), "{key}={bad:?} was accepted");
             }
@@ -323,6 +339,8 @@ mod tests {
             secret in "[a-z][a-z-]{0,6}[a-z]",
             env in any::<bool>(), files in any::<bool>(),
             containers in proptest::option::of(proptest::collection::btree_set("[a-z]{1,6}", 1..3)),
+            rates in (proptest::option::of(1..ByteRate::MAX), proptest::option::of(1..ByteRate::MAX)),
+            share in proptest::option::of(1..1_000_000_u32),
         ) {
             let patterns = |names: &BTreeSet<String>| names.iter().map(|name| NamePattern::read(name)).collect();
             let request = ClientRequest {
@@ -335,6 +353,11 @@ mod tests {
                 secret_name: secret,
                 inject: Inject { files, env },
                 containers,
+                quotas: ClientQuotas {
+                    producer_byte_rate: rates.0.and_then(ByteRate::from_bytes),
+                    consumer_byte_rate: rates.1.and_then(ByteRate::from_bytes),
+                    request_percentage: share.and_then(RequestPercentage::from_hundredths),
+                },
             };
             let parsed = ClientRequest::parse(request.workload.clone(), &request.annotations());
             prop_assert_eq!(parsed.unwrap().unwrap(), request);

@@ -70,8 +70,11 @@ pub mod client {
     pub const TOPIC_SECRET: &str = "topic.kafka.nb/topic-secret";
     pub const INJECT: &str = "topic.kafka.nb/inject";
     pub const CONTAINERS: &str = "topic.kafka.nb/containers";
+    pub const PRODUCER_BYTE_RATE: &str = "topic.kafka.nb/producer-byte-rate";
+    pub const CONSUMER_BYTE_RATE: &str = "topic.kafka.nb/consumer-byte-rate";
+    pub const REQUEST_PERCENTAGE: &str = "topic.kafka.nb/request-percentage";
 
-    pub const ALL: [&str; 8] = [
+    pub const ALL: [&str; 11] = [
         CONSUMES,
         PRODUCES,
         GROUPS,
@@ -80,6 +83,9 @@ pub mod client {
         TOPIC_SECRET,
         INJECT,
         CONTAINERS,
+        PRODUCER_BYTE_RATE,
+        CONSUMER_BYTE_RATE,
+        REQUEST_PERCENTAGE,
     ];
 }
 

@@ -1,6 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{ObjectKey, kafka::Acl};
+use crate::{
+    ObjectKey,
+    kafka::{Acl, Quota},
+};
 
 /// What is there of ours: on the brokers, all under the operator's prefix, and in Kubernetes, all Secrets with our label.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -8,6 +11,7 @@ pub struct Observed {
     /// Users that can log in.
     pub users: BTreeSet<String>,
     pub acls: BTreeSet<Acl>,
+    pub quotas: BTreeSet<Quota>,
     pub secrets: BTreeMap<ObjectKey, ObservedSecret>,
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use topicops_contract::{ClientRequest, Inject, NamePattern, Workload, WorkloadKind};
+use topicops_contract::{ClientQuotas, ClientRequest, Inject, NamePattern, Workload, WorkloadKind};
 
 use crate::topic::{TopicGrant, TopicGrants, TopicObjectKey};
 
@@ -36,6 +36,7 @@ pub(crate) fn request(text: &str) -> Asking {
         streams_application_id: None,
         inject: Inject::FILES,
         containers: None,
+        quotas: ClientQuotas::default(),
     })
 }
 
@@ -57,6 +58,11 @@ impl Asking {
 
     pub(crate) fn transactional(mut self, text: &str) -> Self {
         self.transactional_ids.insert(NamePattern::read(text));
+        self
+    }
+
+    pub(crate) fn producer_byte_rate(mut self, text: &str) -> Self {
+        self.quotas.producer_byte_rate = Some(text.parse().unwrap());
         self
     }
 

@@ -52,7 +52,7 @@ pub struct Settings {
     #[arg(long, env = "TOPICOPS_MAX_PARTITIONS", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=10000))]
     pub max_partitions: i32,
 
-    /// Policy file: limits and defaults for topics, as YAML. It is read again when it changes; never there: no limits.
+    /// Policy file: limits and defaults for topics and quotas, as YAML. It is read again when it changes; never there: no limits.
     #[arg(long, env = "TOPICOPS_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,
 

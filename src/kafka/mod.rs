@@ -17,6 +17,7 @@ mod measured;
 mod memory;
 mod partition;
 mod property_key;
+mod quota;
 mod scram;
 mod topic;
 #[cfg(feature = "verify")]
@@ -36,6 +37,7 @@ pub use error::{ClusterError, ItemError, Trouble};
 pub use measured::MeasuredCluster;
 pub use memory::{Call, MemoryCluster};
 pub use partition::{Reassignment, TopicPartition};
+pub use quota::{Quota, QuotaClients, QuotaTarget, QuotaValue};
 pub use scram::{LoginCheck, LoginReport, ScramKeys, ScramMechanism, ScramUser};
 pub use topic::{
     ConfigChange, ConfigKeys, CreatedTopic, DoomedTopic, NewPartitions, NewTopic, TopicDescription,

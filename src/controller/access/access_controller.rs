@@ -26,7 +26,7 @@ pub struct AccessController {
     pub secrets: Arc<SecretIndex>,
     /// Whole: a topic that is missing for a moment would cost its users their rules for that moment.
     pub grants: watch::Receiver<Arc<TopicGrants>>,
-    /// Waited for, a moment, before each pass: workloads often come together with their topics.
+    /// Waited for, a moment, before each pass: workloads often come together with their topics. Its policy limits quotas.
     pub topics: Arc<TopicIndex>,
     /// The listings that a plan rests on. While one of them is not complete, nothing is done: what was not listed yet
     /// would look as if nobody asked for it.
@@ -78,6 +78,7 @@ impl AccessController {
         let tenure = Tenure::default();
         let mut clients = self.clients.changes();
         let mut secrets = self.secrets.changes();
+        let mut policy = self.topics.policy_changes();
         let mut resync = Instant::now();
         let mut failures = 0;
         let mut in_a_row = 0;
@@ -90,6 +91,7 @@ impl AccessController {
             self.topics.settled(TOPICS_FIRST).await;
             clients.mark_unchanged();
             secrets.mark_unchanged();
+            policy.mark_unchanged();
             let grants = Arc::clone(&self.grants.borrow_and_update());
             let now = Instant::now();
             let look = now >= resync;
@@ -121,6 +123,7 @@ impl AccessController {
             let open = tokio::select! {
                 result = clients.changed() => result.is_ok(),
                 result = secrets.changed() => result.is_ok(),
+                result = policy.changed() => result.is_ok(),
                 result = self.grants.changed() => result.is_ok(),
                 () = sleep_until(next) => true,
             };
@@ -171,16 +174,17 @@ impl AccessController {
     /// Asks the brokers what they have of ours.
     async fn look(&self, tenure: &Tenure) -> Result<(), ClusterError> {
         let prefix = self.settings.prefix();
-        let (acls, users) = tokio::try_join!(
+        let (acls, users, quotas) = tokio::try_join!(
             self.cluster.describe_acls(&prefix),
-            self.cluster.describe_scram_users(&prefix)
+            self.cluster.describe_scram_users(&prefix),
+            self.cluster.describe_quotas(&prefix)
         )?;
         let mechanism = self.settings.mechanism();
         let can_log_in = users
             .into_iter()
             .filter(|user| user.credentials.iter().any(|(kind, _)| *kind == mechanism))
             .map(|user| user.username);
-        tenure.lock().belief.described(can_log_in.collect(), acls, Instant::now());
+        tenure.lock().belief.described(can_log_in.collect(), acls, quotas, Instant::now());
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Provision: a password, the user, its rules, a login, and then the Secret.
+//! Provision: quotas, a password, the user, its rules, a login, and then the Secret.
 //!
 //! Clients go in chunks, each one request per step; while one chunk is with the brokers or the API server, the passwords of
 //! the next are being hashed.
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     ObjectKey, Reason,
     access::{Decision, Provision, SecretContent},
-    kafka::{Acl, ClusterError, LoginCheck, LoginReport, ScramKeys},
+    kafka::{Acl, ClusterError, LoginCheck, LoginReport, QuotaTarget, QuotaValue, ScramKeys},
 };
 
 /// Clients that share their requests: enough to make a request worth its way, few enough that the first Secrets appear
@@ -51,9 +51,13 @@ impl AccessController {
         &self,
         tenure: &Tenure,
         decisions: &BTreeMap<String, Decision>,
-        steps: Vec<Provision>,
+        mut steps: Vec<Provision>,
+        quotas: BTreeMap<QuotaTarget, Option<QuotaValue>>,
         acls: impl IntoIterator<Item = Acl>,
     ) -> Result<(), ClusterError> {
+        // A user need not be there to be limited, and none is to be there unlimited.
+        self.alter_quotas(tenure, quotas).await?;
+        steps.retain(|step| !tenure.has_failed(&step.username));
         let mut later: HashMap<String, Vec<Acl>> =
             steps.iter().filter(|step| step.upsert).map(|step| (step.username.clone(), Vec::new())).collect();
         let mut now = Vec::new();

@@ -20,7 +20,7 @@ use crate::{
     kafka::{
         Acl, BrokerConfigs, BrokerDisks, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
         ConsumingGroup, DoomedTopic, Item, LoginCheck, LoginReport, MemoryCluster, NewPartitions, NewTopic,
-        Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
+        Quota, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
     },
 };
 
@@ -262,6 +262,14 @@ impl Cluster for MortalCluster {
 
     async fn delete_acls(&self, acls: &[Acl]) -> Answer<()> {
         self.death.step(self.inner.delete_acls(acls)).await
+    }
+
+    async fn describe_quotas(&self, prefix: &str) -> Result<BTreeSet<Quota>, ClusterError> {
+        self.death.step(self.inner.describe_quotas(prefix)).await
+    }
+
+    async fn alter_quotas(&self, changes: &[(QuotaTarget, Option<QuotaValue>)]) -> Answer<()> {
+        self.death.step(self.inner.alter_quotas(changes)).await
     }
 
     async fn describe_scram_users(&self, prefix: &str) -> Result<Vec<ScramUser>, ClusterError> {

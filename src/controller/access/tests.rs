@@ -14,7 +14,11 @@ use crate::{
         testing::{Asking, grants, request},
     },
     controller::Index,
-    kafka::{Acl, Call, Cluster, ClusterError, ItemError, ScramKeys, ScramMechanism, Trouble},
+    kafka::{
+        Acl, Call, Cluster, ClusterError, ItemError, QuotaClients, QuotaTarget, QuotaValue, ScramKeys,
+        ScramMechanism, Trouble,
+    },
+    topic::{TopicPolicy, limits::TopicRules},
 };
 
 const ORDERS: &str = "orders-kafka-credentials";
@@ -57,14 +61,14 @@ async fn a_crash_at_any_step_of_provision_heals() {
         let mut steps = 1;
         loop {
             let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
-            world.ask(&orders());
+            world.ask(&orders().producer_byte_rate("1MB/s"));
             world.ask(&request("shop/reader").consume("orders"));
             if !dies_and_heals(&world, steps, after_effect).await {
                 break;
             }
             steps += 1;
         }
-        assert!(steps > 6, "upsert, rules, login and two Secrets are steps, {steps}");
+        assert!(steps > 7, "quotas, upsert, rules, login and two Secrets are steps, {steps}");
     }
 }
 
@@ -74,7 +78,7 @@ async fn a_crash_at_any_step_of_revocation_heals() {
         let mut steps = 1;
         loop {
             let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
-            world.ask(&orders());
+            world.ask(&orders().producer_byte_rate("1MB/s"));
             world.ask(&request("shop/reader").consume("orders"));
             drop({
                 let process = world.run();
@@ -90,7 +94,7 @@ async fn a_crash_at_any_step_of_revocation_heals() {
             }
             steps += 1;
         }
-        assert!(steps > 4, "rules, user and Secret are steps, {steps}");
+        assert!(steps > 5, "rules, quotas, user and Secret are steps, {steps}");
     }
 }
 
@@ -109,7 +113,9 @@ async fn changed_annotations_change_rules_and_nothing_else() {
     let expected = [(Call::CreateAcls, 1), (Call::DeleteAcls, 1)];
     let changes: Vec<_> = calls
         .into_iter()
-        .filter(|(call, _)| !matches!(call, Call::DescribeAcls | Call::DescribeScramUsers))
+        .filter(|(call, _)| {
+            !matches!(call, Call::DescribeAcls | Call::DescribeQuotas | Call::DescribeScramUsers)
+        })
         .collect();
     assert_eq!(changes, expected);
     assert_eq!(world.asked().0, writes);
@@ -118,16 +124,107 @@ async fn changed_annotations_change_rules_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn when_nothing_changed_a_resync_only_looks() {
     let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
-    world.ask(&orders());
+    world.ask(&orders().producer_byte_rate("1MB/s"));
     let _process = world.run();
     world.settled().await;
     let asked = world.asked();
     world.cluster.forget_calls();
     sleep(AccessSettings::DEFAULT_RESYNC * 3).await;
     let calls: Vec<Call> = world.cluster.calls().into_keys().collect();
-    assert_eq!(calls, [Call::DescribeAcls, Call::DescribeScramUsers]);
+    assert_eq!(calls, [Call::DescribeAcls, Call::DescribeQuotas, Call::DescribeScramUsers]);
     assert!(world.count(Call::DescribeAcls) >= 2);
     assert_eq!(world.asked(), asked);
+}
+
+fn producer_rate(username: &str) -> QuotaTarget {
+    QuotaTarget {
+        username: username.to_owned(),
+        clients: QuotaClients::All,
+        key: QuotaTarget::PRODUCER_BYTE_RATE.to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_is_set_changed_put_back_and_taken_away_each_in_one_request() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    let alice = (producer_rate("alice"), Some(QuotaValue::new(7.0)));
+    world.cluster.alter_quotas(std::slice::from_ref(&alice)).await.unwrap().remove(0).unwrap();
+    world.cluster.forget_calls();
+    world.ask(&orders().producer_byte_rate("1MB/s"));
+    world.ask(&request("shop/reader").consume("orders").producer_byte_rate("2MB/s"));
+    let _process = world.run();
+    let rates = async |world: &World| -> Vec<f64> {
+        let quotas = world.cluster.describe_quotas("topicops.").await.unwrap();
+        quotas.iter().map(|quota| quota.value.get()).collect()
+    };
+    world.until("two quotas", async |world| rates(world).await == [1e6, 2e6]).await;
+    assert_eq!(world.count(Call::AlterQuotas), 1);
+    let until = async |expected: &[f64], secrets: usize| {
+        world
+            .until("the quotas and nothing else", async |world| {
+                rates(world).await == expected && world.kept.lock().unwrap().secrets.len() == secrets
+            })
+            .await;
+    };
+    until(&[1e6, 2e6], 2).await;
+    let writes = world.asked().0;
+    world.ask(&orders().producer_byte_rate("3MB/s"));
+    until(&[3e6, 2e6], 2).await;
+    // By hand, within the time that brokers may lag.
+    let by_hand = (producer_rate("topicops.shop.orders"), Some(QuotaValue::new(9e9)));
+    world.cluster.alter_quotas(&[by_hand]).await.unwrap();
+    until(&[3e6, 2e6], 2).await;
+    world.ask(&orders());
+    until(&[2e6], 2).await;
+    assert_eq!((world.asked().0, world.count(Call::DeleteAcls)), (writes, 0));
+    world.clients.take(&request("shop/reader").workload);
+    until(&[], 1).await;
+    assert_eq!(world.cluster.describe_quotas("").await.unwrap().len(), 1, "alice's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_comes_later_limits_quotas_and_says_so() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&orders().producer_byte_rate("100MB/s"));
+    world.ask(&request("shop/silent").consume("orders"));
+    let _process = world.run();
+    world.settled().await;
+    let rules = TopicRules::parse(
+        "{ limits: { producer-byte-rate: { max: 10MB/s } }, defaults: { producer-byte-rate: 5MB/s } }",
+    );
+    let policy = TopicPolicy { rules: Arc::new(rules.unwrap()), ..TopicPolicy::default() };
+    world.topics.govern(policy);
+    world
+        .until("the finding", async |world| {
+            world.heard.has("shop/orders QuotaRefused: topic.kafka.nb/producer-byte-rate: \"100MB/s\"")
+        })
+        .await;
+    world.settled().await;
+    let quotas = world.cluster.describe_quotas("").await.unwrap();
+    let rates: Vec<f64> = quotas.iter().map(|quota| quota.value.get()).collect();
+    assert_eq!(rates, [1e7, 5e6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_quota_the_brokers_refuse_gets_no_secret_until_they_take_it() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    let error = ItemError {
+        code: "INVALID_REQUEST".to_owned(),
+        number: ItemError::INVALID_REQUEST,
+        message: "no".to_owned(),
+        retriable: false,
+    };
+    world.cluster.refuse(Call::AlterQuotas, "topicops.shop.orders", Some(error));
+    world.ask(&orders().producer_byte_rate("1MB/s"));
+    world.ask(&request("shop/reader").consume("orders"));
+    let _process = world.run();
+    let reader = ObjectKey::new("shop", "reader-kafka-credentials");
+    world.until("the other one", async |world| world.works(&reader)).await;
+    let told = "shop/orders KafkaRefused: the brokers refused to set producer_byte_rate";
+    world.until("the finding", async |world| world.heard.has(told)).await;
+    assert!(world.secret(ORDERS).is_none());
+    world.cluster.refuse(Call::AlterQuotas, "topicops.shop.orders", None);
+    world.settled().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +245,7 @@ async fn a_new_leader_reads_secrets_once_and_writes_nothing() {
         .await;
     sleep(Duration::from_secs(5)).await;
     let calls: Vec<Call> = world.cluster.calls().into_keys().collect();
-    assert_eq!(calls, [Call::DescribeAcls, Call::DescribeScramUsers]);
+    assert_eq!(calls, [Call::DescribeAcls, Call::DescribeQuotas, Call::DescribeScramUsers]);
     assert_eq!(world.asked().0, writes);
 }
 
@@ -258,16 +355,20 @@ async fn what_happened_while_nobody_led_is_made_good_and_others_are_left_alone()
     };
     for name in ["topicops.shop.gone", "alice"] {
         world.cluster.create_acls(&acls(name)).await.unwrap();
+        let quota = (producer_rate(name), Some(QuotaValue::new(1.0)));
+        world.cluster.alter_quotas(&[quota]).await.unwrap();
     }
     let _process = world.run();
     world
         .until("revocation", async |world| {
             world.cluster.describe_scram_users("topicops.").await.unwrap().is_empty()
                 && world.cluster.describe_acls("topicops.").await.unwrap().is_empty()
+                && world.cluster.describe_quotas("topicops.").await.unwrap().is_empty()
         })
         .await;
     assert_eq!(world.cluster.describe_scram_users("").await.unwrap().len(), 2);
     assert_eq!(world.cluster.describe_acls("").await.unwrap(), acls("alice").into_iter().collect());
+    assert_eq!(world.cluster.describe_quotas("").await.unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,11 +23,11 @@ use super::{
 use crate::{
     ObjectKey,
     access::{
-        Client, Decision, GrantsMode,
+        Client, Decision, GrantsMode, Observed,
         testing::{Asking, at, grants},
     },
-    controller::health::Health,
-    kafka::{Acl, Call, Cluster, MemoryCluster, NewTopic, ScramKeys},
+    controller::{health::Health, topics::TopicIndex},
+    kafka::{Acl, Call, Cluster, MemoryCluster, NewTopic, Quota, ScramKeys},
     metrics::Metrics,
     topic::TopicGrants,
 };
@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) kept: Arc<Mutex<Kept>>,
     pub(super) clients: Arc<ClientIndex>,
     pub(super) heard: Arc<Heard>,
+    /// For the policy in it.
+    pub(super) topics: Arc<TopicIndex>,
     pub(super) health: Health,
     pub(super) grants: watch::Sender<Arc<TopicGrants>>,
     pub(super) ready: watch::Sender<bool>,
@@ -79,6 +81,7 @@ impl World {
             kept: Arc::default(),
             clients: Arc::default(),
             heard: Arc::default(),
+            topics: Arc::default(),
             health: Health::new(Metrics::with_registry().0),
             grants: watch::Sender::new(Arc::new(grants(topics))),
             ready: watch::Sender::new(true),
@@ -117,7 +120,7 @@ impl World {
             clients: Arc::clone(&self.clients),
             secrets: Arc::clone(&secrets),
             grants: self.grants.subscribe(),
-            topics: Arc::default(),
+            topics: Arc::clone(&self.topics),
             ready: vec![self.ready.subscribe()],
             settings: AccessSettings {
                 operator: OperatorId::default(),
@@ -165,7 +168,11 @@ impl World {
         let users = self.cluster.describe_scram_users("").await.unwrap();
         let acls = self.cluster.describe_acls("").await.unwrap();
         let acls: Vec<String> = acls.iter().map(ToString::to_string).collect();
-        format!("{users:?} {acls:?} {:?}", self.kept.lock().unwrap().secrets.keys().collect::<Vec<_>>())
+        let quotas = self.cluster.describe_quotas("").await.unwrap();
+        format!(
+            "{users:?} {acls:?} {quotas:?} {:?}",
+            self.kept.lock().unwrap().secrets.keys().collect::<Vec<_>>()
+        )
     }
 
     /// Whether users, rules and Secrets are exactly those that are asked for, and every Secret works.
@@ -175,21 +182,27 @@ impl World {
             &OperatorId::default(),
             &self.grants.borrow(),
             GrantsMode::Namespace,
-            &BTreeSet::new(),
+            &self.topics.policy(),
+            &Observed::default(),
         );
-        let (Ok(users), Ok(acls)) =
-            (self.cluster.describe_scram_users("").await, self.cluster.describe_acls("").await)
-        else {
+        let (Ok(users), Ok(acls), Ok(quotas)) = (
+            self.cluster.describe_scram_users("").await,
+            self.cluster.describe_acls("").await,
+            self.cluster.describe_quotas("").await,
+        ) else {
             return false;
         };
         let users: BTreeSet<String> = users.into_iter().map(|user| user.username).collect();
         let wanted: BTreeSet<Acl> =
             decisions.values().flat_map(|decision| decision.desired.acls.clone()).collect();
+        let limits: BTreeSet<Quota> =
+            decisions.values().flat_map(|decision| decision.desired.quotas.clone()).collect();
         let secrets: BTreeSet<ObjectKey> = self.kept.lock().unwrap().secrets.keys().cloned().collect();
         let keys: BTreeSet<ObjectKey> =
             decisions.values().map(|decision| decision.desired.secret.clone().unwrap().key).collect();
         users == decisions.keys().cloned().collect()
             && acls == wanted
+            && quotas == limits
             && secrets == keys
             && keys.iter().all(|key| self.works(key))
     }

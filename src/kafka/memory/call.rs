@@ -18,6 +18,8 @@ pub enum Call {
     DescribeAcls,
     CreateAcls,
     DeleteAcls,
+    DescribeQuotas,
+    AlterQuotas,
     DescribeScramUsers,
     UpsertScramUsers,
     DeleteScramUsers,

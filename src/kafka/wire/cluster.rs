@@ -9,12 +9,13 @@ use topicops_contract::{Problems, TopicName};
 
 use super::{
     acls, broker_configs, configs, connection::Endpoint, describe, groups, log_dirs, login::Login, logins,
-    partitions, pool::Pool, text::counted, tls, topics, users,
+    partitions, pool::Pool, quotas, text::counted, tls, topics, users,
 };
 use crate::kafka::{
     Acl, BrokerConfigs, BrokerDisks, ClientProperties, Cluster, ClusterDescription, ClusterError,
     ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic, Item, LoginCheck, LoginReport,
-    NewPartitions, NewTopic, Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
+    NewPartitions, NewTopic, Quota, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramUser,
+    TopicDescription, TopicPartition,
 };
 
 /// The cluster behind `--kafka-config`, spoken to in Kafka's own protocol.
@@ -148,6 +149,18 @@ impl Cluster for WireCluster {
     async fn delete_acls(&self, acls: &[Acl]) -> Result<Vec<Item<()>>, ClusterError> {
         let operation = || format!("delete {}", counted(acls.len(), "ACL"));
         acls::delete(&self.pool, acls).await.map_err(|fault| fault.during(operation()))
+    }
+
+    async fn describe_quotas(&self, prefix: &str) -> Result<BTreeSet<Quota>, ClusterError> {
+        quotas::describe(&self.pool, prefix).await.map_err(|fault| fault.during("describe quotas"))
+    }
+
+    async fn alter_quotas(
+        &self,
+        changes: &[(QuotaTarget, Option<QuotaValue>)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("change {}", counted(changes.len(), "quota"));
+        quotas::alter(&self.pool, changes).await.map_err(|fault| fault.during(operation()))
     }
 
     async fn describe_scram_users(&self, prefix: &str) -> Result<Vec<ScramUser>, ClusterError> {

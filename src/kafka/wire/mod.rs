@@ -15,6 +15,7 @@ mod logins;
 mod member_topics;
 mod partitions;
 mod pool;
+mod quotas;
 mod scram_exchange;
 mod text;
 mod tls;
