@@ -8,8 +8,10 @@ use crate::{
 /// What is there of ours: on the brokers, all under the operator's prefix, and in Kubernetes, all Secrets with our label.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Users that can log in.
+    /// Users that can log in as their Secrets say.
     pub users: BTreeSet<String>,
+    /// Users that have, or had lately, a credential of another mechanism than their Secrets are to say.
+    pub otherwise: BTreeSet<String>,
     pub acls: BTreeSet<Acl>,
     pub quotas: BTreeSet<Quota>,
     pub secrets: BTreeMap<ObjectKey, ObservedSecret>,

@@ -160,7 +160,7 @@ pub fn plan<D: Borrow<Desired>>(
         }
     }
     let gone = |username: &&String| username.starts_with(prefix) && !desired.contains_key(*username);
-    plan.delete_users = observed.users.iter().filter(gone).cloned().collect();
+    plan.delete_users = observed.users.union(&observed.otherwise).filter(gone).cloned().collect();
     for (key, secret) in &observed.secrets {
         if let Some(username) = &secret.username
             && ours.may_delete(key, username, observed)
@@ -317,6 +317,7 @@ mod tests {
         observed.acls.extend(plan.add_acls.iter().cloned());
         observed.acls.retain(|acl| !plan.surplus_acls.contains(acl) && !plan.revoke_acls.contains(acl));
         observed.users.retain(|user| !plan.delete_users.contains(user));
+        observed.otherwise.retain(|user| !plan.delete_users.contains(user));
         observed.secrets.retain(|key, _| !plan.delete_secrets.contains_key(key));
     }
 
@@ -517,6 +518,7 @@ mod tests {
     prop_compose! {
         fn any_observed()(
             users in proptest::collection::btree_set(any_username(), 0..6),
+            otherwise in proptest::collection::btree_set(any_username(), 0..3),
             rules in proptest::collection::btree_set((any_username(), "[tuv]"), 0..6),
             quotas in proptest::collection::vec(any_quota(any_username()), 0..6),
             secrets in proptest::collection::btree_map(
@@ -524,6 +526,7 @@ mod tests {
         ) -> Observed {
             Observed {
                 users,
+                otherwise,
                 acls: rules.iter().flat_map(|(username, topic)| acls(username, topic)).collect(),
                 quotas: distinct(quotas),
                 secrets: secrets.into_iter().map(|((namespace, name), (username, content))| {
@@ -552,7 +555,8 @@ mod tests {
                 apply(&next, &desired, &mut observed);
             }
             let foreign = |observed: &Observed| {
-                let users: BTreeSet<String> = observed.users.iter().filter(|u| !u.starts_with("op.")).cloned().collect();
+                let users: BTreeSet<String> =
+                    observed.users.union(&observed.otherwise).filter(|u| !u.starts_with("op.")).cloned().collect();
                 let acls: BTreeSet<Acl> =
                     observed.acls.iter().filter(|acl| !acl.username.starts_with("op.")).cloned().collect();
                 let secrets: BTreeSet<ObjectKey> = observed.secrets.iter()
@@ -574,7 +578,7 @@ mod tests {
                 let secret = &observed.secrets.get(&wanted.secret.as_ref().unwrap().key);
                 prop_assert!(last.blocked.contains_key(username) || secret.is_some());
             }
-            let ours = observed.users.iter().filter(|username| username.starts_with("op."));
+            let ours = observed.users.union(&observed.otherwise).filter(|username| username.starts_with("op."));
             prop_assert!(ours.into_iter().all(|username| desired.contains_key(username)));
             let mut limited = observed.quotas.iter().map(|quota| &quota.target.username);
             prop_assert!(limited.all(|username| !username.starts_with("op.") || desired.contains_key(username)));

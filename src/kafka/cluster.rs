@@ -6,7 +6,7 @@ use topicops_contract::TopicName;
 use super::{
     Acl, BrokerConfigs, BrokerDisks, ClusterError, ConfigChange, ConfigKeys, CreatedTopic, DoomedTopic,
     ItemError, LoginCheck, LoginReport, NewPartitions, NewTopic, Quota, QuotaTarget, QuotaValue,
-    Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
+    Reassignment, ScramKeys, ScramMechanism, ScramUser, TopicDescription, TopicPartition,
 };
 
 /// One item's outcome within a batch.
@@ -124,6 +124,12 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Deletes the SCRAM credentials of these users, whatever their mechanism; one that is not there is a success.
     async fn delete_scram_users(&self, usernames: &[String]) -> Result<Vec<Item<()>>, ClusterError>;
+
+    /// Deletes single SCRAM credentials; one that is not there is a success.
+    async fn delete_scram_credentials(
+        &self,
+        credentials: &[(String, ScramMechanism)],
+    ) -> Result<Vec<Item<()>>, ClusterError>;
 
     /// Logs in as each of these users and looks whether its topics and groups are visible to it. A login that the broker
     /// refuses is an [`ItemError`] (`SASL_AUTHENTICATION_FAILED`, retriable: credentials take a moment to spread).

@@ -11,8 +11,8 @@ use topicops_contract::TopicName;
 use super::{
     Acl, BrokerConfigs, BrokerDisks, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
     ConsumingGroup, CreatedTopic, DoomedTopic, Item, ItemError, LoginCheck, LoginReport, NewPartitions,
-    NewTopic, Quota, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramUser, TopicDescription,
-    TopicPartition,
+    NewTopic, Quota, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramMechanism, ScramUser,
+    TopicDescription, TopicPartition,
 };
 use crate::metrics::{ItemErrorLabel, Metrics, OperationLabel};
 
@@ -207,6 +207,14 @@ impl Cluster for MeasuredCluster {
 
     async fn delete_scram_users(&self, usernames: &[String]) -> Result<Vec<Item<()>>, ClusterError> {
         self.batch("delete_scram_users", usernames.len(), self.cluster.delete_scram_users(usernames)).await
+    }
+
+    async fn delete_scram_credentials(
+        &self,
+        credentials: &[(String, ScramMechanism)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let call = self.cluster.delete_scram_credentials(credentials);
+        self.batch("delete_scram_credentials", credentials.len(), call).await
     }
 
     async fn check_logins(&self, checks: &[LoginCheck]) -> Result<Vec<Item<LoginReport>>, ClusterError> {

@@ -1,9 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, sleep, sleep_until},
 };
+use topicops_contract::ClientEndpoint;
 use tracing::warn;
 
 use super::{
@@ -31,6 +32,8 @@ pub struct AccessController {
     /// The listings that a plan rests on. While one of them is not complete, nothing is done: what was not listed yet
     /// would look as if nobody asked for it.
     pub ready: Vec<watch::Receiver<bool>>,
+    /// How clients reach the brokers from now on; the settings say how they did until now.
+    pub endpoints: watch::Receiver<Arc<ClientEndpoint>>,
     pub settings: AccessSettings,
     pub events: Arc<dyn ClientEvents>,
     pub health: Health,
@@ -93,6 +96,10 @@ impl AccessController {
             secrets.mark_unchanged();
             policy.mark_unchanged();
             let grants = Arc::clone(&self.grants.borrow_and_update());
+            if self.take_endpoint() {
+                // Secrets say so once the brokers were reached so: what is of no use to topicops itself reaches nobody.
+                resync = Instant::now();
+            }
             let now = Instant::now();
             let look = now >= resync;
             match self.counted_pass(&tenure, &grants, look).await {
@@ -125,6 +132,7 @@ impl AccessController {
                 result = secrets.changed() => result.is_ok(),
                 result = policy.changed() => result.is_ok(),
                 result = self.grants.changed() => result.is_ok(),
+                result = self.endpoints.changed() => result.is_ok(),
                 () = sleep_until(next) => true,
             };
             if !open {
@@ -132,6 +140,17 @@ impl AccessController {
             }
             sleep(LINGER).await;
         }
+    }
+
+    /// Whether clients are to reach the brokers in another way than until now.
+    fn take_endpoint(&mut self) -> bool {
+        let endpoint = self.endpoints.borrow_and_update();
+        if **endpoint == self.settings.endpoint {
+            return false;
+        }
+        self.settings.endpoint = ClientEndpoint::clone(&endpoint);
+        self.secrets.outdate();
+        true
     }
 
     async fn counted_pass(
@@ -180,11 +199,16 @@ impl AccessController {
             self.cluster.describe_quotas(&prefix)
         )?;
         let mechanism = self.settings.mechanism();
-        let can_log_in = users
-            .into_iter()
-            .filter(|user| user.credentials.iter().any(|(kind, _)| *kind == mechanism))
-            .map(|user| user.username);
-        tenure.lock().belief.described(can_log_in.collect(), acls, quotas, Instant::now());
+        let mut can_log_in = (BTreeSet::new(), BTreeSet::new());
+        for user in users {
+            if user.credentials.iter().any(|(kind, _)| *kind != mechanism) {
+                can_log_in.1.insert(user.username.clone());
+            }
+            if user.has(mechanism) {
+                can_log_in.0.insert(user.username);
+            }
+        }
+        tenure.lock().belief.described(can_log_in, acls, quotas, Instant::now());
         Ok(())
     }
 

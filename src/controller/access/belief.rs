@@ -38,18 +38,22 @@ impl Belief {
     /// Takes over what the brokers describe now.
     pub(super) fn described(
         &mut self,
-        users: BTreeSet<String>,
+        (users, otherwise): (BTreeSet<String>, BTreeSet<String>),
         acls: BTreeSet<Acl>,
         quotas: BTreeSet<Quota>,
         now: Instant,
     ) {
         self.observed.users = users;
+        self.observed.otherwise = otherwise;
         self.observed.acls = acls;
         self.describe_quotas(quotas, now);
         self.written_users.retain(|_, (_, at)| now.duration_since(*at) < LAG);
         self.written_acls.retain(|_, (_, at)| now.duration_since(*at) < LAG);
         for (username, (there, _)) in &self.written_users {
             set(&mut self.observed.users, username, *there);
+            if !there {
+                self.observed.otherwise.remove(username);
+            }
         }
         for (acl, (there, _)) in &self.written_acls {
             set(&mut self.observed.acls, acl, *there);
@@ -91,12 +95,20 @@ impl Belief {
 
     pub(super) fn user_acknowledged(&mut self, username: &str, there: bool, now: Instant) {
         set(&mut self.observed.users, &username.to_owned(), there);
+        if !there {
+            self.observed.otherwise.remove(username);
+        }
         self.written_users.insert(username.to_owned(), (there, now));
     }
 
     pub(super) fn acl_acknowledged(&mut self, acl: &Acl, there: bool, now: Instant) {
         set(&mut self.observed.acls, acl, there);
         self.written_acls.insert(acl.clone(), (there, now));
+    }
+
+    /// A user can log in as its Secret says, and not in another way any more.
+    pub(super) fn others_acknowledged(&mut self, username: &str) {
+        self.observed.otherwise.remove(username);
     }
 
     /// The brokers may know another password than the Secret: the user has to be written again.
@@ -124,16 +136,21 @@ mod tests {
         let acls = Granted { produces: ["t".parse().unwrap()].into(), ..Granted::default() }.acls("new");
         let start = Instant::now();
         let mut belief = Belief::default();
-        belief.described(["old".to_owned()].into(), BTreeSet::new(), BTreeSet::new(), start);
+        belief.described(
+            (["old".to_owned()].into(), BTreeSet::new()),
+            BTreeSet::new(),
+            BTreeSet::new(),
+            start,
+        );
         belief.user_acknowledged("new", true, start);
         belief.user_acknowledged("old", false, start);
         for acl in &acls {
             belief.acl_acknowledged(acl, true, start);
         }
         let lagging = || ["old".to_owned()].into();
-        belief.described(lagging(), BTreeSet::new(), BTreeSet::new(), start + LAG / 2);
+        belief.described((lagging(), BTreeSet::new()), BTreeSet::new(), BTreeSet::new(), start + LAG / 2);
         assert_eq!((&belief.observed.users, &belief.observed.acls), (&["new".to_owned()].into(), &acls));
-        belief.described(lagging(), BTreeSet::new(), BTreeSet::new(), start + LAG);
+        belief.described((lagging(), BTreeSet::new()), BTreeSet::new(), BTreeSet::new(), start + LAG);
         assert_eq!((belief.observed.users, belief.observed.acls), (lagging(), BTreeSet::new()));
     }
 
@@ -148,7 +165,7 @@ mod tests {
         let mut belief = Belief::default();
         let look = |belief: &mut Belief, shown: Option<f64>, after: Duration| {
             let shown = shown.map(|amount| Quota { target: target.clone(), value: QuotaValue::new(amount) });
-            belief.described(BTreeSet::new(), BTreeSet::new(), shown.into_iter().collect(), start + after);
+            belief.described(Default::default(), BTreeSet::new(), shown.into_iter().collect(), start + after);
             belief.observed.quotas.iter().next().map(|quota| quota.value.get())
         };
         let write = |belief: &mut Belief, amount: f64| {

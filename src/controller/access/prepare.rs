@@ -49,6 +49,7 @@ impl AccessController {
             }
         };
         let upsert = step.upsert || password.is_none();
+        let fresh = password.is_none() || content == SecretContent::Altered;
         let Some(password) = password.or_else(passwords::generate) else {
             tenure
                 .failed(&step.username, Failure::passing(Reason::NoRandomness, "no random bytes".to_owned()));
@@ -61,6 +62,7 @@ impl AccessController {
             username: step.username,
             secret: step.secret,
             password,
+            fresh,
             keys,
             base,
             write,

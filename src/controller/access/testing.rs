@@ -20,7 +20,8 @@ use crate::{
     kafka::{
         Acl, BrokerConfigs, BrokerDisks, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
         ConsumingGroup, DoomedTopic, Item, LoginCheck, LoginReport, MemoryCluster, NewPartitions, NewTopic,
-        Quota, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
+        Quota, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramMechanism, ScramUser, TopicDescription,
+        TopicPartition,
     },
 };
 
@@ -282,6 +283,10 @@ impl Cluster for MortalCluster {
 
     async fn delete_scram_users(&self, usernames: &[String]) -> Answer<()> {
         self.death.step(self.inner.delete_scram_users(usernames)).await
+    }
+
+    async fn delete_scram_credentials(&self, credentials: &[(String, ScramMechanism)]) -> Answer<()> {
+        self.death.step(self.inner.delete_scram_credentials(credentials)).await
     }
 
     async fn check_logins(&self, checks: &[LoginCheck]) -> Answer<LoginReport> {

@@ -27,7 +27,7 @@ use crate::{
         testing::{Asking, at, grants},
     },
     controller::{health::Health, topics::TopicIndex},
-    kafka::{Acl, Call, Cluster, MemoryCluster, NewTopic, Quota, ScramKeys},
+    kafka::{Acl, Call, Cluster, MemoryCluster, NewTopic, Quota, ScramKeys, ScramMechanism},
     metrics::Metrics,
     topic::TopicGrants,
 };
@@ -44,6 +44,8 @@ pub(super) struct World {
     pub(super) health: Health,
     pub(super) grants: watch::Sender<Arc<TopicGrants>>,
     pub(super) ready: watch::Sender<bool>,
+    /// How clients reach the brokers.
+    pub(super) endpoint: watch::Sender<Arc<ClientEndpoint>>,
     /// Whether the Secrets' watch shows what is written.
     pub(super) watching: bool,
 }
@@ -85,6 +87,12 @@ impl World {
             health: Health::new(Metrics::with_registry().0),
             grants: watch::Sender::new(Arc::new(grants(topics))),
             ready: watch::Sender::new(true),
+            endpoint: watch::Sender::new(Arc::new(ClientEndpoint {
+                bootstrap_servers: "kafka:9093".to_owned(),
+                security_protocol: "SASL_SSL".to_owned(),
+                sasl_mechanism: "SCRAM-SHA-512".to_owned(),
+                truststore_pem: None,
+            })),
             watching: true,
         }
     }
@@ -122,15 +130,11 @@ impl World {
             grants: self.grants.subscribe(),
             topics: Arc::clone(&self.topics),
             ready: vec![self.ready.subscribe()],
+            endpoints: self.endpoint.subscribe(),
             settings: AccessSettings {
                 operator: OperatorId::default(),
                 mode: GrantsMode::Namespace,
-                endpoint: ClientEndpoint {
-                    bootstrap_servers: "kafka:9093".to_owned(),
-                    security_protocol: "SASL_SSL".to_owned(),
-                    sasl_mechanism: "SCRAM-SHA-512".to_owned(),
-                    truststore_pem: None,
-                },
+                endpoint: ClientEndpoint::clone(&self.endpoint.borrow()),
                 iterations: AccessSettings::DEFAULT_ITERATIONS,
                 resync: AccessSettings::DEFAULT_RESYNC,
             },
@@ -216,14 +220,21 @@ impl World {
         let told = self.told.lock().unwrap();
         let Some(keys) = told.get(&username) else { return false };
         let iterations = NonZeroU32::new(u32::try_from(keys.iterations).unwrap()).unwrap();
-        pbkdf2::verify(
-            pbkdf2::PBKDF2_HMAC_SHA512,
-            iterations,
-            &keys.salt,
-            &data["password"].0,
-            &keys.salted_password,
-        )
-        .is_ok()
+        let algorithm = match keys.mechanism {
+            ScramMechanism::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
+            ScramMechanism::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
+        };
+        pbkdf2::verify(algorithm, iterations, &keys.salt, &data["password"].0, &keys.salted_password).is_ok()
+    }
+
+    /// Other words about how clients reach the brokers.
+    pub(super) fn reach(&self, change: impl FnOnce(&mut ClientEndpoint)) {
+        self.endpoint.send_modify(|endpoint| change(Arc::make_mut(endpoint)));
+    }
+
+    /// One value in a Secret.
+    pub(super) fn value(&self, secret: &str, key: &str) -> Option<String> {
+        String::from_utf8(self.secret(secret)?.data?.remove(key)?.0).ok()
     }
 
     pub(super) fn secret(&self, name: &str) -> Option<Secret> {

@@ -23,5 +23,6 @@ pub enum Call {
     DescribeScramUsers,
     UpsertScramUsers,
     DeleteScramUsers,
+    DeleteScramCredentials,
     CheckLogins,
 }

@@ -11,8 +11,8 @@ use super::{Call, state::State};
 use crate::kafka::{
     Acl, BrokerConfigs, BrokerDisks, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
     ConsumingGroup, CreatedTopic, DoomedTopic, Item, ItemError, LoginCheck, LoginReport, NewPartitions,
-    NewTopic, Quota, QuotaClients, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramUser,
-    TopicDescription, TopicPartition,
+    NewTopic, Quota, QuotaClients, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramMechanism,
+    ScramUser, TopicDescription, TopicPartition,
 };
 
 /// A cluster in memory, for tests of planning and controllers. It passes the contract tests that the real adapter
@@ -354,6 +354,22 @@ impl Cluster for MemoryCluster {
     async fn delete_scram_users(&self, usernames: &[String]) -> Result<Vec<Item<()>>, ClusterError> {
         self.batch(Call::DeleteScramUsers, usernames, Clone::clone, |state, username| {
             state.users.remove(username);
+            Ok(())
+        })
+    }
+
+    async fn delete_scram_credentials(
+        &self,
+        credentials: &[(String, ScramMechanism)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let name = |(username, _): &(String, ScramMechanism)| username.clone();
+        self.batch(Call::DeleteScramCredentials, credentials, name, |state, (username, mechanism)| {
+            if let Some(held) = state.users.get_mut(username) {
+                held.remove(mechanism);
+                if held.is_empty() {
+                    state.users.remove(username);
+                }
+            }
             Ok(())
         })
     }

@@ -19,8 +19,10 @@ mod quotas;
 mod scram_exchange;
 mod text;
 mod tls;
+mod token_login;
 mod topics;
 mod transport;
 mod users;
 
 pub use cluster::WireCluster;
+pub use tls::check_certificates;
