@@ -55,6 +55,13 @@ impl Logins {
                 self.elsewhere.store(true, Ordering::Relaxed);
                 check_at(clients, checks).await
             }
+            (Err(fault), None) if fault.unoffered => {
+                let message = format!(
+                    "{}; --client-bootstrap-servers may name a listener where clients can log in so",
+                    fault.message
+                );
+                Err(Fault { message, ..fault })
+            }
             (outcome, _) => outcome,
         }
     }
