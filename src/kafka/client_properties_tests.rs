@@ -1,4 +1,5 @@
 use super::*;
+use crate::kafka::{TokenEndpoint, TokenSource};
 
 const SCRAM: &str = r#"
 bootstrap.servers=b-1.example:9093, b-2.example:9093

@@ -18,12 +18,11 @@ use crate::{
         Acl, Call, Cluster, ClusterError, ItemError, QuotaClients, QuotaTarget, QuotaValue, ScramKeys,
         ScramMechanism, Trouble,
     },
-    topic::{TopicPolicy, limits::TopicRules},
 };
 
-const ORDERS: &str = "orders-kafka-credentials";
+pub(super) const ORDERS: &str = "orders-kafka-credentials";
 
-fn orders() -> Asking {
+pub(super) fn orders() -> Asking {
     request("shop/orders").consume("orders").produce("payments")
 }
 
@@ -136,169 +135,12 @@ async fn when_nothing_changed_a_resync_only_looks() {
     assert_eq!(world.asked(), asked);
 }
 
-fn producer_rate(username: &str) -> QuotaTarget {
+pub(super) fn producer_rate(username: &str) -> QuotaTarget {
     QuotaTarget {
         username: username.to_owned(),
         clients: QuotaClients::All,
         key: QuotaTarget::PRODUCER_BYTE_RATE.to_owned(),
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_quota_is_set_changed_put_back_and_taken_away_each_in_one_request() {
-    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
-    let alice = (producer_rate("alice"), Some(QuotaValue::new(7.0)));
-    world.cluster.alter_quotas(std::slice::from_ref(&alice)).await.unwrap().remove(0).unwrap();
-    world.cluster.forget_calls();
-    world.ask(&orders().producer_byte_rate("1MB/s"));
-    world.ask(&request("shop/reader").consume("orders").producer_byte_rate("2MB/s"));
-    let _process = world.run();
-    let rates = async |world: &World| -> Vec<f64> {
-        let quotas = world.cluster.describe_quotas("topicops.").await.unwrap();
-        quotas.iter().map(|quota| quota.value.get()).collect()
-    };
-    world.until("two quotas", async |world| rates(world).await == [1e6, 2e6]).await;
-    assert_eq!(world.count(Call::AlterQuotas), 1);
-    let until = async |expected: &[f64], secrets: usize| {
-        world
-            .until("the quotas and nothing else", async |world| {
-                rates(world).await == expected && world.kept.lock().unwrap().secrets.len() == secrets
-            })
-            .await;
-    };
-    until(&[1e6, 2e6], 2).await;
-    let writes = world.asked().0;
-    world.ask(&orders().producer_byte_rate("3MB/s"));
-    until(&[3e6, 2e6], 2).await;
-    // By hand, within the time that brokers may lag.
-    let by_hand = (producer_rate("topicops.shop.orders"), Some(QuotaValue::new(9e9)));
-    world.cluster.alter_quotas(&[by_hand]).await.unwrap();
-    until(&[3e6, 2e6], 2).await;
-    world.ask(&orders());
-    until(&[2e6], 2).await;
-    assert_eq!((world.asked().0, world.count(Call::DeleteAcls)), (writes, 0));
-    world.clients.take(&request("shop/reader").workload);
-    until(&[], 1).await;
-    assert_eq!(world.cluster.describe_quotas("").await.unwrap().len(), 1, "alice's");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_policy_that_comes_later_limits_quotas_and_says_so() {
-    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
-    world.ask(&orders().producer_byte_rate("100MB/s"));
-    world.ask(&request("shop/silent").consume("orders"));
-    let _process = world.run();
-    world.settled().await;
-    let rules = TopicRules::parse(
-        "{ limits: { producer-byte-rate: { max: 10MB/s } }, defaults: { producer-byte-rate: 5MB/s } }",
-    );
-    let policy = TopicPolicy { rules: Arc::new(rules.unwrap()), ..TopicPolicy::default() };
-    world.topics.govern(policy);
-    world
-        .until("the finding", async |world| {
-            world.heard.has("shop/orders QuotaRefused: topic.kafka.nb/producer-byte-rate: \"100MB/s\"")
-        })
-        .await;
-    world.settled().await;
-    let quotas = world.cluster.describe_quotas("").await.unwrap();
-    let rates: Vec<f64> = quotas.iter().map(|quota| quota.value.get()).collect();
-    assert_eq!(rates, [1e7, 5e6]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_whose_quota_the_brokers_refuse_gets_no_secret_until_they_take_it() {
-    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
-    let error = ItemError {
-        code: "INVALID_REQUEST".to_owned(),
-        number: ItemError::INVALID_REQUEST,
-        message: "no".to_owned(),
-        retriable: false,
-    };
-    world.cluster.refuse(Call::AlterQuotas, "topicops.shop.orders", Some(error));
-    world.ask(&orders().producer_byte_rate("1MB/s"));
-    world.ask(&request("shop/reader").consume("orders"));
-    let _process = world.run();
-    let reader = ObjectKey::new("shop", "reader-kafka-credentials");
-    world.until("the other one", async |world| world.works(&reader)).await;
-    let told = "shop/orders KafkaRefused: the brokers refused to set producer_byte_rate";
-    world.until("the finding", async |world| world.heard.has(told)).await;
-    assert!(world.secret(ORDERS).is_none());
-    world.cluster.refuse(Call::AlterQuotas, "topicops.shop.orders", None);
-    world.settled().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn another_ca_reaches_every_secret_once_the_brokers_were_reached_and_changes_nothing_else() {
-    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
-    world.ask(&orders());
-    world.ask(&request("shop/reader").consume("orders"));
-    let _process = world.run();
-    world.settled().await;
-    let secrets = [ORDERS, "reader-kafka-credentials"];
-    let (passwords, writes) = (secrets.map(|name| world.password(name)), world.asked().0);
-    world.cluster.forget_calls();
-    let untrusted = || ClusterError {
-        trouble: Trouble::Tls,
-        operation: "describe ACLs".to_owned(),
-        message: "TLS: unknown issuer".to_owned(),
-    };
-    for _ in 0..3 {
-        world.cluster.fail(Call::DescribeAcls, untrusted());
-    }
-    world.reach(|endpoint| endpoint.truststore_pem = Some("NEW".to_owned()));
-    world.until("a second try", async |world| world.count(Call::DescribeAcls) >= 2).await;
-    assert_eq!(world.asked().0, writes, "what topicops cannot use itself reaches nobody");
-    world
-        .until("the new CA in all Secrets", async |world| {
-            secrets.iter().all(|name| {
-                world.value(name, "ssl.truststore.crt").as_deref() == Some("NEW")
-                    && world.value(name, "client.properties").is_some_and(|text| text.contains("NEW"))
-            })
-        })
-        .await;
-    assert_eq!(secrets.map(|name| world.password(name)), passwords);
-    assert_eq!((world.asked().0, world.count(Call::UpsertScramUsers)), (writes + 2, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn another_mechanism_brings_credentials_with_the_same_password_before_secrets_say_so() {
-    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
-    world.ask(&orders());
-    drop({
-        let process = world.run();
-        world.settled().await;
-        process
-    });
-    let password = world.password(ORDERS);
-    world.reach(|endpoint| endpoint.sasl_mechanism = "SCRAM-SHA-256".to_owned());
-    let process = world.run();
-    let mechanisms = async |world: &World| -> Vec<ScramMechanism> {
-        let users = world.cluster.describe_scram_users("topicops.").await.unwrap();
-        users.iter().flat_map(|user| user.credentials.iter().map(|(mechanism, _)| *mechanism)).collect()
-    };
-    world
-        .until("the other mechanism", async |world| {
-            let says = world.value(ORDERS, "sasl.mechanism").as_deref() == Some("SCRAM-SHA-256");
-            let known = mechanisms(world).await;
-            assert!(!says || known.contains(&ScramMechanism::Sha256), "the Secret says so first");
-            says
-        })
-        .await;
-    assert_eq!((world.password(ORDERS), world.count(Call::UpsertScramUsers)), (password, 2));
-    assert_eq!(mechanisms(&world).await.len(), 2, "clients that run go on with the one before");
-    // Nobody is to log in with a password that was given up.
-    let key = ObjectKey::new("shop", ORDERS);
-    world.kept.lock().unwrap().secrets.remove(&key);
-    Index::remove(process.secrets.as_ref(), &key);
-    world.settled().await;
-    assert_eq!(mechanisms(&world).await, [ScramMechanism::Sha256]);
-    drop(process);
-    // Who has a credential of the mechanism before alone is revoked, too.
-    world.reach(|endpoint| endpoint.sasl_mechanism = "SCRAM-SHA-512".to_owned());
-    world.clients.take(&orders().workload);
-    let _process = world.run();
-    world.settled().await;
-    assert!(mechanisms(&world).await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
