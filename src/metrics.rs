@@ -85,6 +85,8 @@ pub struct Metrics {
     /// 1 when the API server answered last.
     pub kubernetes_up: Gauge,
     pub leader: Gauge,
+    /// 1 when the files that tell how brokers are reached count as they are now.
+    pub kafka_config_valid: Gauge,
     /// 1 when the policy file, as it is now, counts.
     pub policy_valid: Gauge,
     /// Unix time at which the policy that counts was read.
@@ -137,6 +139,7 @@ impl Metrics {
             kafka_up: Gauge::default(),
             kubernetes_up: Gauge::default(),
             leader: Gauge::default(),
+            kafka_config_valid: Gauge::default(),
             policy_valid: Gauge::default(),
             policy_loaded_seconds: Gauge::default(),
             last_success_seconds: Family::default(),
@@ -200,6 +203,11 @@ impl Metrics {
             "kubernetes_up",
             "1 when the API server answered last",
             metrics.kubernetes_up.clone(),
+        );
+        registry.register(
+            "kafka_config_valid",
+            "1 when the files that tell how brokers are reached count as they are now",
+            metrics.kafka_config_valid.clone(),
         );
         metrics.policy_valid.set(1);
         registry.register(

@@ -103,6 +103,8 @@ reasons! {
     GroupTaken: "workload", Warning;
     TransactionalIdTaken: "workload", Warning;
     StreamsApplicationIdRefused: "workload", Warning;
+    QuotaRefused: "workload", Warning;
+    QuotaOutOfBounds: "workload", Warning;
     InvalidAnnotations: "workload", Warning;
     SecretExists: "workload", Warning;
     SecretShared: "workload", Warning;

@@ -85,8 +85,10 @@ async fn looks_are_idle(bed: &Testbed, topicops: &Process) -> Result<()> {
         "each pass asks once for the topics and once for their settings; {topics} passes: {looked:?}"
     );
     ensure!(
-        count("DESCRIBE_ACLS") == access && count("DESCRIBE_USER_SCRAM_CREDENTIALS") == access,
-        "each pass asks once for the rules and once for the users; {access} passes: {looked:?}"
+        count("DESCRIBE_ACLS") == access
+            && count("DESCRIBE_USER_SCRAM_CREDENTIALS") == access
+            && count("DESCRIBE_CLIENT_QUOTAS") == access,
+        "each pass asks once for the rules, once for the users and once for the quotas; {access} passes: {looked:?}"
     );
     Ok(())
 }
@@ -106,7 +108,12 @@ async fn declare(bed: &Testbed) -> Result<()> {
     };
     stream::iter((0..TOPICS).map(declare)).buffer_unordered(16).try_collect::<Vec<()>>().await?;
     let deployments: Api<Deployment> = Api::namespaced(client, "shop");
-    let reader = client_deployment("reader", json!({ "consumes": "orders-0" }), 0, "sleep 3600")?;
+    let reader = client_deployment(
+        "reader",
+        json!({ "consumes": "orders-0", "consumer-byte-rate": "1MB/s" }),
+        0,
+        "sleep 3600",
+    )?;
     deployments.create(&PostParams::default(), &reader).await?;
     Ok(())
 }

@@ -79,6 +79,9 @@ facts! {
     rules_come_and_go,
     other_users_rules_are_not_described,
     malformed_rules_are_refused,
+    quotas_come_and_go,
+    other_users_quotas_are_not_described,
+    a_bad_quota_fails_with_all_that_is_said_of_its_user,
     users_come_and_go,
     weak_credentials_are_refused,
     a_user_that_stands_twice_in_a_batch_is_refused,
@@ -97,8 +100,8 @@ facts! {
 
 mod rights {
     use topicops::kafka::{
-        Acl, AclOperation, AclResource, Cluster, ConfigKeys, PatternType, ResourceType, ScramKeys,
-        ScramMechanism, TopicPartition,
+        Acl, AclOperation, AclResource, Cluster, ConfigKeys, PatternType, QuotaClients, QuotaTarget,
+        ResourceType, ScramKeys, ScramMechanism, TopicPartition,
     };
     use topicops_contract::Password;
 
@@ -156,6 +159,7 @@ mod rights {
         eventually("all rights on all brokers", || async {
             let told = |error: &dyn std::fmt::Display| error.to_string();
             ours.describe_acls("").await.map_err(|error| told(&error))?;
+            ours.describe_quotas("").await.map_err(|error| told(&error))?;
             ours.consuming_groups().await.map_err(|error| told(&error))?;
             ours.list_reassignments().await.map_err(|error| told(&error))?;
             let disks = ours.describe_log_dirs().await.map_err(|error| told(&error))?;
@@ -171,6 +175,12 @@ mod rights {
             ..Default::default()
         };
         assert_eq!(numbers(&ours.alter_broker_configs(&[(2, unset)]).await.unwrap()), [0]);
+        let quota = QuotaTarget {
+            username: format!("{user}.absent"),
+            clients: QuotaClients::All,
+            key: QuotaTarget::PRODUCER_BYTE_RATE.to_owned(),
+        };
+        assert_eq!(numbers(&ours.alter_quotas(&[(quota, None)]).await.unwrap()), [0]);
         let absent = TopicPartition { topic: format!("{user}.absent").parse().unwrap(), partition: 0 };
         // Nobody is told that something is absent who may not do it.
         let moves = [(absent.clone(), Some(vec![1]))];

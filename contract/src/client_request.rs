@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    NamePattern, Problem, Problems, RotationWish, TopicName, Workload,
+    ClientQuotas, NamePattern, Problem, Problems, RotationWish, TopicName, Workload,
     keys::{self, client},
     nearest::suggestion,
 };
@@ -36,6 +36,7 @@ pub struct ClientRequest {
     /// `None`: all containers, init containers too.
     pub containers: Option<BTreeSet<String>>,
     pub rotation: RotationWish,
+    pub quotas: ClientQuotas,
 }
 
 impl ClientRequest {
@@ -80,6 +81,7 @@ impl ClientRequest {
             .contains_key(client::CONTAINERS)
             .then(|| list(annotations, client::CONTAINERS, container_name, &mut problems));
         let rotation = RotationWish::parse(annotations, &mut problems);
+        let quotas = ClientQuotas::parse(annotations, &mut problems);
         let request = Self {
             workload,
             consumes,
@@ -91,6 +93,7 @@ impl ClientRequest {
             inject,
             containers,
             rotation,
+            quotas,
         };
         let asks = !request.asks_nothing();
         problems.into_result(asks.then_some(request))
@@ -132,7 +135,7 @@ impl ClientRequest {
         if let Some(containers) = &self.containers {
             put(client::CONTAINERS, join(containers));
         }
-        for (key, text) in self.rotation.annotations() {
+        for (key, text) in self.rotation.annotations().chain(self.quotas.annotations()) {
             put(key, text);
         }
         annotations
@@ -268,7 +271,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{RotateAfter, WorkloadKind};
+    use crate::{ByteRate, RequestPercentage, RotateAfter, WorkloadKind};
 
     fn parse(pairs: &[(&str, &str)]) -> Result<Option<ClientRequest>, Problems> {
         let annotations =
@@ -288,6 +291,7 @@ mod tests {
     #[test]
     fn a_workload_that_names_no_topic_asks_for_nothing() {
         assert_eq!(parse(&[]).unwrap(), None);
+        assert_eq!(parse(&[("producer-byte-rate", "1MB/s")]).unwrap(), None);
     }
 
     #[test]
@@ -303,9 +307,16 @@ mod tests {
             ("streams-application-id", "a b"),
             ("rotate", " "),
             ("rotate-after", "5m"),
+            ("producer-byte-rate", "fast"),
+            ("consumer-byte-rate", "0"),
+            ("request-percentage", "-5%"),
         ])
         .unwrap_err();
-        assert_eq!(problems.len(), 12, "{problems}");
+        assert_eq!(problems.len(), 15, "{problems}");
+        assert!(
+            problems.to_string().contains("topic.kafka.nb/producer-byte-rate: \"fast\": bytes per"),
+            "{problems}"
+        );
         assert!(problems.to_string().contains("did you mean topic.kafka.nb/consumes?"), "{problems}");
     }
 
@@ -319,6 +330,8 @@ mod tests {
                 "transactional-ids",
                 "streams-application-id",
                 "topic-secret",
+                "producer-byte-rate",
+                "request-percentage",
             ] {
                 assert!(parse(&[("consumes", "t"), (key, bad)]).is_err(), "{key}={bad:?} was accepted");
             }
@@ -335,6 +348,8 @@ mod tests {
             containers in proptest::option::of(proptest::collection::btree_set("[a-z]{1,6}", 1..3)),
             token in proptest::option::of("[a-zA-Z0-9:-]{1,9}"),
             hours in proptest::option::of(1u64..9_000),
+            rates in (proptest::option::of(1..ByteRate::MAX), proptest::option::of(1..ByteRate::MAX)),
+            share in proptest::option::of(1..1_000_000_u32),
         ) {
             let patterns = |names: &BTreeSet<String>| names.iter().map(|name| NamePattern::read(name)).collect();
             let request = ClientRequest {
@@ -350,6 +365,11 @@ mod tests {
                 rotation: RotationWish {
                     token,
                     after: hours.map(|hours| RotateAfter::Age(Duration::from_secs(hours * 3_600))),
+                },
+                quotas: ClientQuotas {
+                    producer_byte_rate: rates.0.and_then(ByteRate::from_bytes),
+                    consumer_byte_rate: rates.1.and_then(ByteRate::from_bytes),
+                    request_percentage: share.and_then(RequestPercentage::from_hundredths),
                 },
             };
             let parsed = ClientRequest::parse(request.workload.clone(), &request.annotations());

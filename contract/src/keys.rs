@@ -72,8 +72,11 @@ pub mod client {
     pub const CONTAINERS: &str = "topic.kafka.nb/containers";
     pub const ROTATE: &str = "topic.kafka.nb/rotate";
     pub const ROTATE_AFTER: &str = "topic.kafka.nb/rotate-after";
+    pub const PRODUCER_BYTE_RATE: &str = "topic.kafka.nb/producer-byte-rate";
+    pub const CONSUMER_BYTE_RATE: &str = "topic.kafka.nb/consumer-byte-rate";
+    pub const REQUEST_PERCENTAGE: &str = "topic.kafka.nb/request-percentage";
 
-    pub const ALL: [&str; 10] = [
+    pub const ALL: [&str; 13] = [
         CONSUMES,
         PRODUCES,
         GROUPS,
@@ -84,6 +87,9 @@ pub mod client {
         CONTAINERS,
         ROTATE,
         ROTATE_AFTER,
+        PRODUCER_BYTE_RATE,
+        CONSUMER_BYTE_RATE,
+        REQUEST_PERCENTAGE,
     ];
 }
 

@@ -5,6 +5,8 @@
 //! else, so that all of them refuse the same input with the same words.
 #![forbid(unsafe_code)]
 
+mod byte_rate;
+mod client_quotas;
 mod client_request;
 mod client_secret;
 mod disk_share;
@@ -22,6 +24,7 @@ mod password;
 mod problem;
 mod properties_text;
 mod replication_factor;
+mod request_percentage;
 mod retention;
 mod rotation_wish;
 mod status;
@@ -33,6 +36,8 @@ mod topic_text;
 mod workload;
 mod workload_kind;
 
+pub use byte_rate::ByteRate;
+pub use client_quotas::ClientQuotas;
 pub use client_request::{ClientRequest, Inject};
 pub use client_secret::{ClientEndpoint, ClientSecret, SECRET_KEYS};
 pub use disk_share::DiskShare;
@@ -49,6 +54,7 @@ pub use password::Password;
 pub use problem::{Problem, Problems};
 pub use properties_text::PropertiesText;
 pub use replication_factor::ReplicationFactor;
+pub use request_percentage::RequestPercentage;
 pub use retention::Retention;
 pub use rotation_wish::{RotateAfter, RotationWish};
 pub use status::{State, Status};

@@ -1,12 +1,17 @@
 use std::collections::BTreeSet;
 
-use crate::{ObjectKey, kafka::Acl};
+use crate::{
+    ObjectKey,
+    kafka::{Acl, Quota},
+};
 
 /// What one user is to have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     /// All its rules; a rule that is not in here goes.
     pub acls: BTreeSet<Acl>,
+    /// All its quotas; one that is not in here goes.
+    pub quotas: BTreeSet<Quota>,
     /// `None`: nothing new is provided, and what it has of user and Secret stays.
     pub secret: Option<DesiredSecret>,
 }

@@ -2,7 +2,7 @@
 //! Kubernetes. Pure planning: no client, clock or logger.
 //!
 //! [`resolve`] turns one request into what it is granted, with a [`Finding`] for everything it is not; [`Granted::acls`]
-//! says it in Kafka's words; [`Decision::all`] does so for all clients; [`plan`] compares them with what is observed and
+//! says it in Kafka's words; [`Decision::all`] does so for all clients, with the quotas that the policy lets each have; [`plan`] compares them with what is observed and
 //! lists the steps.
 
 mod acls;
@@ -16,6 +16,7 @@ mod group_claims;
 mod lineage;
 mod observed;
 mod plan;
+mod quotas;
 mod resolve;
 mod standing;
 #[cfg(test)]

@@ -2,14 +2,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::{ObjectKey, kafka::Acl};
+use crate::{
+    ObjectKey,
+    kafka::{Acl, Quota},
+};
 
 /// What is there of ours: on the brokers, all under the operator's prefix, and in Kubernetes, all Secrets with our label.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Users that can log in.
+    /// Users that can log in as their Secrets say.
     pub users: BTreeSet<String>,
+    /// Users that have, or had lately, a credential of another mechanism than their Secrets are to say.
+    pub otherwise: BTreeSet<String>,
     pub acls: BTreeSet<Acl>,
+    pub quotas: BTreeSet<Quota>,
     pub secrets: BTreeMap<ObjectKey, ObservedSecret>,
 }
 

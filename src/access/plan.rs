@@ -4,23 +4,30 @@ use std::{
 };
 
 use super::{Desired, DesiredSecret, Observed, ObservedSecret, SecretContent};
-use crate::{ObjectKey, kafka::Acl};
+use crate::{
+    ObjectKey,
+    kafka::{Acl, QuotaTarget, QuotaValue},
+};
 
 /// The steps from what is observed to what is desired, over all clients.
 ///
-/// Order, for whoever carries it out: `provide` upserts the user and writes its Secret only after `add_acls` and a login;
-/// `surplus_acls` go after that. Revocation is independent of it: `revoke_acls`, then `delete_users`, then
-/// `delete_secrets`.
+/// Order, for whoever carries it out: `provide` upserts the user and writes its Secret only after `set_quotas`, `add_acls`
+/// and a login; `surplus_acls` go after that. Revocation is independent of it: `revoke_acls`, then `revoke_quotas`, then
+/// `delete_users`, then `delete_secrets`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessPlan {
     /// Secrets whose content has to be looked at before more can be said.
     pub read: BTreeMap<String, ObjectKey>,
     pub provide: Vec<Provision>,
+    /// Quotas of users that stay: set, or with `None` taken away.
+    pub set_quotas: BTreeMap<QuotaTarget, Option<QuotaValue>>,
     pub add_acls: BTreeSet<Acl>,
     /// Rules of users that stay.
     pub surplus_acls: BTreeSet<Acl>,
     /// Rules of users that go.
     pub revoke_acls: BTreeSet<Acl>,
+    /// Quotas of users that go.
+    pub revoke_quotas: BTreeSet<QuotaTarget>,
     pub delete_users: BTreeSet<String>,
     /// Secrets of users that go, or that have another Secret by now; user name and uid say which one is meant.
     pub delete_secrets: BTreeMap<ObjectKey, (String, String)>,
@@ -34,18 +41,22 @@ impl AccessPlan {
         let Self {
             read,
             provide,
+            set_quotas,
             add_acls,
             surplus_acls,
             revoke_acls,
+            revoke_quotas,
             delete_users,
             delete_secrets,
             blocked: _,
         } = self;
         read.is_empty()
             && provide.is_empty()
+            && set_quotas.is_empty()
             && add_acls.is_empty()
             && surplus_acls.is_empty()
             && revoke_acls.is_empty()
+            && revoke_quotas.is_empty()
             && delete_users.is_empty()
             && delete_secrets.is_empty()
     }
@@ -54,6 +65,8 @@ impl AccessPlan {
     pub fn asks_kafka(&self) -> bool {
         let acls = [&self.add_acls, &self.surplus_acls, &self.revoke_acls];
         acls.iter().any(|acls| !acls.is_empty())
+            || !self.set_quotas.is_empty()
+            || !self.revoke_quotas.is_empty()
             || !self.delete_users.is_empty()
             || self.provide.iter().any(|step| step.upsert)
     }
@@ -62,7 +75,8 @@ impl AccessPlan {
     pub fn users(&self) -> BTreeSet<String> {
         let acls = self.add_acls.iter().chain(&self.surplus_acls).chain(&self.revoke_acls);
         let users = self.read.keys().chain(self.provide.iter().map(|step| &step.username));
-        let users = users.chain(acls.map(|acl| &acl.username)).chain(&self.delete_users);
+        let quotas = self.set_quotas.keys().chain(&self.revoke_quotas).map(|target| &target.username);
+        let users = users.chain(acls.map(|acl| &acl.username)).chain(quotas).chain(&self.delete_users);
         users.chain(self.delete_secrets.values().map(|(username, _)| username)).cloned().collect()
     }
 
@@ -73,6 +87,8 @@ impl AccessPlan {
         for acls in [&mut self.add_acls, &mut self.surplus_acls, &mut self.revoke_acls] {
             acls.retain(|acl| keep(&acl.username));
         }
+        self.set_quotas.retain(|target, _| keep(&target.username));
+        self.revoke_quotas.retain(|target| keep(&target.username));
         self.delete_users.retain(|username| keep(username));
         self.delete_secrets.retain(|_, (username, _)| keep(username));
     }
@@ -115,6 +131,8 @@ pub fn plan<D: Borrow<Desired>>(
     for (username, wanted) in desired.iter().filter(|(username, _)| username.starts_with(prefix)) {
         let wanted = wanted.borrow();
         plan.add_acls.extend(wanted.acls.difference(&observed.acls).cloned());
+        let quotas = wanted.quotas.difference(&observed.quotas);
+        plan.set_quotas.extend(quotas.map(|quota| (quota.target.clone(), Some(quota.value))));
         if let Some(secret) = &wanted.secret {
             let held = held.get(username.as_str()).map(Vec::as_slice).unwrap_or_default();
             plan.client(username, secret, observed, held, &ours);
@@ -131,8 +149,20 @@ pub fn plan<D: Borrow<Desired>>(
             Some(_) => {}
         }
     }
+    for quota in observed.quotas.iter().filter(|quota| quota.target.username.starts_with(prefix)) {
+        let target = &quota.target;
+        match desired.get(&target.username).map(Borrow::borrow) {
+            None => {
+                plan.revoke_quotas.insert(target.clone());
+            }
+            Some(wanted) if wanted.quotas.iter().all(|wanted| wanted.target != *target) => {
+                plan.set_quotas.insert(target.clone(), None);
+            }
+            Some(_) => {}
+        }
+    }
     let gone = |username: &&String| username.starts_with(prefix) && !desired.contains_key(*username);
-    plan.delete_users = observed.users.iter().filter(gone).cloned().collect();
+    plan.delete_users = observed.users.union(&observed.otherwise).filter(gone).cloned().collect();
     for (key, secret) in &observed.secrets {
         if let Some(username) = &secret.username
             && ours.may_delete(key, username, observed)
@@ -245,7 +275,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::access::Granted;
+    use crate::{
+        access::Granted,
+        kafka::{Quota, QuotaClients},
+    };
 
     fn key(namespace: &str, name: &str) -> ObjectKey {
         ObjectKey::new(namespace, name)
@@ -262,7 +295,12 @@ mod tests {
             replaces: None,
             previous: None,
         };
-        Desired { acls: acls(username, topic), secret: Some(secret) }
+        Desired { acls: acls(username, topic), quotas: BTreeSet::new(), secret: Some(secret) }
+    }
+
+    fn quota(username: &str, clients: QuotaClients, key: &str, amount: f64) -> Quota {
+        let target = QuotaTarget { username: username.to_owned(), clients, key: key.to_owned() };
+        Quota { target, value: QuotaValue::new(amount) }
     }
 
     fn found(username: &str, content: SecretContent) -> ObservedSecret {
@@ -294,9 +332,16 @@ mod tests {
             };
             observed.secrets.insert(step.secret.clone(), secret);
         }
+        let touched = |target: &QuotaTarget| {
+            plan.set_quotas.contains_key(target) || plan.revoke_quotas.contains(target)
+        };
+        observed.quotas.retain(|quota| !touched(&quota.target));
+        let set = plan.set_quotas.iter().filter_map(|(target, value)| Some((target.clone(), (*value)?)));
+        observed.quotas.extend(set.map(|(target, value)| Quota { target, value }));
         observed.acls.extend(plan.add_acls.iter().cloned());
         observed.acls.retain(|acl| !plan.surplus_acls.contains(acl) && !plan.revoke_acls.contains(acl));
         observed.users.retain(|user| !plan.delete_users.contains(user));
+        observed.otherwise.retain(|user| !plan.delete_users.contains(user));
         observed.secrets.retain(|key, _| !plan.delete_secrets.contains_key(key));
     }
 
@@ -446,9 +491,40 @@ mod tests {
     }
 
     #[test]
+    fn quotas_become_those_that_are_wanted_and_nobody_elses_are_touched() {
+        let all = QuotaClients::All;
+        let own = quota("op.shop.w", all.clone(), "producer_byte_rate", 5.0);
+        let mut wanted = wanted("op.shop.w", "t", &key("shop", "s"));
+        wanted.quotas = [own.clone(), quota("op.shop.w", all.clone(), "request_percentage", 50.0)].into();
+        let narrower = quota("op.shop.w", QuotaClients::EachOther, "producer_byte_rate", 9e9);
+        let unasked = quota("op.shop.w", all.clone(), "controller_mutation_rate", 1.0);
+        let orphan = quota("op.shop.gone", QuotaClients::Id("x".to_owned()), "consumer_byte_rate", 1.0);
+        let changed = quota("op.shop.w", all.clone(), "request_percentage", 51.0);
+        let others = [
+            quota("opera", all.clone(), "producer_byte_rate", 1.0),
+            quota("alice", all, "producer_byte_rate", 1.0),
+        ];
+        let observed = Observed {
+            quotas: [own, narrower.clone(), unasked.clone(), orphan.clone(), changed.clone()]
+                .into_iter()
+                .chain(others)
+                .collect(),
+            ..Observed::default()
+        };
+        let plan = plan("op.", &BTreeMap::from([("op.shop.w".to_owned(), wanted)]), &observed);
+        let expected = BTreeMap::from([
+            (narrower.target, None),
+            (unasked.target, None),
+            (changed.target, Some(QuotaValue::new(50.0))),
+        ]);
+        assert_eq!(plan.set_quotas, expected);
+        assert_eq!(plan.revoke_quotas, [orphan.target].into());
+    }
+
+    #[test]
     fn who_is_not_provided_for_keeps_user_and_secret() {
         let name = "op.shop.orders";
-        let kept = Desired { acls: acls(name, "t"), secret: None };
+        let kept = Desired { acls: acls(name, "t"), ..Desired::default() };
         let mut observed = Observed { acls: acls(name, "t"), ..Observed::default() };
         observed.users.insert(name.to_owned());
         observed.secrets.insert(key("shop", "s"), found(name, SecretContent::Unread));
@@ -468,14 +544,35 @@ mod tests {
         "(op|foreign)\\.[xy]\\.[abc]".prop_map(|text: String| text)
     }
 
+    fn any_quota(username: impl Strategy<Value = String>) -> impl Strategy<Value = Quota> {
+        let clients = proptest::sample::select(vec![
+            QuotaClients::All,
+            QuotaClients::EachOther,
+            QuotaClients::Id("c".to_owned()),
+        ]);
+        (username, clients, "[pcr]", 1..4_u8)
+            .prop_map(|(username, clients, key, amount)| quota(&username, clients, &key, f64::from(amount)))
+    }
+
+    /// A key has one value.
+    fn distinct(quotas: Vec<Quota>) -> BTreeSet<Quota> {
+        let by_target: BTreeMap<QuotaTarget, QuotaValue> =
+            quotas.into_iter().map(|quota| (quota.target, quota.value)).collect();
+        by_target.into_iter().map(|(target, value)| Quota { target, value }).collect()
+    }
+
     prop_compose! {
-        fn any_desired()(clients in proptest::collection::btree_map("[xy]\\.[abc]", ("[tuv]", "[12]"), 0..6))
+        fn any_desired()(clients in proptest::collection::btree_map("[xy]\\.[abc]", ("[tuv]", "[12]", 0..3_u8), 0..6))
             -> BTreeMap<String, Desired> {
-            clients.into_iter().map(|(client, (topic, secret))| {
+            clients.into_iter().map(|(client, (topic, secret, amount))| {
                 let username = format!("op.{client}");
                 let (namespace, workload) = client.split_once('.').unwrap();
                 let key = key(namespace, &format!("{workload}{secret}"));
-                (username.clone(), wanted(&username, &topic, &key))
+                let mut wanted = wanted(&username, &topic, &key);
+                if amount > 0 {
+                    wanted.quotas.insert(quota(&username, QuotaClients::All, "p", f64::from(amount)));
+                }
+                (username, wanted)
             }).collect()
         }
     }
@@ -483,13 +580,17 @@ mod tests {
     prop_compose! {
         fn any_observed()(
             users in proptest::collection::btree_set(any_username(), 0..6),
+            otherwise in proptest::collection::btree_set(any_username(), 0..3),
             rules in proptest::collection::btree_set((any_username(), "[tuv]"), 0..6),
+            quotas in proptest::collection::vec(any_quota(any_username()), 0..6),
             secrets in proptest::collection::btree_map(
                 ("[xy]", "[abc][12]"), (proptest::option::of(any_username()), any_content()), 0..6),
         ) -> Observed {
             Observed {
                 users,
+                otherwise,
                 acls: rules.iter().flat_map(|(username, topic)| acls(username, topic)).collect(),
+                quotas: distinct(quotas),
                 secrets: secrets.into_iter().map(|((namespace, name), (username, content))| {
                     (key(&namespace, &name), ObservedSecret { username, ..found("", content) })
                 }).collect(),
@@ -516,13 +617,16 @@ mod tests {
                 apply(&next, &desired, &mut observed);
             }
             let foreign = |observed: &Observed| {
-                let users: BTreeSet<String> = observed.users.iter().filter(|u| !u.starts_with("op.")).cloned().collect();
+                let users: BTreeSet<String> =
+                    observed.users.union(&observed.otherwise).filter(|u| !u.starts_with("op.")).cloned().collect();
                 let acls: BTreeSet<Acl> =
                     observed.acls.iter().filter(|acl| !acl.username.starts_with("op.")).cloned().collect();
                 let secrets: BTreeSet<ObjectKey> = observed.secrets.iter()
                     .filter(|(_, s)| s.username.as_ref().is_none_or(|name| !name.starts_with("op.")))
                     .map(|(key, _)| key.clone()).collect();
-                (users, acls, secrets)
+                let quotas: BTreeSet<Quota> =
+                    observed.quotas.iter().filter(|quota| !quota.target.username.starts_with("op.")).cloned().collect();
+                (users, acls, quotas, secrets)
             };
             prop_assert_eq!(foreign(&observed), foreign(&before));
             let last = plan("op.", &desired, &observed);
@@ -530,11 +634,16 @@ mod tests {
                 let rules: BTreeSet<Acl> =
                     observed.acls.iter().filter(|acl| acl.username == *username).cloned().collect();
                 prop_assert_eq!(&rules, &wanted.acls);
+                let quotas: BTreeSet<Quota> =
+                    observed.quotas.iter().filter(|quota| quota.target.username == *username).cloned().collect();
+                prop_assert_eq!(&quotas, &wanted.quotas);
                 let secret = &observed.secrets.get(&wanted.secret.as_ref().unwrap().key);
                 prop_assert!(last.blocked.contains_key(username) || secret.is_some());
             }
-            let ours = observed.users.iter().filter(|username| username.starts_with("op."));
+            let ours = observed.users.union(&observed.otherwise).filter(|username| username.starts_with("op."));
             prop_assert!(ours.into_iter().all(|username| desired.contains_key(username)));
+            let mut limited = observed.quotas.iter().map(|quota| &quota.target.username);
+            prop_assert!(limited.all(|username| !username.starts_with("op.") || desired.contains_key(username)));
         }
 
         #[test]
@@ -543,7 +652,10 @@ mod tests {
         ) {
             let (name, own) = ("op.quiet.one", key("quiet", "one"));
             let (mut desired, mut observed) = (desired, before);
-            desired.insert(name.to_owned(), wanted(name, "q", &own));
+            let mut quiet = wanted(name, "q", &own);
+            quiet.quotas = [quota(name, QuotaClients::All, "p", 1.0)].into();
+            observed.quotas.extend(quiet.quotas.iter().cloned());
+            desired.insert(name.to_owned(), quiet);
             observed.users.insert(name.to_owned());
             observed.acls.extend(acls(name, "q"));
             observed.secrets.insert(own.clone(), found(name, SecretContent::Current));
@@ -552,6 +664,7 @@ mod tests {
             prop_assert!(plan.provide.iter().all(|step| step.username != name));
             let mut acls = plan.add_acls.iter().chain(&plan.surplus_acls).chain(&plan.revoke_acls);
             prop_assert!(acls.all(|acl| acl.username != name));
+            prop_assert!(plan.set_quotas.keys().chain(&plan.revoke_quotas).all(|target| target.username != name));
             prop_assert!(!plan.delete_users.contains(name) && !plan.delete_secrets.contains_key(&own));
         }
     }

@@ -6,7 +6,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use topicops_contract::{ClientRequest, Inject, NamePattern, RotationWish, Workload, WorkloadKind};
+use topicops_contract::{
+    ClientQuotas, ClientRequest, Inject, NamePattern, RotationWish, Workload, WorkloadKind,
+};
 
 use crate::topic::{TopicGrant, TopicGrants, TopicObjectKey};
 
@@ -37,6 +39,7 @@ pub(crate) fn request(text: &str) -> Asking {
         inject: Inject::FILES,
         containers: None,
         rotation: RotationWish::default(),
+        quotas: ClientQuotas::default(),
     })
 }
 
@@ -58,6 +61,11 @@ impl Asking {
 
     pub(crate) fn transactional(mut self, text: &str) -> Self {
         self.transactional_ids.insert(NamePattern::read(text));
+        self
+    }
+
+    pub(crate) fn producer_byte_rate(mut self, text: &str) -> Self {
+        self.quotas.producer_byte_rate = Some(text.parse().unwrap());
         self
     }
 

@@ -1,3 +1,5 @@
+use topicops_contract::ByteRate;
+
 /// Reads bytes per second: `50000000`, `50MB`, `50MB/s`, `64MiB/s`; `0`, or `none`, is no limit.
 ///
 /// # Errors
@@ -5,24 +7,11 @@
 pub(super) fn byte_rate(text: &str) -> Result<u64, String> {
     let wrong =
         || format!("\"{text}\" is no rate: write bytes per second as 50MB/s, 64MiB/s or 50000000; 0 is none");
-    let number = text.trim().strip_suffix("/s").unwrap_or(text.trim());
-    if number == "none" {
+    if text.trim() == "none" {
         return Ok(0);
     }
-    let digits = number.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor: u64 = match &number[digits.len()..] {
-        "" | "B" => 1,
-        "kB" | "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = digits.trim().parse().map_err(|_| wrong())?;
     // Kafka's rates are signed.
-    number.checked_mul(factor).filter(|rate| i64::try_from(*rate).is_ok()).ok_or_else(wrong)
+    ByteRate::read(text).filter(|rate| i64::try_from(*rate).is_ok()).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod plan_report;
 mod policy_file;
 mod policy_memory;
 mod probes;
+mod reach;
+mod reach_files;
 mod rebalance;
 mod rebalance_table;
 mod rebalance_wait;

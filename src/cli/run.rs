@@ -1,4 +1,4 @@
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use futures::future::BoxFuture;
@@ -17,8 +17,8 @@ use topicops_webhook::{Limits, MinimumTls, Shutdown, WebhookState};
 use tracing::{error, info};
 
 use super::{
-    Admission, Grants, Settings, TlsMin, kafka_config, policy_file::PolicyFile,
-    policy_memory::ConfigMapPolicyMemory, probes,
+    Admission, Grants, Settings, TlsMin, policy_file::PolicyFile, policy_memory::ConfigMapPolicyMemory,
+    probes, reach::Reach, reach_files::ReachFiles,
 };
 use crate::{
     KafkaTopic,
@@ -38,7 +38,7 @@ use crate::{
         topics::{ConfigMapLedger, KubeEvidence, StatusWriter, TopicController, TopicIndex},
     },
     fail_point::fail_point,
-    kafka::{ClientProperties, Cluster, MeasuredCluster, PemSource, WireCluster},
+    kafka::{Cluster, MeasuredCluster, WireCluster},
     metrics::{Metrics, ReasonLabel, StateLabel},
     moves::BatchLimits,
     topic::{PlanContext, TopicGrants, TopicPolicy, limits::TopicRules},
@@ -49,9 +49,10 @@ pub async fn run(settings: Settings) -> Result<()> {
     #[cfg(feature = "fail-points")]
     crate::fail_point::begin();
     fail_point!("run/begun");
-    let properties = kafka_config::properties(&settings.kafka_config)?;
-    let endpoint = endpoint(&settings, &properties)?;
-    let cluster = WireCluster::new(properties).context("setting up the connection to Kafka")?;
+    let reach = Reach::read(&settings)?;
+    let wire =
+        WireCluster::with_clients(reach.own, reach.logins).context("setting up the connection to Kafka")?;
+    let (endpoint, endpoints) = watch::channel(Arc::new(reach.endpoint));
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
     let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let identity = settings.identity.clone().unwrap_or_else(host_name);
@@ -60,9 +61,12 @@ pub async fn run(settings: Settings) -> Result<()> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let webhook_metrics = topicops_webhook::Metrics::register(registry.sub_registry_with_prefix("topicops"));
-    let cluster: Arc<dyn Cluster> = Arc::new(MeasuredCluster::new(Arc::new(cluster), metrics.clone()));
+    let cluster: Arc<dyn Cluster> = Arc::new(MeasuredCluster::new(Arc::new(wire.clone()), metrics.clone()));
     let health = Health::new(metrics.clone());
     let mut tasks = Tasks::default();
+    let told = (health.clone(), metrics.clone());
+    let files = ReachFiles::new(settings.clone(), reach.digest, wire, endpoint, told);
+    tasks.spawn("files about the brokers", files.follow());
 
     let probe_listener = listen("--metrics-listen", settings.metrics_listen).await?;
     let webhook_listener = listen("--webhook-listen", settings.webhook_listen).await?;
@@ -202,10 +206,11 @@ pub async fn run(settings: Settings) -> Result<()> {
         grants: granted_topics,
         topics: Arc::clone(&topics),
         ready,
+        endpoints: endpoints.clone(),
         settings: AccessSettings {
             operator: settings.operator_id.clone(),
             mode,
-            endpoint,
+            endpoint: ClientEndpoint::clone(&endpoints.borrow()),
             iterations: settings.scram_iterations,
             resync: settings.resync,
             rotate_after: settings.rotate_after.age(),
@@ -384,31 +389,6 @@ async fn stop_signal() -> Result<&'static str> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     })
-}
-
-/// How clients reach the brokers: as topicops does, but for what the flags say.
-fn endpoint(settings: &Settings, properties: &ClientProperties) -> Result<ClientEndpoint> {
-    let own = || {
-        let servers: Vec<String> = properties.bootstrap_servers.iter().map(ToString::to_string).collect();
-        servers.join(",")
-    };
-    let truststore_pem =
-        match (&settings.client_ca, properties.tls.as_ref().and_then(|tls| tls.trust.as_ref())) {
-            (Some(file), _) => Some(read("--client-ca", file)?),
-            (None, Some(PemSource::File(file))) => Some(read("ssl.truststore.location", file)?),
-            (None, Some(PemSource::Inline(pem))) => Some(pem.clone()),
-            (None, None) => None,
-        };
-    Ok(ClientEndpoint {
-        bootstrap_servers: settings.client_bootstrap_servers.clone().unwrap_or_else(own),
-        security_protocol: if properties.tls.is_some() { "SASL_SSL" } else { "SASL_PLAINTEXT" }.to_owned(),
-        sasl_mechanism: "SCRAM-SHA-512".to_owned(),
-        truststore_pem,
-    })
-}
-
-fn read(what: &str, file: &Path) -> Result<String> {
-    fs::read_to_string(file).with_context(|| format!("{what} {}: cannot be read", file.display()))
 }
 
 fn certificate_settings(

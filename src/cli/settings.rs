@@ -1,10 +1,13 @@
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use topicops_contract::{DriftPolicy, NamePattern, OperatorId, Problem, RotateAfter};
 
 use super::byte_rate::byte_rate;
-use crate::topic::{OwnerRule, RetentionSteps, limits::ByteSize};
+use crate::{
+    kafka::ScramMechanism,
+    topic::{OwnerRule, RetentionSteps, limits::ByteSize},
+};
 
 /// How fast replicas are moved where nobody says so.
 pub(super) const DEFAULT_MOVE_THROTTLE: &str = "50MB/s";
@@ -52,7 +55,7 @@ pub struct Settings {
     #[arg(long, env = "TOPICOPS_MAX_PARTITIONS", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=10000))]
     pub max_partitions: i32,
 
-    /// Policy file: limits and defaults for topics, as YAML. It is read again when it changes; never there: no limits.
+    /// Policy file: limits and defaults for topics and quotas, as YAML. It is read again when it changes; never there: no limits.
     #[arg(long, env = "TOPICOPS_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,
 
@@ -68,9 +71,17 @@ pub struct Settings {
     #[arg(long, env = "TOPICOPS_CLIENT_BOOTSTRAP_SERVERS", value_name = "HOST:PORT,…")]
     pub client_bootstrap_servers: Option<String>,
 
-    /// PEM file with the CA for the Secrets, when clients need another than topicops.
+    /// PEM file with the CA for the Secrets, when clients need another than topicops. Read again when it changes.
     #[arg(long, env = "TOPICOPS_CLIENT_CA", value_name = "FILE")]
     pub client_ca: Option<PathBuf>,
+
+    /// How clients log in: the SCRAM mechanism of the credentials made here.
+    #[arg(long, env = "TOPICOPS_CLIENT_SASL_MECHANISM", value_enum, default_value = "SCRAM-SHA-512")]
+    pub client_sasl_mechanism: ClientSaslMechanism,
+
+    /// Security protocol for the Secrets, when clients reach the brokers differently from topicops. Default: with TLS where topicops itself uses it.
+    #[arg(long, env = "TOPICOPS_CLIENT_SECURITY_PROTOCOL", value_enum, value_name = "PROTOCOL")]
+    pub client_security_protocol: Option<ClientSecurityProtocol>,
 
     /// Iterations of the SCRAM credentials made here; Kafka takes 4096 to 16384.
     #[arg(long, env = "TOPICOPS_SCRAM_ITERATIONS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(4096..=16384))]
@@ -176,6 +187,40 @@ impl From<Drift> for DriftPolicy {
         match drift {
             Drift::Correct => Self::Correct,
             Drift::Report => Self::Report,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClientSaslMechanism {
+    #[value(name = "SCRAM-SHA-512")]
+    Sha512,
+    #[value(name = "SCRAM-SHA-256")]
+    Sha256,
+}
+
+impl fmt::Display for ClientSaslMechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sha512 => ScramMechanism::Sha512.fmt(f),
+            Self::Sha256 => ScramMechanism::Sha256.fmt(f),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClientSecurityProtocol {
+    #[value(name = "SASL_SSL")]
+    SaslSsl,
+    #[value(name = "SASL_PLAINTEXT")]
+    SaslPlaintext,
+}
+
+impl ClientSecurityProtocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SaslSsl => "SASL_SSL",
+            Self::SaslPlaintext => "SASL_PLAINTEXT",
         }
     }
 }

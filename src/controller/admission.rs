@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use topicops_contract::{ClientRequest, Problem, TopicManifest, TopicObjectKind, keys};
+use topicops_contract::{ClientQuotas, ClientRequest, Problem, TopicManifest, TopicObjectKind, keys};
 use topicops_webhook::{Consent, Finding, TopicPolicy as Limits};
 
 use super::{access::Consented, topics::TopicIndex};
@@ -22,7 +22,7 @@ impl AdmissionConsent {
 }
 
 impl Consent for AdmissionConsent {
-    fn review(&self, request: &ClientRequest) -> Vec<Finding> {
+    fn review(&self, request: &ClientRequest, before: Option<&ClientRequest>) -> Vec<Finding> {
         let findings = self.topics.with_grants(|grants| self.consented.findings(request, grants));
         let findings = findings.into_iter().map(|finding| {
             if self.deny {
@@ -31,7 +31,30 @@ impl Consent for AdmissionConsent {
                 Finding::Warning(finding.message)
             }
         });
-        findings.collect()
+        findings.chain(self.quotas(request, before)).collect()
+    }
+}
+
+impl AdmissionConsent {
+    /// What the policy says to the quotas. One that was there before, and that a new limit is against, keeps nobody from
+    /// editing the rest.
+    fn quotas(&self, request: &ClientRequest, before: Option<&ClientRequest>) -> Vec<Finding> {
+        if request.quotas == ClientQuotas::default() {
+            return Vec::new();
+        }
+        let policy = self.topics.policy();
+        let rules = policy.rules.of(request.workload.namespace());
+        let known = before.map(|before| rules.judge_quotas(&before.quotas).refused).unwrap_or_default();
+        let judgement = rules.judge_quotas(&request.quotas);
+        let mut findings: Vec<Finding> = judgement.notices().map(Finding::Warning).collect();
+        for (problem, instead) in judgement.refused {
+            findings.push(if known.iter().any(|(known, _)| *known == problem) {
+                Finding::Warning(format!("{problem}; {instead} counts until it is changed"))
+            } else {
+                Finding::Denial(problem)
+            });
+        }
+        findings
     }
 }
 

@@ -6,6 +6,7 @@ use topicops_webhook::TopicPolicy as _;
 
 use super::*;
 use crate::{
+    access::{GrantsMode, testing::request},
     controller::Index as _,
     topic::{Extent, PlanContext, TopicPlan, TopicPolicy, limits::TopicRules},
 };
@@ -218,4 +219,32 @@ fn growth_beyond_the_totals_is_denied_and_whoever_is_beyond_them_may_still_chang
     index.apply(config_map("t1", 1, &data("5", "2h")));
     let (denials, warnings) = review("t4", &data("4", "3h"));
     assert!(denials.is_empty() && warnings[0].starts_with("not applied: partitions: \"4\""), "{warnings:?}");
+}
+
+#[test]
+fn a_quota_outside_its_limit_is_denied_when_it_is_new_and_only_told_when_it_was_there_before() {
+    let topics = Arc::new(TopicIndex::default());
+    let rules = TopicRules::parse(
+        "limits: { producer-byte-rate: { max: 10MB/s }, request-percentage: { max: 50, action: adjust } }",
+    );
+    topics.govern(TopicPolicy { rules: Arc::new(rules.unwrap()), ..TopicPolicy::default() });
+    let consented = Consented::new(Arc::default(), GrantsMode::Namespace);
+    let admission = AdmissionConsent::new(consented, topics, false);
+    let greedy = request("shop/w").producer_byte_rate("100MB/s");
+    let told = "topic.kafka.nb/producer-byte-rate: \"100MB/s\": 10MB/s at most, says the operator's policy \
+                (limits.producer-byte-rate)";
+    assert_eq!(split(admission.review(&greedy, None)).0, [told]);
+    let other = request("shop/w").producer_byte_rate("90MB/s");
+    assert_eq!(split(admission.review(&greedy, Some(&other))).0, [told]);
+    let mut edited = greedy.clone();
+    edited.quotas.request_percentage = Some("200%".parse().unwrap());
+    let (denials, warnings) = split(admission.review(&edited, Some(&greedy)));
+    assert!(denials.is_empty(), "{denials:?}");
+    assert!(
+        warnings[0].contains("\"200%\": 50% at most") && warnings[0].ends_with("adjusted to 50%"),
+        "{warnings:?}"
+    );
+    assert_eq!(warnings[1], format!("{told}; 10MB/s counts until it is changed"));
+    let modest = request("shop/w").producer_byte_rate("10MB/s");
+    assert!(admission.review(&modest, None).is_empty());
 }

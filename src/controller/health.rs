@@ -49,6 +49,7 @@ impl Health {
             check("kubernetes", false, "no watch is established yet"),
             Check { name: "ledger", required: false, wrong: None },
             Check { name: "policy", required: false, wrong: None },
+            Check { name: "kafka-config", required: false, wrong: None },
         ];
         Self { inner: Arc::new(Mutex::new(Checks { checks })), metrics }
     }

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use topicops_contract::{Password, Problem, Problems, PropertiesText};
 
-use super::{Address, ScramMechanism, jaas::Jaas, property_key::PropertyKey};
+use super::{Address, OAuthProperties, ScramMechanism, jaas::Jaas, property_key::PropertyKey};
 
 /// How to reach the brokers: a Kafka client properties file as Java clients use it.
 ///
@@ -17,6 +17,8 @@ pub struct ClientProperties {
     pub tls: Option<TlsProperties>,
     /// `None` without SASL.
     pub sasl: Option<SaslProperties>,
+    /// In its place: a login with a token.
+    pub oauth: Option<OAuthProperties>,
     /// How long one request may take.
     pub request_timeout: Duration,
     pub client_id: Option<String>,
@@ -66,10 +68,18 @@ pub enum SaslMechanism {
     Scram(ScramMechanism),
 }
 
+const MECHANISM: &str = "sasl.mechanism";
+const OAUTHBEARER: &str = "OAUTHBEARER";
+
 /// Java's default.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl ClientProperties {
+    /// Whether they are for a listener that knows no SASL.
+    pub fn takes_no_sasl(&self) -> bool {
+        self.sasl.is_none() && self.oauth.is_none()
+    }
+
     /// Reads properties text. `source` names it in the problems: a file name, or a key.
     pub fn parse(source: &str, text: &str) -> Result<Self, Problems> {
         let pairs = PropertiesText::parse(source, text).map_err(without_values)?;
@@ -77,10 +87,15 @@ impl ClientProperties {
         reader.sort_keys();
         let bootstrap_servers = reader.bootstrap_servers();
         let (tls, sasl) = reader.security();
+        let oauth = sasl && reader.pairs.get(MECHANISM).is_some_and(|text| text == OAUTHBEARER);
+        if !oauth {
+            reader.without_oauth();
+        }
         let properties = Self {
             bootstrap_servers,
             tls: tls.then(|| reader.tls()),
-            sasl: if sasl { reader.sasl() } else { None },
+            sasl: if sasl && !oauth { reader.sasl() } else { None },
+            oauth: if oauth { reader.oauth() } else { None },
             request_timeout: reader.request_timeout(),
             client_id: reader.take("client.id"),
             group_id: reader.take("group.id"),
@@ -291,15 +306,13 @@ impl Reader {
     }
 
     fn mechanism(&mut self) -> Option<SaslMechanism> {
-        const KEY: &str = "sasl.mechanism";
-        const EXPECTED: &str = "one of SCRAM-SHA-512, SCRAM-SHA-256, PLAIN";
+        const KEY: &str = MECHANISM;
+        const EXPECTED: &str = "one of SCRAM-SHA-512, SCRAM-SHA-256, PLAIN, OAUTHBEARER";
         match self.take(KEY).as_deref() {
             Some("PLAIN") => Some(SaslMechanism::Plain),
             Some("SCRAM-SHA-256") => Some(SaslMechanism::Scram(ScramMechanism::Sha256)),
             Some("SCRAM-SHA-512") => Some(SaslMechanism::Scram(ScramMechanism::Sha512)),
-            Some(other @ ("OAUTHBEARER" | "GSSAPI")) => {
-                self.wrong(KEY, other, format!("is not supported yet; {EXPECTED}"))
-            }
+            Some(other @ "GSSAPI") => self.wrong(KEY, other, format!("is not supported; {EXPECTED}")),
             Some(other) => self.wrong(KEY, other, EXPECTED),
             None => self.missing(KEY, format!("is missing, and Java clients assume GSSAPI; {EXPECTED}")),
         }
@@ -348,6 +361,9 @@ impl Reader {
         }
     }
 }
+
+#[path = "client_properties_oauth.rs"]
+mod oauth;
 
 #[cfg(test)]
 #[path = "client_properties_tests.rs"]

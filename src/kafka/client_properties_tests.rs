@@ -1,4 +1,5 @@
 use super::*;
+use crate::kafka::{TokenEndpoint, TokenSource};
 
 const SCRAM: &str = r#"
 bootstrap.servers=b-1.example:9093, b-2.example:9093
@@ -73,8 +74,8 @@ fn what_is_not_supported_is_an_error_and_not_ignored() {
     let with = |line: &str| problems(&format!("{SCRAM}\n{line}\n"));
     assert!(with("ssl.endpoint.identification.algorithm=").contains("must be https"));
     assert!(with("sasl.login.callback.handler.class=x").contains("not supported"));
-    let oauth = problems("bootstrap.servers=b:1\nsecurity.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n");
-    assert!(oauth.contains("not supported yet"), "{oauth}");
+    let kerberos = problems("bootstrap.servers=b:1\nsecurity.protocol=SASL_SSL\nsasl.mechanism=GSSAPI\n");
+    assert!(kerberos.contains("not supported"), "{kerberos}");
     let jks = problems("bootstrap.servers=b:1\nsecurity.protocol=SSL\nssl.truststore.location=/ca.jks\n");
     assert!(jks.contains("assume JKS"), "{jks}");
     let both = problems(&SCRAM.replace("client.id=topicops", "ssl.truststore.certificates=C"));
@@ -106,4 +107,79 @@ fn neither_debug_nor_problems_show_the_password() {
         let told = problems(&broken);
         assert!(!told.contains("hunter2"), "{told}");
     }
+}
+
+const OAUTH: &str = r#"
+bootstrap.servers=b:1
+security.protocol=SASL_SSL
+sasl.mechanism=OAUTHBEARER
+sasl.oauthbearer.token.endpoint.url=https://idp.example/realms/kafka/token?x=1
+sasl.login.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler
+sasl.login.connect.timeout.ms=1000
+sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId="topicops" clientSecret="hunter2" scope="kafka" extension_pool="p-1";
+"#;
+
+fn endpoint(text: &str) -> TokenEndpoint {
+    let oauth = ClientProperties::parse("kafka-config", text).unwrap().oauth.unwrap();
+    match oauth.source {
+        TokenSource::Endpoint(endpoint) => *endpoint,
+        TokenSource::File(file) => panic!("{}", file.display()),
+    }
+}
+
+#[test]
+fn a_token_comes_from_client_credentials_or_a_file() {
+    let properties = ClientProperties::parse("kafka-config", OAUTH).unwrap();
+    assert!(properties.sasl.is_none() && !properties.takes_no_sasl());
+    assert!(!format!("{properties:?}").contains("hunter2"));
+    assert_eq!(properties.oauth.unwrap().extensions, [("pool".to_owned(), "p-1".to_owned())]);
+    let found = endpoint(OAUTH);
+    assert_eq!(
+        (found.address.to_string().as_str(), found.path.as_str()),
+        ("idp.example:443", "/realms/kafka/token?x=1")
+    );
+    assert_eq!((found.client_id.as_str(), found.client_secret.reveal()), ("topicops", "hunter2"));
+    assert_eq!((found.scope.as_deref(), found.tls.unwrap().trust), (Some("kafka"), None));
+    let plain = endpoint(&OAUTH.replace("https://idp.example/realms/kafka/token?x=1", "http://[::1]:8080"));
+    assert_eq!((plain.address.to_string().as_str(), plain.path.as_str()), ("[::1]:8080", "/"));
+    assert!(plain.tls.is_none());
+    let trusting =
+        OAUTH.replace("scope=", "ssl.truststore.type=PEM ssl.truststore.location=\"/idp.pem\" scope=");
+    assert_eq!(endpoint(&trusting).tls.unwrap().trust, Some(PemSource::File("/idp.pem".into())));
+    let jaas = OAUTH.lines().find(|line| line.starts_with("sasl.jaas.config")).unwrap();
+    let newer = OAUTH.replace(
+        jaas,
+        "sasl.oauthbearer.client.credentials.client.id=i\nsasl.oauthbearer.client.credentials.client.secret=s",
+    );
+    assert_eq!(endpoint(&newer).client_id, "i");
+    let file = OAUTH.replace("https://idp.example/realms/kafka/token?x=1", "file:///token").replace(jaas, "");
+    let oauth = ClientProperties::parse("kafka-config", &file).unwrap().oauth.unwrap();
+    assert!(matches!(oauth.source, TokenSource::File(path) if path.ends_with("token")));
+}
+
+#[test]
+fn what_no_token_could_come_of_is_told_without_its_secret() {
+    for (from, to, says) in [
+        (
+            "https://idp.example/realms/kafka/token?x=1",
+            "ftp://idp.example",
+            "authorization server's https://",
+        ),
+        ("https://idp.example/realms/kafka/token?x=1", "file://token", "file:///path"),
+        ("https://idp.example/realms/kafka/token?x=1", "https://idp.example/a b", "https://host/path"),
+        ("clientId=\"topicops\"", "", "lacks clientId or clientSecret"),
+        ("OAuthBearerLoginModule", "PlainLoginModule", "OAuthBearerLoginModule"),
+        ("OAuthBearerLoginCallbackHandler", "MyHandler", "only Kafka's own"),
+        ("extension_pool", "extension_auth", "an extension_ that is none"),
+        ("scope=", "ssl.truststore.location=\"/idp.jks\" scope=", "must be PEM"),
+        ("sasl.login.connect", "sasl.oauthbearer.jwks.endpoint.url=x\nsasl.login.connect", "not supported"),
+    ] {
+        let told = problems(&OAUTH.replace(from, to));
+        assert!(told.contains(says) && !told.contains("hunter2"), "{says}: {told}");
+    }
+    let told = problems(&OAUTH.replace("OAUTHBEARER", "SCRAM-SHA-512"));
+    assert!(
+        told.contains("sasl.oauthbearer.token.endpoint.url: is not supported with this sasl.mechanism"),
+        "{told}"
+    );
 }

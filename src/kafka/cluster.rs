@@ -5,8 +5,8 @@ use topicops_contract::TopicName;
 
 use super::{
     Acl, BrokerConfigs, BrokerDisks, ClusterError, ConfigChange, ConfigKeys, CreatedTopic, DoomedTopic,
-    ItemError, LoginCheck, LoginReport, NewPartitions, NewTopic, Reassignment, ScramKeys, ScramUser,
-    TopicDescription, TopicPartition,
+    ItemError, LoginCheck, LoginReport, NewPartitions, NewTopic, Quota, QuotaTarget, QuotaValue,
+    Reassignment, ScramKeys, ScramMechanism, ScramUser, TopicDescription, TopicPartition,
 };
 
 /// One item's outcome within a batch.
@@ -106,6 +106,16 @@ pub trait Cluster: Send + Sync + 'static {
     /// Deletes exactly these rules; one that is not there is a success.
     async fn delete_acls(&self, acls: &[Acl]) -> Result<Vec<Item<()>>, ClusterError>;
 
+    /// All quotas of users whose name begins with `prefix`, those of single client ids of theirs too.
+    async fn describe_quotas(&self, prefix: &str) -> Result<BTreeSet<Quota>, ClusterError>;
+
+    /// Sets quotas, or takes them away; one that is not there is a success. What concerns one user and the same clients of
+    /// it goes through as a whole or not at all.
+    async fn alter_quotas(
+        &self,
+        changes: &[(QuotaTarget, Option<QuotaValue>)],
+    ) -> Result<Vec<Item<()>>, ClusterError>;
+
     /// All users with a SCRAM credential whose name begins with `prefix`.
     async fn describe_scram_users(&self, prefix: &str) -> Result<Vec<ScramUser>, ClusterError>;
 
@@ -114,6 +124,12 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Deletes the SCRAM credentials of these users, whatever their mechanism; one that is not there is a success.
     async fn delete_scram_users(&self, usernames: &[String]) -> Result<Vec<Item<()>>, ClusterError>;
+
+    /// Deletes single SCRAM credentials; one that is not there is a success.
+    async fn delete_scram_credentials(
+        &self,
+        credentials: &[(String, ScramMechanism)],
+    ) -> Result<Vec<Item<()>>, ClusterError>;
 
     /// Logs in as each of these users and looks whether its topics and groups are visible to it. A login that the broker
     /// refuses is an [`ItemError`] (`SASL_AUTHENTICATION_FAILED`, retriable: credentials take a moment to spread).

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use topicops_contract::Password;
 
 /// The login of a `sasl.jaas.config`: one login module with its options, as Java reads it.
@@ -7,6 +9,8 @@ pub(super) struct Jaas {
     pub(super) module: String,
     pub(super) username: Option<String>,
     pub(super) password: Option<Password>,
+    /// All other options.
+    pub(super) options: BTreeMap<String, Password>,
 }
 
 impl Jaas {
@@ -21,7 +25,7 @@ impl Jaas {
         {
             return Err("a control flag (required) follows the login module");
         }
-        let mut jaas = Self { module, username: None, password: None };
+        let mut jaas = Self { module, username: None, password: None, options: BTreeMap::new() };
         loop {
             if tokens.symbol(';') {
                 break;
@@ -37,7 +41,9 @@ impl Jaas {
                 "tokenauth" if value.eq_ignore_ascii_case("true") => {
                     return Err("logins by delegation token are not supported");
                 }
-                _ => {}
+                _ => {
+                    jaas.options.insert(key, Password::new(value));
+                }
             }
         }
         if tokens.rest_is_blank() {

@@ -11,7 +11,8 @@ use topicops_contract::TopicName;
 use super::{
     Acl, BrokerConfigs, BrokerDisks, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
     ConsumingGroup, CreatedTopic, DoomedTopic, Item, ItemError, LoginCheck, LoginReport, NewPartitions,
-    NewTopic, Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
+    NewTopic, Quota, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramMechanism, ScramUser,
+    TopicDescription, TopicPartition,
 };
 use crate::metrics::{ItemErrorLabel, Metrics, OperationLabel};
 
@@ -185,6 +186,17 @@ impl Cluster for MeasuredCluster {
         self.batch("delete_acls", acls.len(), self.cluster.delete_acls(acls)).await
     }
 
+    async fn describe_quotas(&self, prefix: &str) -> Result<BTreeSet<Quota>, ClusterError> {
+        self.whole("describe_quotas", self.cluster.describe_quotas(prefix), BTreeSet::len).await
+    }
+
+    async fn alter_quotas(
+        &self,
+        changes: &[(QuotaTarget, Option<QuotaValue>)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        self.batch("alter_quotas", changes.len(), self.cluster.alter_quotas(changes)).await
+    }
+
     async fn describe_scram_users(&self, prefix: &str) -> Result<Vec<ScramUser>, ClusterError> {
         self.whole("describe_scram_users", self.cluster.describe_scram_users(prefix), Vec::len).await
     }
@@ -195,6 +207,14 @@ impl Cluster for MeasuredCluster {
 
     async fn delete_scram_users(&self, usernames: &[String]) -> Result<Vec<Item<()>>, ClusterError> {
         self.batch("delete_scram_users", usernames.len(), self.cluster.delete_scram_users(usernames)).await
+    }
+
+    async fn delete_scram_credentials(
+        &self,
+        credentials: &[(String, ScramMechanism)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let call = self.cluster.delete_scram_credentials(credentials);
+        self.batch("delete_scram_credentials", credentials.len(), call).await
     }
 
     async fn check_logins(&self, checks: &[LoginCheck]) -> Result<Vec<Item<LoginReport>>, ClusterError> {

@@ -15,8 +15,10 @@ mod error;
 mod jaas;
 mod measured;
 mod memory;
+mod oauth;
 mod partition;
 mod property_key;
+mod quota;
 mod scram;
 mod topic;
 #[cfg(feature = "verify")]
@@ -35,11 +37,13 @@ pub use disks::{BrokerDisks, LogDir, ReplicaSize};
 pub use error::{ClusterError, ItemError, Trouble};
 pub use measured::MeasuredCluster;
 pub use memory::{Call, MemoryCluster};
+pub use oauth::{OAuthProperties, TokenEndpoint, TokenSource};
 pub use partition::{Reassignment, TopicPartition};
+pub use quota::{Quota, QuotaClients, QuotaTarget, QuotaValue};
 pub use scram::{LoginCheck, LoginReport, ScramKeys, ScramMechanism, ScramUser};
 pub use topic::{
     ConfigChange, ConfigKeys, CreatedTopic, DoomedTopic, NewPartitions, NewTopic, TopicDescription,
 };
 #[cfg(feature = "verify")]
 pub use verify::{VerifyError, VerifyRequest, VerifyStep, verify};
-pub use wire::WireCluster;
+pub use wire::{WireCluster, check_certificates};

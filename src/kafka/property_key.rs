@@ -11,13 +11,18 @@ pub(super) enum PropertyKey {
     Unsupported,
 }
 
-pub(super) const USED: [&str; 18] = [
+pub(super) const USED: [&str; 23] = [
     "bootstrap.servers",
     "security.protocol",
     "sasl.mechanism",
     "sasl.jaas.config",
     "sasl.username",
     "sasl.password",
+    "sasl.login.callback.handler.class",
+    "sasl.oauthbearer.client.credentials.client.id",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.scope",
+    "sasl.oauthbearer.token.endpoint.url",
     "ssl.truststore.type",
     "ssl.truststore.location",
     "ssl.truststore.certificates",
@@ -34,7 +39,7 @@ pub(super) const USED: [&str; 18] = [
 
 /// Keys of Kafka 4.3's consumer, producer and admin client that say how to read, write, batch, retry, meter or pool.
 /// A workload's own `client.properties` may carry any of them; for topicops its own choices stand in their place.
-const IGNORED: [&str; 78] = [
+const IGNORED: [&str; 86] = [
     // Reading.
     "allow.auto.create.topics",
     "auto.commit.interval.ms",
@@ -109,6 +114,14 @@ const IGNORED: [&str; 78] = [
     "retries",
     "retry.backoff.max.ms",
     "retry.backoff.ms",
+    "sasl.login.connect.timeout.ms",
+    "sasl.login.read.timeout.ms",
+    "sasl.login.refresh.buffer.seconds",
+    "sasl.login.refresh.min.period.seconds",
+    "sasl.login.refresh.window.factor",
+    "sasl.login.refresh.window.jitter",
+    "sasl.login.retry.backoff.max.ms",
+    "sasl.login.retry.backoff.ms",
     "send.buffer.bytes",
     "socket.connection.setup.timeout.max.ms",
     "socket.connection.setup.timeout.ms",
@@ -121,11 +134,10 @@ const IGNORED: [&str; 78] = [
 ];
 
 /// Known to Java clients, and refused here.
-const UNSUPPORTED: [&str; 12] = [
+const UNSUPPORTED: [&str; 11] = [
     "bootstrap.controllers",
     "config.providers",
     "sasl.client.callback.handler.class",
-    "sasl.login.callback.handler.class",
     "sasl.login.class",
     "security.providers",
     "ssl.cipher.suites",

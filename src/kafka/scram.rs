@@ -25,6 +25,13 @@ pub struct ScramUser {
     pub credentials: Vec<(ScramMechanism, i32)>,
 }
 
+impl ScramUser {
+    /// Whether it can log in by this mechanism.
+    pub fn has(&self, mechanism: ScramMechanism) -> bool {
+        self.credentials.iter().any(|(kind, _)| *kind == mechanism)
+    }
+}
+
 /// What a password becomes before it goes to the brokers: PBKDF2 of it, with its salt and iterations. It is as good as
 /// the password for logging in, so it is redacted likewise.
 #[derive(Clone)]

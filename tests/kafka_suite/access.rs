@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use topicops::kafka::{
-    Acl, AclOperation, AclResource, Cluster, LoginCheck, LoginReport, NewTopic, PatternType, ResourceType,
-    ScramKeys, ScramMechanism,
+    Acl, AclOperation, AclResource, Cluster, LoginCheck, LoginReport, NewTopic, PatternType, Quota,
+    QuotaClients, QuotaTarget, QuotaValue, ResourceType, ScramKeys, ScramMechanism,
 };
 use topicops_contract::{Password, TopicName};
 
@@ -89,6 +89,80 @@ pub(crate) async fn malformed_rules_are_refused(cluster: &dyn Cluster, prefix: &
     assert_eq!(numbers(&outcomes), [42, 0, 42]);
     rules_become(cluster, &user, &BTreeSet::from([good.clone()])).await;
     cluster.delete_acls(&[good]).await.unwrap();
+}
+
+fn quota(username: &str, clients: QuotaClients, key: &str, amount: f64) -> Quota {
+    let target = QuotaTarget { username: username.to_owned(), clients, key: key.to_owned() };
+    Quota { target, value: QuotaValue::new(amount) }
+}
+
+async fn set_quotas(cluster: &dyn Cluster, quotas: &[Quota]) -> Vec<i16> {
+    let changes: Vec<_> = quotas.iter().map(|quota| (quota.target.clone(), Some(quota.value))).collect();
+    numbers(&cluster.alter_quotas(&changes).await.unwrap())
+}
+
+async fn take_away_quotas(cluster: &dyn Cluster, quotas: &[Quota]) -> Vec<i16> {
+    let changes: Vec<_> = quotas.iter().map(|quota| (quota.target.clone(), None)).collect();
+    numbers(&cluster.alter_quotas(&changes).await.unwrap())
+}
+
+async fn quotas_become(cluster: &dyn Cluster, prefix: &str, expected: &[Quota]) {
+    let expected: BTreeSet<Quota> = expected.iter().cloned().collect();
+    eventually("the quotas", || async {
+        let seen = cluster.describe_quotas(prefix).await.unwrap();
+        if seen == expected { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+}
+
+pub(crate) async fn quotas_come_and_go(cluster: &dyn Cluster, prefix: &str) {
+    // No such user is there: it may be limited before it is.
+    let (one, two) = (format!("{prefix}.quotas.one_statefulset"), format!("{prefix}.quotas.two"));
+    let ours = format!("{prefix}.quotas.");
+    let rates = [
+        quota(&one, QuotaClients::All, QuotaTarget::PRODUCER_BYTE_RATE, 1_048_576.0),
+        quota(&two, QuotaClients::All, QuotaTarget::CONSUMER_BYTE_RATE, 9_007_199_254_740_992.0),
+        quota(&one, QuotaClients::All, QuotaTarget::REQUEST_PERCENTAGE, 12.5),
+        quota(&one, QuotaClients::Id("app".to_owned()), QuotaTarget::PRODUCER_BYTE_RATE, 7.0),
+        quota(&two, QuotaClients::EachOther, "controller_mutation_rate", 0.25),
+    ];
+    for _ in 0..2 {
+        assert_eq!(set_quotas(cluster, &rates).await, [0; 5]);
+    }
+    quotas_become(cluster, &ours, &rates).await;
+    let mut changed = rates.clone();
+    changed[0].value = QuotaValue::new(3.0);
+    assert_eq!(set_quotas(cluster, &changed[..1]).await, [0]);
+    for _ in 0..2 {
+        assert_eq!(take_away_quotas(cluster, &rates[1..4]).await, [0; 3]);
+    }
+    quotas_become(cluster, &ours, &[changed[0].clone(), changed[4].clone()]).await;
+    take_away_quotas(cluster, &rates).await;
+    quotas_become(cluster, &ours, &[]).await;
+}
+
+pub(crate) async fn other_users_quotas_are_not_described(cluster: &dyn Cluster, prefix: &str) {
+    let ours = quota(&format!("{prefix}.ours.a"), QuotaClients::All, QuotaTarget::PRODUCER_BYTE_RATE, 1.0);
+    let theirs = quota(&format!("{prefix}.theirs"), QuotaClients::All, QuotaTarget::PRODUCER_BYTE_RATE, 1.0);
+    let both = [ours.clone(), theirs];
+    assert_eq!(set_quotas(cluster, &both).await, [0; 2]);
+    quotas_become(cluster, &format!("{prefix}.ours."), &[ours]).await;
+    take_away_quotas(cluster, &both).await;
+}
+
+pub(crate) async fn a_bad_quota_fails_with_all_that_is_said_of_its_user(cluster: &dyn Cluster, prefix: &str) {
+    let user = |name: &str| format!("{prefix}.bad.{name}");
+    let of = |name: &str, key: &str, amount| quota(&user(name), QuotaClients::All, key, amount);
+    let quotas = [
+        of("zero", QuotaTarget::PRODUCER_BYTE_RATE, 0.0),
+        of("zero", QuotaTarget::CONSUMER_BYTE_RATE, 5.0),
+        of("fraction", QuotaTarget::PRODUCER_BYTE_RATE, 1.5),
+        of("good", QuotaTarget::PRODUCER_BYTE_RATE, 5.0),
+        of("unknown", "speed", 5.0),
+    ];
+    assert_eq!(set_quotas(cluster, &quotas).await, [42, 42, 42, 0, 42]);
+    quotas_become(cluster, &format!("{prefix}.bad."), &quotas[3..4]).await;
+    take_away_quotas(cluster, &quotas[3..4]).await;
 }
 
 pub(crate) async fn users_come_and_go(cluster: &dyn Cluster, prefix: &str) {

@@ -38,6 +38,7 @@ pub(crate) async fn empty_batches_have_empty_answers(cluster: &dyn Cluster, _: &
     assert!(cluster.alter_broker_configs(&[]).await.unwrap().is_empty());
     assert!(cluster.create_acls(&[]).await.unwrap().is_empty());
     assert!(cluster.delete_acls(&[]).await.unwrap().is_empty());
+    assert!(cluster.alter_quotas(&[]).await.unwrap().is_empty());
     assert!(cluster.upsert_scram_users(&[]).await.unwrap().is_empty());
     assert!(cluster.delete_scram_users(&[]).await.unwrap().is_empty());
     assert!(cluster.check_logins(&[]).await.unwrap().is_empty());

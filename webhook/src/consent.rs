@@ -12,8 +12,9 @@ pub enum Finding {
 /// What the rest of the cluster says to a request. Implemented over watched caches: called in the request path, so it must
 /// answer from memory, without waiting, the same for a dry run.
 pub trait Consent: Send + Sync {
-    /// Which of the topics asked for are not granted, and whatever else will keep the request from being fulfilled.
-    fn review(&self, request: &ClientRequest) -> Vec<Finding>;
+    /// Which of the topics asked for are not granted, and whatever else will keep the request from being fulfilled. `before`
+    /// is what the workload asked for until now, where that could be read.
+    fn review(&self, request: &ClientRequest, before: Option<&ClientRequest>) -> Vec<Finding>;
 }
 
 /// The administrator's limits for topics (partitions, replication, retention, names, who may own them). Like [`Consent`] it
@@ -36,7 +37,7 @@ pub trait TopicPolicy: Send + Sync {
 pub struct Unquestioned;
 
 impl Consent for Unquestioned {
-    fn review(&self, _: &ClientRequest) -> Vec<Finding> {
+    fn review(&self, _: &ClientRequest, _: Option<&ClientRequest>) -> Vec<Finding> {
         Vec::new()
     }
 }

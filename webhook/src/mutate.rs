@@ -43,8 +43,9 @@ pub fn mutate(review: &Review<'_>, consent: &dyn Consent) -> Answer {
     let Asked { request, injection: Injection { patch, mut warnings } } = asked;
     let mut denials = Problems::new();
     if let Some(request) = request.as_ref().filter(|_| !subject.name.is_empty()) {
-        let unchanged = subject.old_request(old).as_ref() == Some(request);
-        for finding in consent.review(request) {
+        let before = subject.old_request(old);
+        let unchanged = before.as_ref() == Some(request);
+        for finding in consent.review(request, before.as_ref()) {
             match finding {
                 Finding::Warning(warning) => warnings.push(warning),
                 Finding::Denial(problem) if unchanged => warnings.push(problem.to_string()),

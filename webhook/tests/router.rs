@@ -70,7 +70,7 @@ fn topic(data: &Value, annotations: &Value) -> Value {
 struct Always(Vec<Finding>);
 
 impl Consent for Always {
-    fn review(&self, request: &ClientRequest) -> Vec<Finding> {
+    fn review(&self, request: &ClientRequest, _: Option<&ClientRequest>) -> Vec<Finding> {
         assert_eq!(request.workload.to_string(), "Deployment shop/orders");
         self.0.clone()
     }
@@ -92,7 +92,7 @@ impl TopicPolicy for Always {
 struct Faulty;
 
 impl Consent for Faulty {
-    fn review(&self, _: &ClientRequest) -> Vec<Finding> {
+    fn review(&self, _: &ClientRequest, _: Option<&ClientRequest>) -> Vec<Finding> {
         panic!("a fault");
     }
 }

@@ -1,9 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, sleep, sleep_until},
 };
+use topicops_contract::ClientEndpoint;
 use tracing::warn;
 
 use super::{
@@ -27,11 +28,13 @@ pub struct AccessController {
     pub secrets: Arc<SecretIndex>,
     /// Whole: a topic that is missing for a moment would cost its users their rules for that moment.
     pub grants: watch::Receiver<Arc<TopicGrants>>,
-    /// Waited for, a moment, before each pass: workloads often come together with their topics.
+    /// Waited for, a moment, before each pass: workloads often come together with their topics. Its policy limits quotas.
     pub topics: Arc<TopicIndex>,
     /// The listings that a plan rests on. While one of them is not complete, nothing is done: what was not listed yet
     /// would look as if nobody asked for it.
     pub ready: Vec<watch::Receiver<bool>>,
+    /// How clients reach the brokers from now on; the settings say how they did until now.
+    pub endpoints: watch::Receiver<Arc<ClientEndpoint>>,
     pub settings: AccessSettings,
     pub events: Arc<dyn ClientEvents>,
     pub health: Health,
@@ -79,6 +82,7 @@ impl AccessController {
         let tenure = Tenure::default();
         let mut clients = self.clients.changes();
         let mut secrets = self.secrets.changes();
+        let mut policy = self.topics.policy_changes();
         let mut resync = Instant::now();
         let mut failures = 0;
         let mut in_a_row = 0;
@@ -91,7 +95,12 @@ impl AccessController {
             self.topics.settled(TOPICS_FIRST).await;
             clients.mark_unchanged();
             secrets.mark_unchanged();
+            policy.mark_unchanged();
             let grants = Arc::clone(&self.grants.borrow_and_update());
+            if self.take_endpoint() {
+                // Secrets say so once the brokers were reached so: what is of no use to topicops itself reaches nobody.
+                resync = Instant::now();
+            }
             let now = Instant::now();
             let look = now >= resync;
             match self.counted_pass(&tenure, &grants, look).await {
@@ -128,7 +137,9 @@ impl AccessController {
             let open = tokio::select! {
                 result = clients.changed() => result.is_ok(),
                 result = secrets.changed() => result.is_ok(),
+                result = policy.changed() => result.is_ok(),
                 result = self.grants.changed() => result.is_ok(),
+                result = self.endpoints.changed() => result.is_ok(),
                 () = sleep_until(next) => true,
             };
             if !open {
@@ -136,6 +147,17 @@ impl AccessController {
             }
             sleep(LINGER).await;
         }
+    }
+
+    /// Whether clients are to reach the brokers in another way than until now.
+    fn take_endpoint(&mut self) -> bool {
+        let endpoint = self.endpoints.borrow_and_update();
+        if **endpoint == self.settings.endpoint {
+            return false;
+        }
+        self.settings.endpoint = ClientEndpoint::clone(&endpoint);
+        self.secrets.outdate();
+        true
     }
 
     async fn counted_pass(
@@ -178,16 +200,22 @@ impl AccessController {
     /// Asks the brokers what they have of ours.
     async fn look(&self, tenure: &Tenure) -> Result<(), ClusterError> {
         let prefix = self.settings.prefix();
-        let (acls, users) = tokio::try_join!(
+        let (acls, users, quotas) = tokio::try_join!(
             self.cluster.describe_acls(&prefix),
-            self.cluster.describe_scram_users(&prefix)
+            self.cluster.describe_scram_users(&prefix),
+            self.cluster.describe_quotas(&prefix)
         )?;
         let mechanism = self.settings.mechanism();
-        let can_log_in = users
-            .into_iter()
-            .filter(|user| user.credentials.iter().any(|(kind, _)| *kind == mechanism))
-            .map(|user| user.username);
-        tenure.lock().belief.described(can_log_in.collect(), acls, Instant::now());
+        let mut can_log_in = (BTreeSet::new(), BTreeSet::new());
+        for user in users {
+            if user.credentials.iter().any(|(kind, _)| *kind != mechanism) {
+                can_log_in.1.insert(user.username.clone());
+            }
+            if user.has(mechanism) {
+                can_log_in.0.insert(user.username);
+            }
+        }
+        tenure.lock().belief.described(can_log_in, acls, quotas, Instant::now());
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use crate::{access::GrantsMode, kafka::ScramMechanism};
 pub struct AccessSettings {
     pub operator: OperatorId,
     pub mode: GrantsMode,
-    /// How clients reach the brokers: goes into their Secrets. Its mechanism is that of the credentials.
+    /// How clients reach the brokers: goes into their Secrets. Its mechanism is that of the credentials, and stays.
     pub endpoint: ClientEndpoint,
     /// SCRAM's iterations, 4,096 at least. The passwords are random, so more would only cost time at every login.
     pub iterations: u32,

@@ -1,12 +1,12 @@
 //! Access: every labelled workload gets a user of its own, the rules that were asked for and granted, and a Secret.
 //!
 //! Every pass compares all clients with all that is there ([`crate::access::plan`]); nothing is remembered that would have
-//! to be remembered. Order on creation: SCRAM user, rules, a login as that user, Secret. Order on revocation: rules, user,
-//! Secret. A crash between any two steps heals by itself, because the next leader looks and finds
+//! to be remembered. Order on creation: quotas, SCRAM user, rules, a login as that user, Secret. Order on revocation: rules,
+//! quotas, user, Secret. A crash between any two steps heals by itself, because the next leader looks and finds
 //! - a user without Secret: nobody has its password. It gets a new one, and goes on from there;
 //! - a user without its rules: they are added before anything else of it;
 //! - a Secret without user: the user is made again with the password from the Secret, so that running Pods keep working;
-//! - rules or users under our prefix that no workload asks for: they go, as do Secrets with our mark in their namespace.
+//! - rules, quotas or users under our prefix that no workload asks for: they go, as do Secrets with our mark in their namespace.
 //!
 //! Rotation ([`rotation`]) gives a workload another user, and takes the one before when no Pod runs with it any more.
 //!
@@ -30,6 +30,10 @@ mod passwords;
 mod prepare;
 mod prepared;
 mod provide;
+#[cfg(test)]
+mod quota_tests;
+#[cfg(test)]
+mod reach_tests;
 mod revoke;
 mod rollouts;
 mod rotation;

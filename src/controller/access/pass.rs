@@ -9,7 +9,7 @@ use super::{AccessController, tenure::Tenure};
 use crate::{
     ObjectKey, Reason,
     access::{AccessPlan, Decision, Finding, plan},
-    kafka::{Acl, ClusterError},
+    kafka::{Acl, ClusterError, QuotaTarget, QuotaValue},
     metrics::{OperationLabel, StateLabel},
     topic::TopicGrants,
 };
@@ -34,9 +34,10 @@ impl AccessController {
             known.belief.observed.secrets = self.secrets.observed();
             let observed = &known.belief.observed;
             let settings = &self.settings;
+            let policy = self.topics.policy();
             let rules = known.rotations.rules(settings.rotate_after, now);
             let decisions =
-                Decision::all(&clients, &settings.operator, grants, settings.mode, observed, &rules);
+                Decision::all(&clients, &settings.operator, grants, settings.mode, &policy, observed, &rules);
             let mut plan = plan(&settings.prefix(), &decisions, observed);
             let with_work = plan.users();
             known.backoff.retain(|username| with_work.contains(username));
@@ -75,21 +76,39 @@ impl AccessController {
         let AccessPlan {
             read,
             provide,
+            set_quotas,
             add_acls,
             surplus_acls,
             revoke_acls,
+            revoke_quotas,
             delete_users,
             delete_secrets,
             blocked: _,
         } = plan;
         let (granted, revoked, ()) = tokio::join!(
-            self.provide(tenure, decisions, provide, add_acls),
-            self.revoke(tenure, revoke_acls, delete_users, delete_secrets),
+            self.provide(tenure, decisions, provide, set_quotas, add_acls),
+            self.revoke(tenure, (revoke_acls, revoke_quotas), delete_users, delete_secrets),
             self.read_secrets(tenure, decisions, read),
         );
         granted?;
         revoked?;
         self.remove_acls(tenure, surplus_acls).await
+    }
+
+    /// Changes quotas in one request.
+    pub(super) async fn alter_quotas(
+        &self,
+        tenure: &Tenure,
+        changes: impl IntoIterator<Item = (QuotaTarget, Option<QuotaValue>)>,
+    ) -> Result<(), ClusterError> {
+        let changes: Vec<_> = changes.into_iter().collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let outcomes = self.cluster.alter_quotas(&changes).await?;
+        self.count("alter_quotas", outcomes.iter().filter(|outcome| outcome.is_ok()).count());
+        tenure.quotas_answered(&changes, outcomes);
+        Ok(())
     }
 
     /// Adds rules in one request.
@@ -140,11 +159,13 @@ impl AccessController {
             findings.extend(blocked.get(username).map(secret_exists));
             findings.extend(known.backoff.failure(username).map(|failure| failure.finding.clone()));
             let notes = Finding::by_reason(&findings);
+            // What the policy adjusts is as it should be.
+            let all_granted = notes.keys().all(|reason| *reason == Reason::QuotaOutOfBounds);
             let in_place = decision.desired.secret.as_ref().is_some_and(|secret| {
                 known.belief.observed.users.contains(username)
                     && self.secrets.is_current(&secret.key, username)
             });
-            let state = match (&decision.client.request, in_place, notes.is_empty()) {
+            let state = match (&decision.client.request, in_place, all_granted) {
                 (Err(_), ..) => "invalid",
                 (Ok(_), true, true) => "ready",
                 (Ok(_), true, false) => "partly",

@@ -69,6 +69,7 @@ impl AccessController {
             making.made_for = decision.wish().and_then(|wish| wish.token.clone());
         }
         making.previous = decision.desired.secret.as_ref().and_then(|secret| secret.previous.clone());
+        let fresh = password.is_none() || content == SecretContent::Altered;
         let Some(password) = password.or_else(passwords::generate) else {
             tenure
                 .failed(&step.username, Failure::passing(Reason::NoRandomness, "no random bytes".to_owned()));
@@ -83,6 +84,7 @@ impl AccessController {
             username: step.username,
             secret: step.secret,
             password,
+            fresh,
             keys,
             base,
             replaces,

@@ -11,6 +11,8 @@ pub(super) struct Prepared {
     pub(super) username: String,
     pub(super) secret: ObjectKey,
     pub(super) password: Password,
+    /// Nobody is to log in with the password before, by whatever mechanism.
+    pub(super) fresh: bool,
     /// `None`: the brokers know the password already, and nothing has to be tried.
     pub(super) keys: Option<ScramKeys>,
     /// The Secret as it was read, when there is one to replace.
@@ -36,6 +38,7 @@ mod tests {
             username: "u".to_owned(),
             secret: ObjectKey::new("n", "s"),
             password: Password::new("hunter2"),
+            fresh: false,
             keys: None,
             base: None,
             replaces: None,

@@ -1,4 +1,4 @@
-//! Provision: a password, the user, its rules, a login, and then the Secret.
+//! Provision: quotas, a password, the user, its rules, a login, and then the Secret.
 //!
 //! Clients go in chunks, each one request per step; while one chunk is with the brokers or the API server, the passwords of
 //! the next are being hashed.
@@ -24,7 +24,7 @@ use crate::{
     ObjectKey, Reason,
     access::{Decision, Provision, SecretContent},
     fail_point::fail_point,
-    kafka::{Acl, ClusterError, LoginCheck, LoginReport, ScramKeys},
+    kafka::{Acl, ClusterError, LoginCheck, LoginReport, QuotaTarget, QuotaValue, ScramKeys, ScramMechanism},
 };
 
 /// Clients that share their requests: enough to make a request worth its way, few enough that the first Secrets appear
@@ -52,9 +52,13 @@ impl AccessController {
         &self,
         tenure: &Tenure,
         decisions: &BTreeMap<String, Decision>,
-        steps: Vec<Provision>,
+        mut steps: Vec<Provision>,
+        quotas: BTreeMap<QuotaTarget, Option<QuotaValue>>,
         acls: impl IntoIterator<Item = Acl>,
     ) -> Result<(), ClusterError> {
+        // A user need not be there to be limited, and none is to be there unlimited.
+        self.alter_quotas(tenure, quotas).await?;
+        steps.retain(|step| !tenure.has_failed(&step.username));
         let mut later: HashMap<String, Vec<Acl>> =
             steps.iter().filter(|step| step.upsert).map(|step| (step.username.clone(), Vec::new())).collect();
         let mut now = Vec::new();
@@ -87,7 +91,10 @@ impl AccessController {
         let started = Instant::now();
         let mut prepared = self.prepare_all(tenure, decisions, steps).await;
         debug!(clients = prepared.len(), elapsed = ?started.elapsed(), "passwords are hashed");
-        let mut result = self.upsert(tenure, &mut prepared).await;
+        let mut result = self.end_others(tenure, &mut prepared).await;
+        if result.is_ok() {
+            result = self.upsert(tenure, &mut prepared).await;
+        }
         fail_point!("access/user-made");
         if result.is_ok() {
             result = self.add_acls(tenure, acls).await;
@@ -116,6 +123,35 @@ impl AccessController {
             Some(self.prepare(tenure, decision, step))
         });
         join_all(preparing).await.into_iter().flatten().collect()
+    }
+
+    /// Takes away what opens the door by another mechanism with the password before. Where the password stays, that stays
+    /// too: clients that run go on with it.
+    async fn end_others(&self, tenure: &Tenure, prepared: &mut Vec<Prepared>) -> Result<(), ClusterError> {
+        let other = match self.settings.mechanism() {
+            ScramMechanism::Sha256 => ScramMechanism::Sha512,
+            ScramMechanism::Sha512 => ScramMechanism::Sha256,
+        };
+        let ended: Vec<(String, ScramMechanism)> = {
+            let known = tenure.lock();
+            let otherwise = &known.belief.observed.otherwise;
+            let ended = prepared.iter().filter(|one| one.fresh && otherwise.contains(&one.username));
+            ended.map(|one| (one.username.clone(), other)).collect()
+        };
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let outcomes = self.cluster.delete_scram_credentials(&ended).await?;
+        for ((username, _), outcome) in ended.iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => tenure.lock().belief.others_acknowledged(username),
+                Err(error) => {
+                    tenure.failed(username, Failure::kafka("delete the user's password before", &error));
+                    prepared.retain(|one| one.username != *username);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn upsert(&self, tenure: &Tenure, prepared: &mut Vec<Prepared>) -> Result<(), ClusterError> {
@@ -215,7 +251,7 @@ impl AccessController {
         if prepared.iter().all(|one| one.upserted.is_none()) {
             return Ok(());
         }
-        let prefix = self.settings.prefix();
+        let (prefix, mechanism) = (self.settings.prefix(), self.settings.mechanism());
         for wait in LOOKS {
             sleep(wait).await;
             let listed: HashSet<String> = self
@@ -223,6 +259,7 @@ impl AccessController {
                 .describe_scram_users(&prefix)
                 .await?
                 .into_iter()
+                .filter(|user| user.has(mechanism))
                 .map(|user| user.username)
                 .collect();
             if prepared.iter().all(|one| listed.contains(&one.username)) {

@@ -1,4 +1,4 @@
-//! Revocation: rules, then users, then Secrets. A crash in between leaves less access, and the next pass the rest.
+//! Revocation: rules, then quotas, then users, then Secrets. A crash in between leaves less access, and the next pass the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use super::{AccessController, failure::Failure, tenure::Tenure};
 use crate::{
     ObjectKey,
     fail_point::fail_point,
-    kafka::{Acl, ClusterError},
+    kafka::{Acl, ClusterError, QuotaTarget},
 };
 
 impl AccessController {
     pub(super) async fn revoke(
         &self,
         tenure: &Tenure,
-        acls: BTreeSet<Acl>,
+        (acls, quotas): (BTreeSet<Acl>, BTreeSet<QuotaTarget>),
         users: BTreeSet<String>,
         secrets: BTreeMap<ObjectKey, (String, String)>,
     ) -> Result<(), ClusterError> {
@@ -25,6 +25,7 @@ impl AccessController {
         if revokes {
             fail_point!("access/revoked");
         }
+        self.alter_quotas(tenure, quotas.into_iter().map(|target| (target, None))).await?;
         let users: Vec<String> = users.into_iter().collect();
         if !users.is_empty() {
             let outcomes = self.cluster.delete_scram_users(&users).await?;

@@ -78,6 +78,15 @@ impl SecretIndex {
         }
     }
 
+    /// What is to stand in Secrets is another from now on.
+    pub fn outdate(&self) {
+        for entry in self.lock().values_mut() {
+            if entry.observed.content == SecretContent::Current {
+                entry.observed.content = SecretContent::Outdated;
+            }
+        }
+    }
+
     /// Notes that Kubernetes says a Secret is not there, or not the one of this uid any more.
     pub fn note_gone(&self, key: &ObjectKey, uid: &str) {
         let mut secrets = self.lock();

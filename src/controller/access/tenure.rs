@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{backoff::Backoff, belief::Belief, failure::Failure, prepared::Prepared, rotation::Rotations};
 use crate::{
     Reason,
-    kafka::{Acl, Item},
+    kafka::{Acl, Item, QuotaTarget, QuotaValue},
 };
 
 /// What one leadership knows. It ends with it: the next leader looks for itself.
@@ -49,6 +49,33 @@ impl Tenure {
                 }
             }
         }
+    }
+
+    /// Takes over what the brokers answered about quotas that were to be changed.
+    pub(super) fn quotas_answered(
+        &self,
+        changes: &[(QuotaTarget, Option<QuotaValue>)],
+        outcomes: Vec<Item<()>>,
+    ) {
+        let now = Instant::now();
+        for ((target, value), outcome) in changes.iter().zip(outcomes) {
+            match (outcome, value) {
+                (Ok(()), value) => self.lock().belief.quota_acknowledged(target, *value, now),
+                (Err(error), Some(value)) => {
+                    self.failed(
+                        &target.username,
+                        Failure::kafka(&format!("set {target} to {value}"), &error),
+                    );
+                }
+                (Err(error), None) => {
+                    self.failed(&target.username, Failure::kafka(&format!("take away {target}"), &error));
+                }
+            }
+        }
+    }
+
+    pub(super) fn has_failed(&self, username: &str) -> bool {
+        self.lock().failures.contains_key(username)
     }
 
     pub(super) fn failed(&self, username: &str, failure: Failure) {

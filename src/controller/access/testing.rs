@@ -24,7 +24,8 @@ use crate::{
     kafka::{
         Acl, BrokerConfigs, BrokerDisks, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
         ConsumingGroup, DoomedTopic, Item, LoginCheck, LoginReport, MemoryCluster, NewPartitions, NewTopic,
-        Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
+        Quota, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramMechanism, ScramUser, TopicDescription,
+        TopicPartition,
     },
 };
 
@@ -308,6 +309,14 @@ impl Cluster for MortalCluster {
         self.death.step(self.inner.delete_acls(acls)).await
     }
 
+    async fn describe_quotas(&self, prefix: &str) -> Result<BTreeSet<Quota>, ClusterError> {
+        self.death.step(self.inner.describe_quotas(prefix)).await
+    }
+
+    async fn alter_quotas(&self, changes: &[(QuotaTarget, Option<QuotaValue>)]) -> Answer<()> {
+        self.death.step(self.inner.alter_quotas(changes)).await
+    }
+
     async fn describe_scram_users(&self, prefix: &str) -> Result<Vec<ScramUser>, ClusterError> {
         self.death.step(self.inner.describe_scram_users(prefix)).await
     }
@@ -318,6 +327,10 @@ impl Cluster for MortalCluster {
 
     async fn delete_scram_users(&self, usernames: &[String]) -> Answer<()> {
         self.death.step(self.inner.delete_scram_users(usernames)).await
+    }
+
+    async fn delete_scram_credentials(&self, credentials: &[(String, ScramMechanism)]) -> Answer<()> {
+        self.death.step(self.inner.delete_scram_credentials(credentials)).await
     }
 
     async fn check_logins(&self, checks: &[LoginCheck]) -> Answer<LoginReport> {

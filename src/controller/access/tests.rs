@@ -14,12 +14,15 @@ use crate::{
         testing::{Asking, grants, request},
     },
     controller::Index,
-    kafka::{Acl, Call, Cluster, ClusterError, ItemError, ScramKeys, ScramMechanism, Trouble},
+    kafka::{
+        Acl, Call, Cluster, ClusterError, ItemError, QuotaClients, QuotaTarget, QuotaValue, ScramKeys,
+        ScramMechanism, Trouble,
+    },
 };
 
-const ORDERS: &str = "orders-kafka-credentials";
+pub(super) const ORDERS: &str = "orders-kafka-credentials";
 
-fn orders() -> Asking {
+pub(super) fn orders() -> Asking {
     request("shop/orders").consume("orders").produce("payments")
 }
 
@@ -57,14 +60,14 @@ async fn a_crash_at_any_step_of_provision_heals() {
         let mut steps = 1;
         loop {
             let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
-            world.ask(&orders());
+            world.ask(&orders().producer_byte_rate("1MB/s"));
             world.ask(&request("shop/reader").consume("orders"));
             if !dies_and_heals(&world, steps, after_effect).await {
                 break;
             }
             steps += 1;
         }
-        assert!(steps > 6, "upsert, rules, login and two Secrets are steps, {steps}");
+        assert!(steps > 7, "quotas, upsert, rules, login and two Secrets are steps, {steps}");
     }
 }
 
@@ -74,7 +77,7 @@ async fn a_crash_at_any_step_of_revocation_heals() {
         let mut steps = 1;
         loop {
             let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
-            world.ask(&orders());
+            world.ask(&orders().producer_byte_rate("1MB/s"));
             world.ask(&request("shop/reader").consume("orders"));
             drop({
                 let process = world.run();
@@ -90,7 +93,7 @@ async fn a_crash_at_any_step_of_revocation_heals() {
             }
             steps += 1;
         }
-        assert!(steps > 4, "rules, user and Secret are steps, {steps}");
+        assert!(steps > 5, "rules, quotas, user and Secret are steps, {steps}");
     }
 }
 
@@ -109,7 +112,9 @@ async fn changed_annotations_change_rules_and_nothing_else() {
     let expected = [(Call::CreateAcls, 1), (Call::DeleteAcls, 1)];
     let changes: Vec<_> = calls
         .into_iter()
-        .filter(|(call, _)| !matches!(call, Call::DescribeAcls | Call::DescribeScramUsers))
+        .filter(|(call, _)| {
+            !matches!(call, Call::DescribeAcls | Call::DescribeQuotas | Call::DescribeScramUsers)
+        })
         .collect();
     assert_eq!(changes, expected);
     assert_eq!(world.asked().0, writes);
@@ -118,16 +123,24 @@ async fn changed_annotations_change_rules_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn when_nothing_changed_a_resync_only_looks() {
     let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
-    world.ask(&orders());
+    world.ask(&orders().producer_byte_rate("1MB/s"));
     let _process = world.run();
     world.settled().await;
     let asked = world.asked();
     world.cluster.forget_calls();
     sleep(AccessSettings::DEFAULT_RESYNC * 3).await;
     let calls: Vec<Call> = world.cluster.calls().into_keys().collect();
-    assert_eq!(calls, [Call::DescribeAcls, Call::DescribeScramUsers]);
+    assert_eq!(calls, [Call::DescribeAcls, Call::DescribeQuotas, Call::DescribeScramUsers]);
     assert!(world.count(Call::DescribeAcls) >= 2);
     assert_eq!(world.asked(), asked);
+}
+
+pub(super) fn producer_rate(username: &str) -> QuotaTarget {
+    QuotaTarget {
+        username: username.to_owned(),
+        clients: QuotaClients::All,
+        key: QuotaTarget::PRODUCER_BYTE_RATE.to_owned(),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +161,7 @@ async fn a_new_leader_reads_secrets_once_and_writes_nothing() {
         .await;
     sleep(Duration::from_secs(5)).await;
     let calls: Vec<Call> = world.cluster.calls().into_keys().collect();
-    assert_eq!(calls, [Call::DescribeAcls, Call::DescribeScramUsers]);
+    assert_eq!(calls, [Call::DescribeAcls, Call::DescribeQuotas, Call::DescribeScramUsers]);
     assert_eq!(world.asked().0, writes);
 }
 
@@ -258,16 +271,20 @@ async fn what_happened_while_nobody_led_is_made_good_and_others_are_left_alone()
     };
     for name in ["topicops.shop.gone", "alice"] {
         world.cluster.create_acls(&acls(name)).await.unwrap();
+        let quota = (producer_rate(name), Some(QuotaValue::new(1.0)));
+        world.cluster.alter_quotas(&[quota]).await.unwrap();
     }
     let _process = world.run();
     world
         .until("revocation", async |world| {
             world.cluster.describe_scram_users("topicops.").await.unwrap().is_empty()
                 && world.cluster.describe_acls("topicops.").await.unwrap().is_empty()
+                && world.cluster.describe_quotas("topicops.").await.unwrap().is_empty()
         })
         .await;
     assert_eq!(world.cluster.describe_scram_users("").await.unwrap().len(), 2);
     assert_eq!(world.cluster.describe_acls("").await.unwrap(), acls("alice").into_iter().collect());
+    assert_eq!(world.cluster.describe_quotas("").await.unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,8 +26,8 @@ use crate::{
         Client, Decision, GrantsMode, Observed, RotationRules,
         testing::{Asking, at, grants},
     },
-    controller::health::Health,
-    kafka::{Acl, Call, Cluster, MemoryCluster, NewTopic, ScramKeys},
+    controller::{health::Health, topics::TopicIndex},
+    kafka::{Acl, Call, Cluster, MemoryCluster, NewTopic, Quota, ScramKeys, ScramMechanism},
     metrics::Metrics,
     topic::TopicGrants,
 };
@@ -40,9 +40,13 @@ pub(super) struct World {
     pub(super) clients: Arc<ClientIndex>,
     pub(super) pods: Arc<Mutex<Pods>>,
     pub(super) heard: Arc<Heard>,
+    /// For the policy in it.
+    pub(super) topics: Arc<TopicIndex>,
     pub(super) health: Health,
     pub(super) grants: watch::Sender<Arc<TopicGrants>>,
     pub(super) ready: watch::Sender<bool>,
+    /// How clients reach the brokers.
+    pub(super) endpoint: watch::Sender<Arc<ClientEndpoint>>,
     /// Whether the Secrets' watch shows what is written.
     pub(super) watching: bool,
 }
@@ -81,9 +85,16 @@ impl World {
             clients: Arc::default(),
             pods: Arc::default(),
             heard: Arc::default(),
+            topics: Arc::default(),
             health: Health::new(Metrics::with_registry().0),
             grants: watch::Sender::new(Arc::new(grants(topics))),
             ready: watch::Sender::new(true),
+            endpoint: watch::Sender::new(Arc::new(ClientEndpoint {
+                bootstrap_servers: "kafka:9093".to_owned(),
+                security_protocol: "SASL_SSL".to_owned(),
+                sasl_mechanism: "SCRAM-SHA-512".to_owned(),
+                truststore_pem: None,
+            })),
             watching: true,
         }
     }
@@ -120,17 +131,13 @@ impl World {
             clients: Arc::clone(&self.clients),
             secrets: Arc::clone(&secrets),
             grants: self.grants.subscribe(),
-            topics: Arc::default(),
+            topics: Arc::clone(&self.topics),
             ready: vec![self.ready.subscribe()],
+            endpoints: self.endpoint.subscribe(),
             settings: AccessSettings {
                 operator: OperatorId::default(),
                 mode: GrantsMode::Namespace,
-                endpoint: ClientEndpoint {
-                    bootstrap_servers: "kafka:9093".to_owned(),
-                    security_protocol: "SASL_SSL".to_owned(),
-                    sasl_mechanism: "SCRAM-SHA-512".to_owned(),
-                    truststore_pem: None,
-                },
+                endpoint: ClientEndpoint::clone(&self.endpoint.borrow()),
                 iterations: AccessSettings::DEFAULT_ITERATIONS,
                 resync: AccessSettings::DEFAULT_RESYNC,
                 rotate_after: None,
@@ -169,14 +176,20 @@ impl World {
         let users = self.cluster.describe_scram_users("").await.unwrap();
         let acls = self.cluster.describe_acls("").await.unwrap();
         let acls: Vec<String> = acls.iter().map(ToString::to_string).collect();
-        format!("{users:?} {acls:?} {:?}", self.kept.lock().unwrap().secrets.keys().collect::<Vec<_>>())
+        let quotas = self.cluster.describe_quotas("").await.unwrap();
+        format!(
+            "{users:?} {acls:?} {quotas:?} {:?}",
+            self.kept.lock().unwrap().secrets.keys().collect::<Vec<_>>()
+        )
     }
 
     /// Whether users, rules and Secrets are exactly those that are asked for, and every Secret works.
     pub(super) async fn is_in_order(&self) -> bool {
-        let (Ok(users), Ok(acls)) =
-            (self.cluster.describe_scram_users("").await, self.cluster.describe_acls("").await)
-        else {
+        let (Ok(users), Ok(acls), Ok(quotas)) = (
+            self.cluster.describe_scram_users("").await,
+            self.cluster.describe_acls("").await,
+            self.cluster.describe_quotas("").await,
+        ) else {
             return false;
         };
         let users: BTreeSet<String> = users.into_iter().map(|user| user.username).collect();
@@ -186,22 +199,26 @@ impl World {
                 index.apply_meta(&secret.metadata);
             }
         }
-        let observed = Observed { users: users.clone(), acls: BTreeSet::new(), secrets: index.observed() };
+        let observed = Observed { users: users.clone(), secrets: index.observed(), ..Observed::default() };
         let decisions = Decision::all(
             &self.clients.all(),
             &OperatorId::default(),
             &self.grants.borrow(),
             GrantsMode::Namespace,
+            &self.topics.policy(),
             &observed,
             &RotationRules::default(),
         );
         let wanted: BTreeSet<Acl> =
             decisions.values().flat_map(|decision| decision.desired.acls.clone()).collect();
+        let limits: BTreeSet<Quota> =
+            decisions.values().flat_map(|decision| decision.desired.quotas.clone()).collect();
         let secrets: BTreeSet<ObjectKey> = self.kept.lock().unwrap().secrets.keys().cloned().collect();
         let keys: BTreeSet<ObjectKey> =
             decisions.values().filter_map(|decision| Some(decision.desired.secret.clone()?.key)).collect();
         users == decisions.keys().cloned().collect()
             && acls == wanted
+            && quotas == limits
             && secrets == keys
             && keys.iter().all(|key| self.works(key))
     }
@@ -215,14 +232,21 @@ impl World {
         let told = self.told.lock().unwrap();
         let Some(keys) = told.get(&username) else { return false };
         let iterations = NonZeroU32::new(u32::try_from(keys.iterations).unwrap()).unwrap();
-        pbkdf2::verify(
-            pbkdf2::PBKDF2_HMAC_SHA512,
-            iterations,
-            &keys.salt,
-            &data["password"].0,
-            &keys.salted_password,
-        )
-        .is_ok()
+        let algorithm = match keys.mechanism {
+            ScramMechanism::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
+            ScramMechanism::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
+        };
+        pbkdf2::verify(algorithm, iterations, &keys.salt, &data["password"].0, &keys.salted_password).is_ok()
+    }
+
+    /// Other words about how clients reach the brokers.
+    pub(super) fn reach(&self, change: impl FnOnce(&mut ClientEndpoint)) {
+        self.endpoint.send_modify(|endpoint| change(Arc::make_mut(endpoint)));
+    }
+
+    /// One value in a Secret.
+    pub(super) fn value(&self, secret: &str, key: &str) -> Option<String> {
+        String::from_utf8(self.secret(secret)?.data?.remove(key)?.0).ok()
     }
 
     pub(super) fn secret(&self, name: &str) -> Option<Secret> {

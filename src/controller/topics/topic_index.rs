@@ -30,6 +30,8 @@ pub struct TopicIndex {
     pub changed: Notify,
     /// Whether something is dirty, or being dealt with.
     unsettled: watch::Sender<bool>,
+    /// Counts changes of the policy.
+    policies: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +77,11 @@ impl TopicIndex {
         self.lock().governed.policy().clone()
     }
 
+    /// Tells of other policies that count.
+    pub fn policy_changes(&self) -> watch::Receiver<u64> {
+        self.policies.subscribe()
+    }
+
     /// Another policy counts from now on: everything is looked at again.
     pub fn govern(&self, policy: TopicPolicy) {
         let mut inner = self.lock();
@@ -82,6 +89,7 @@ impl TopicIndex {
         governed.replace(policy, objects.values().map(AsRef::as_ref));
         let leading = inner.leading;
         drop(inner);
+        self.policies.send_modify(|count| *count = count.wrapping_add(1));
         if leading {
             self.mark_all();
         }

@@ -18,8 +18,11 @@ pub enum Call {
     DescribeAcls,
     CreateAcls,
     DeleteAcls,
+    DescribeQuotas,
+    AlterQuotas,
     DescribeScramUsers,
     UpsertScramUsers,
     DeleteScramUsers,
+    DeleteScramCredentials,
     CheckLogins,
 }

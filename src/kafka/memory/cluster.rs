@@ -11,7 +11,8 @@ use super::{Call, state::State};
 use crate::kafka::{
     Acl, BrokerConfigs, BrokerDisks, Cluster, ClusterDescription, ClusterError, ConfigChange, ConfigKeys,
     ConsumingGroup, CreatedTopic, DoomedTopic, Item, ItemError, LoginCheck, LoginReport, NewPartitions,
-    NewTopic, Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
+    NewTopic, Quota, QuotaClients, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramMechanism,
+    ScramUser, TopicDescription, TopicPartition,
 };
 
 /// A cluster in memory, for tests of planning and controllers. It passes the contract tests that the real adapter
@@ -298,6 +299,38 @@ impl Cluster for MemoryCluster {
         })
     }
 
+    async fn describe_quotas(&self, prefix: &str) -> Result<BTreeSet<Quota>, ClusterError> {
+        self.read(Call::DescribeQuotas, |state| {
+            let ours = state.quotas.iter().filter(|(target, _)| target.username.starts_with(prefix));
+            ours.map(|(target, value)| Quota { target: target.clone(), value: *value }).collect()
+        })
+    }
+
+    async fn alter_quotas(
+        &self,
+        changes: &[(QuotaTarget, Option<QuotaValue>)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        // One user's changes, for the same clients of it, stand or fall together.
+        let mut faults: HashMap<(String, QuotaClients), ItemError> = HashMap::new();
+        let entity = |target: &QuotaTarget| (target.username.clone(), target.clients.clone());
+        for (target, value) in changes {
+            if let Err(error) = State::check_quota(target, *value) {
+                faults.entry(entity(target)).or_insert(error);
+            }
+        }
+        let name = |(target, _): &(QuotaTarget, Option<QuotaValue>)| target.username.clone();
+        self.batch(Call::AlterQuotas, changes, name, |state, (target, value)| {
+            if let Some(error) = faults.get(&entity(target)) {
+                return Err(error.clone());
+            }
+            match value {
+                Some(value) => state.quotas.insert(target.clone(), *value),
+                None => state.quotas.remove(target),
+            };
+            Ok(())
+        })
+    }
+
     async fn describe_scram_users(&self, prefix: &str) -> Result<Vec<ScramUser>, ClusterError> {
         self.read(Call::DescribeScramUsers, |state| state.users(prefix))
     }
@@ -321,6 +354,22 @@ impl Cluster for MemoryCluster {
     async fn delete_scram_users(&self, usernames: &[String]) -> Result<Vec<Item<()>>, ClusterError> {
         self.batch(Call::DeleteScramUsers, usernames, Clone::clone, |state, username| {
             state.users.remove(username);
+            Ok(())
+        })
+    }
+
+    async fn delete_scram_credentials(
+        &self,
+        credentials: &[(String, ScramMechanism)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let name = |(username, _): &(String, ScramMechanism)| username.clone();
+        self.batch(Call::DeleteScramCredentials, credentials, name, |state, (username, mechanism)| {
+            if let Some(held) = state.users.get_mut(username) {
+                held.remove(mechanism);
+                if held.is_empty() {
+                    state.users.remove(username);
+                }
+            }
             Ok(())
         })
     }

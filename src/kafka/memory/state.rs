@@ -7,8 +7,8 @@ use topicops_contract::{PartitionCount, ReplicationFactor, TopicConfig, TopicNam
 use super::moves::Move;
 use crate::kafka::{
     Acl, AclOperation, AclResource, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic,
-    Item, ItemError, LoginCheck, LoginReport, NewPartitions, NewTopic, PatternType, ResourceType, ScramKeys,
-    ScramMechanism, ScramUser, TopicDescription, TopicPartition,
+    Item, ItemError, LoginCheck, LoginReport, NewPartitions, NewTopic, PatternType, QuotaTarget, QuotaValue,
+    ResourceType, ScramKeys, ScramMechanism, ScramUser, TopicDescription, TopicPartition,
 };
 
 /// What the brokers know. Every method refuses what a broker of Kafka 4.3 refuses, with its code and its words.
@@ -29,6 +29,7 @@ pub(super) struct State {
     pub(super) groups: Vec<ConsumingGroup>,
     pub(super) acls: BTreeSet<Acl>,
     pub(super) users: BTreeMap<String, BTreeMap<ScramMechanism, ScramKeys>>,
+    pub(super) quotas: BTreeMap<QuotaTarget, QuotaValue>,
 }
 
 /// `num.partitions` and `default.replication.factor` of a broker without configuration.
@@ -260,6 +261,29 @@ impl State {
         }
         self.acls.insert(acl.clone());
         Ok(())
+    }
+
+    pub(super) fn check_quota(target: &QuotaTarget, value: Option<QuotaValue>) -> Item<()> {
+        let key = target.key.as_str();
+        let whole = match key {
+            QuotaTarget::PRODUCER_BYTE_RATE | QuotaTarget::CONSUMER_BYTE_RATE => true,
+            QuotaTarget::REQUEST_PERCENTAGE | "controller_mutation_rate" => false,
+            _ => {
+                return refused(ItemError::INVALID_REQUEST, format!("Invalid configuration key {key}"));
+            }
+        };
+        match value.map(QuotaValue::get) {
+            _ if target.username.is_empty() => {
+                refused(ItemError::INVALID_REQUEST, "Empty user entity name not supported")
+            }
+            Some(value) if value <= 0.0 => {
+                refused(ItemError::INVALID_REQUEST, format!("Quota {key} must be greater than 0"))
+            }
+            Some(value) if whole && value.fract() > 0.0 => {
+                refused(ItemError::INVALID_REQUEST, format!("{key} must be a Long value"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn users(&self, prefix: &str) -> Vec<ScramUser> {

@@ -14,6 +14,7 @@ pub(super) fn librdkafka(
     let mut config = ClientConfig::new();
     let servers: Vec<String> = properties.bootstrap_servers.iter().map(ToString::to_string).collect();
     config.set("bootstrap.servers", servers.join(","));
+    // No Secret of a workload says OAUTHBEARER.
     let protocol = match (&properties.tls, &properties.sasl) {
         (None, None) => "plaintext",
         (Some(_), None) => "ssl",

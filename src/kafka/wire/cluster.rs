@@ -8,13 +8,22 @@ use async_trait::async_trait;
 use topicops_contract::{Problems, TopicName};
 
 use super::{
-    acls, broker_configs, configs, connection::Endpoint, describe, groups, log_dirs, login::Login, logins,
-    partitions, pool::Pool, text::counted, tls, topics, users,
+    acls, broker_configs, configs,
+    connection::Endpoint,
+    describe, groups, log_dirs,
+    login::Login,
+    logins::Logins,
+    partitions,
+    pool::{Pool, Setup},
+    quotas,
+    text::counted,
+    tls, topics, users,
 };
 use crate::kafka::{
     Acl, BrokerConfigs, BrokerDisks, ClientProperties, Cluster, ClusterDescription, ClusterError,
     ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic, Item, LoginCheck, LoginReport,
-    NewPartitions, NewTopic, Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
+    NewPartitions, NewTopic, Quota, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramMechanism,
+    ScramUser, TopicDescription, TopicPartition,
 };
 
 /// The cluster behind `--kafka-config`, spoken to in Kafka's own protocol.
@@ -27,6 +36,7 @@ use crate::kafka::{
 #[derive(Clone)]
 pub struct WireCluster {
     pool: Arc<Pool>,
+    logins: Logins,
 }
 
 impl fmt::Debug for WireCluster {
@@ -38,15 +48,44 @@ impl fmt::Debug for WireCluster {
 impl WireCluster {
     /// Reads the trust and key stores; connects to nothing yet. Errors: stores that cannot be read or used.
     pub fn new(properties: ClientProperties) -> Result<Self, Problems> {
-        let tls = properties.tls.as_ref().map(tls::client_config).transpose()?;
-        let endpoint = Endpoint {
-            tls,
-            client_id: properties.client_id.unwrap_or_else(|| "topicops".to_owned()),
-            request_timeout: properties.request_timeout,
-        };
-        let login = Login::new(properties.sasl);
-        Ok(Self { pool: Pool::new(Arc::new(endpoint), login, properties.bootstrap_servers) })
+        Self::with_clients(properties, None)
     }
+
+    /// The same where clients log in elsewhere: credentials are tried there when topicops' own listener takes none of that
+    /// kind.
+    pub fn with_clients(
+        properties: ClientProperties,
+        clients: Option<ClientProperties>,
+    ) -> Result<Self, Problems> {
+        let pool = Pool::new(setup(properties)?);
+        let clients = clients.map(setup).transpose()?.map(Pool::new);
+        let logins = Logins::new(&pool, clients);
+        Ok(Self { pool, logins })
+    }
+
+    /// Reads the stores anew. Connections of all clones of this are made so from now on. Errors: as above, and all stays as
+    /// it was.
+    pub fn set_up(
+        &self,
+        properties: ClientProperties,
+        clients: Option<ClientProperties>,
+    ) -> Result<(), Problems> {
+        let (own, clients) = (setup(properties)?, clients.map(setup).transpose()?);
+        self.pool.set_up(own);
+        self.logins.set_up(clients);
+        Ok(())
+    }
+}
+
+fn setup(properties: ClientProperties) -> Result<Setup, Problems> {
+    let tls = properties.tls.as_ref().map(tls::client_config).transpose()?;
+    let login = Login::of(&properties)?;
+    let endpoint = Endpoint {
+        tls,
+        client_id: properties.client_id.unwrap_or_else(|| "topicops".to_owned()),
+        request_timeout: properties.request_timeout,
+    };
+    Ok(Setup { endpoint: Arc::new(endpoint), login, bootstrap: properties.bootstrap_servers })
 }
 
 #[async_trait]
@@ -150,6 +189,18 @@ impl Cluster for WireCluster {
         acls::delete(&self.pool, acls).await.map_err(|fault| fault.during(operation()))
     }
 
+    async fn describe_quotas(&self, prefix: &str) -> Result<BTreeSet<Quota>, ClusterError> {
+        quotas::describe(&self.pool, prefix).await.map_err(|fault| fault.during("describe quotas"))
+    }
+
+    async fn alter_quotas(
+        &self,
+        changes: &[(QuotaTarget, Option<QuotaValue>)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("change {}", counted(changes.len(), "quota"));
+        quotas::alter(&self.pool, changes).await.map_err(|fault| fault.during(operation()))
+    }
+
     async fn describe_scram_users(&self, prefix: &str) -> Result<Vec<ScramUser>, ClusterError> {
         users::describe(&self.pool, prefix).await.map_err(|fault| fault.during("describe SCRAM users"))
     }
@@ -164,8 +215,16 @@ impl Cluster for WireCluster {
         users::delete(&self.pool, usernames).await.map_err(|fault| fault.during(operation()))
     }
 
+    async fn delete_scram_credentials(
+        &self,
+        credentials: &[(String, ScramMechanism)],
+    ) -> Result<Vec<Item<()>>, ClusterError> {
+        let operation = || format!("delete {}", counted(credentials.len(), "SCRAM credential"));
+        users::delete_credentials(&self.pool, credentials).await.map_err(|fault| fault.during(operation()))
+    }
+
     async fn check_logins(&self, checks: &[LoginCheck]) -> Result<Vec<Item<LoginReport>>, ClusterError> {
         let operation = || format!("log in as {}", counted(checks.len(), "user"));
-        logins::check(&self.pool, checks).await.map_err(|fault| fault.during(operation()))
+        self.logins.check(checks).await.map_err(|fault| fault.during(operation()))
     }
 }

@@ -77,6 +77,11 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Whether it was made as connections are made now.
+    pub(super) fn is_of(&self, endpoint: &Arc<Endpoint>) -> bool {
+        Arc::ptr_eq(&self.endpoint, endpoint)
+    }
+
     pub(super) fn address(&self) -> &Address {
         &self.address
     }

@@ -1,5 +1,7 @@
 use std::{error::Error, io};
 
+use rustls::AlertDescription;
+
 use crate::kafka::{ClusterError, ItemError, Trouble};
 
 /// Why a connection or a request failed, before it is known which operation that ends.
@@ -11,11 +13,13 @@ pub(super) struct Fault {
     pub(super) broken: bool,
     /// The broker's answer when it refused a login as such.
     pub(super) login: Option<ItemError>,
+    /// The listener takes no logins of this kind at all.
+    pub(super) unoffered: bool,
 }
 
 impl Fault {
     pub(super) fn new(trouble: Trouble, message: impl Into<String>) -> Self {
-        Self { trouble, message: message.into(), broken: false, login: None }
+        Self { trouble, message: message.into(), broken: false, login: None, unoffered: false }
     }
 
     pub(super) fn protocol(message: impl Into<String>) -> Self {
@@ -26,6 +30,10 @@ impl Fault {
         Self { broken: true, ..Self::new(Trouble::Unreachable, message) }
     }
 
+    pub(super) fn unoffered(trouble: Trouble, message: impl Into<String>) -> Self {
+        Self { unoffered: true, ..Self::new(trouble, message) }
+    }
+
     pub(super) fn refused_login(error: ItemError) -> Self {
         let message = error.to_string();
         Self { login: Some(error), ..Self::new(Trouble::Authentication, message) }
@@ -34,6 +42,14 @@ impl Fault {
     /// A failure to read or write. TLS reports the peer's alerts through here, too.
     pub(super) fn io(error: &io::Error) -> Self {
         match tls_cause(error) {
+            Some(rustls::Error::AlertReceived(
+                alert @ (AlertDescription::BadCertificate | AlertDescription::CertificateRequired),
+            )) => Self::new(
+                Trouble::Tls,
+                format!(
+                    "TLS: {alert:?}: this listener asks for a client certificate that it trusts; see ssl.keystore"
+                ),
+            ),
             Some(cause) => Self::new(Trouble::Tls, format!("TLS: {cause}")),
             None => Self::broken(plain(error)),
         }

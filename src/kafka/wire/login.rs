@@ -9,16 +9,19 @@ use kafka_protocol::{
     messages::{SaslAuthenticateRequest, SaslHandshakeRequest},
     protocol::StrBytes,
 };
-use topicops_contract::Password;
+use topicops_contract::{Password, Problems};
 
-use super::{connection::Connection, fault::Fault, scram_exchange::ScramExchange};
-use crate::kafka::{ItemError, SaslMechanism, SaslProperties, ScramKeys, ScramMechanism, Trouble};
+use super::{connection::Connection, fault::Fault, scram_exchange::ScramExchange, token_login::TokenLogin};
+use crate::kafka::{
+    ClientProperties, ItemError, SaslMechanism, SaslProperties, ScramKeys, ScramMechanism, Trouble,
+};
 
 /// As whom a connection logs in.
 pub(super) enum Login {
     Nobody,
     Plain { username: String, password: Password },
     Password(ScramPassword),
+    Token(TokenLogin),
     Keys { username: String, keys: ScramKeys },
 }
 
@@ -37,13 +40,22 @@ impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nobody => "Login(nobody)",
-            Self::Plain { .. } | Self::Password(_) | Self::Keys { .. } => "Login(redacted)",
+            Self::Plain { .. } | Self::Password(_) | Self::Token(_) | Self::Keys { .. } => "Login(redacted)",
         })
     }
 }
 
 impl Login {
-    pub(super) fn new(properties: Option<SaslProperties>) -> Self {
+    /// # Errors
+    /// What an authorization server could not be reached with.
+    pub(super) fn of(properties: &ClientProperties) -> Result<Self, Problems> {
+        match &properties.oauth {
+            Some(oauth) => TokenLogin::new(oauth.clone()).map(Self::Token),
+            None => Ok(Self::new(properties.sasl.clone())),
+        }
+    }
+
+    fn new(properties: Option<SaslProperties>) -> Self {
         match properties {
             None => Self::Nobody,
             Some(SaslProperties { mechanism: SaslMechanism::Plain, username, password }) => {
@@ -60,6 +72,7 @@ impl Login {
             Self::Nobody => None,
             Self::Plain { .. } => Some("PLAIN".to_owned()),
             Self::Password(scram) => Some(scram.mechanism.to_string()),
+            Self::Token(_) => Some("OAUTHBEARER".to_owned()),
             Self::Keys { keys, .. } => Some(keys.mechanism.to_string()),
         }
     }
@@ -75,8 +88,24 @@ impl Login {
                 authenticate(connection, token.into_bytes()).await.map(|_| ())
             }
             Self::Password(scram) => exchange(connection, &scram.username, Secret::Password(scram)).await,
+            Self::Token(token) => show(connection, token).await,
             Self::Keys { username, keys } => exchange(connection, username, Secret::Keys(keys)).await,
         }
+    }
+}
+
+/// A broker that does not take a token says why, and refuses once that was heard.
+async fn show(connection: &mut Connection, token: &TokenLogin) -> Result<(), Fault> {
+    const HEARD: u8 = 1;
+    let answer = authenticate(connection, token.message().await?).await?;
+    if answer.is_empty() {
+        return Ok(());
+    }
+    token.forget().await;
+    let why = String::from_utf8_lossy(&answer).escape_default().to_string();
+    match authenticate(connection, vec![HEARD]).await {
+        Err(fault) => Err(Fault { message: format!("{}; it says {why}", fault.message), ..fault }),
+        Ok(_) => Err(Fault::protocol(format!("an answer to a token that is none: {why}"))),
     }
 }
 
@@ -87,10 +116,13 @@ async fn handshake(connection: &mut Connection, mechanism: String) -> Result<(),
         return Ok(());
     }
     if answer.error_code == 34 {
-        return Err(Fault::protocol("this listener takes no SASL login; see security.protocol"));
+        return Err(Fault::unoffered(
+            Trouble::Protocol,
+            "this listener takes no SASL login; see security.protocol",
+        ));
     }
     let offered: Vec<&str> = answer.mechanisms.iter().map(|name| &**name).collect();
-    Err(Fault::new(
+    Err(Fault::unoffered(
         Trouble::Authentication,
         format!("this listener does not offer {mechanism}; it offers {}", offered.join(", ")),
     ))

@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use kafka_protocol::messages::{
@@ -6,20 +9,73 @@ use kafka_protocol::messages::{
     metadata_request::MetadataRequestTopic,
 };
 
-use super::{connection::Connection, fault::Fault, login::Login, pool::Pool, text::text, topics::wire};
+use super::{
+    connection::Connection,
+    fault::Fault,
+    login::Login,
+    pool::{Pool, Setup},
+    text::text,
+    topics::wire,
+};
 use crate::kafka::{Item, ItemError, LoginCheck, LoginReport};
 
 /// Logins under way at once: enough to hide the round trips, few enough for a broker's login rate.
 const CONCURRENCY: usize = 8;
 
-pub(super) async fn check(pool: &Arc<Pool>, checks: &[LoginCheck]) -> Result<Vec<Item<LoginReport>>, Fault> {
+/// Where clients log in.
+#[derive(Clone)]
+pub(super) struct Logins {
+    /// The listener that topicops itself uses.
+    own: Arc<Pool>,
+    /// The clients' own, where that is another one.
+    clients: Option<Arc<Pool>>,
+    /// The first one turned out to take no logins of that kind.
+    elsewhere: Arc<AtomicBool>,
+}
+
+impl Logins {
+    pub(super) fn new(own: &Arc<Pool>, clients: Option<Arc<Pool>>) -> Self {
+        Self { own: Arc::clone(own), clients, elsewhere: Arc::default() }
+    }
+
+    pub(super) fn set_up(&self, clients: Option<Setup>) {
+        self.elsewhere.store(false, Ordering::Relaxed);
+        if let (Some(pool), Some(setup)) = (&self.clients, clients) {
+            pool.set_up(setup);
+        }
+    }
+
+    /// topicops' own listener is the one that it certainly reaches; where that has no such logins, it is tried where the
+    /// clients are to log in.
+    pub(super) async fn check(&self, checks: &[LoginCheck]) -> Result<Vec<Item<LoginReport>>, Fault> {
+        if let Some(clients) = self.clients.as_ref().filter(|_| self.elsewhere.load(Ordering::Relaxed)) {
+            return check_at(clients, checks).await;
+        }
+        match (check_at(&self.own, checks).await, &self.clients) {
+            (Err(fault), Some(clients)) if fault.unoffered => {
+                self.elsewhere.store(true, Ordering::Relaxed);
+                check_at(clients, checks).await
+            }
+            (Err(fault), None) if fault.unoffered => {
+                let message = format!(
+                    "{}; --client-bootstrap-servers may name a listener where clients can log in so",
+                    fault.message
+                );
+                Err(Fault { message, ..fault })
+            }
+            (outcome, _) => outcome,
+        }
+    }
+}
+
+async fn check_at(pool: &Arc<Pool>, checks: &[LoginCheck]) -> Result<Vec<Item<LoginReport>>, Fault> {
     let checks: Vec<_> = checks.iter().map(|check| check_one(pool, check)).collect();
     stream::iter(checks).buffered(CONCURRENCY).try_collect().await
 }
 
 async fn check_one(pool: &Arc<Pool>, check: &LoginCheck) -> Result<Item<LoginReport>, Fault> {
     let login = Login::Keys { username: check.username.clone(), keys: check.keys.clone() };
-    let mut connection = match pool.bootstrap(&login).await {
+    let mut connection = match pool.open_as(&login).await {
         Ok(connection) => connection,
         Err(Fault { login: Some(refused), .. }) => return Ok(Err(refused)),
         Err(fault) => return Err(fault),

@@ -15,11 +15,14 @@ mod logins;
 mod member_topics;
 mod partitions;
 mod pool;
+mod quotas;
 mod scram_exchange;
 mod text;
 mod tls;
+mod token_login;
 mod topics;
 mod transport;
 mod users;
 
 pub use cluster::WireCluster;
+pub use tls::check_certificates;

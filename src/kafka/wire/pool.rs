@@ -3,6 +3,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use kafka_protocol::protocol::Request;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,10 +18,15 @@ use crate::kafka::{Address, Trouble};
 ///
 /// A kept connection that turns out to be broken is replaced by a fresh one, once, where asking twice does no harm.
 pub(super) struct Pool {
-    endpoint: Arc<Endpoint>,
-    login: Login,
-    bootstrap: Vec<Address>,
+    setup: ArcSwap<Setup>,
     shelf: Mutex<Shelf>,
+}
+
+/// Where connections lead, how they are secured, and as whom.
+pub(super) struct Setup {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) login: Login,
+    pub(super) bootstrap: Vec<Address>,
 }
 
 #[derive(Default)]
@@ -62,12 +68,18 @@ pub(super) enum Again {
 }
 
 impl Pool {
-    pub(super) fn new(endpoint: Arc<Endpoint>, login: Login, bootstrap: Vec<Address>) -> Arc<Self> {
-        Arc::new(Self { endpoint, login, bootstrap, shelf: Mutex::default() })
+    pub(super) fn new(setup: Setup) -> Arc<Self> {
+        Arc::new(Self { setup: ArcSwap::from_pointee(setup), shelf: Mutex::default() })
     }
 
-    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+    /// Connections are made so from now on. Those that are idle go; those that are busy end with their request.
+    pub(super) fn set_up(&self, setup: Setup) {
+        self.setup.store(Arc::new(setup));
+        self.lock().idle.clear();
+    }
+
+    pub(super) fn endpoint(&self) -> Arc<Endpoint> {
+        Arc::clone(&self.setup.load().endpoint)
     }
 
     /// One request and its answer. Faults name the address.
@@ -77,7 +89,8 @@ impl Pool {
         request: &R,
         again: Again,
     ) -> Result<R::Response, Fault> {
-        if let Some(mut kept) = self.take(target) {
+        let setup = self.setup.load_full();
+        if let Some(mut kept) = self.take(&setup, target) {
             match kept.call(request).await {
                 Ok(answer) => {
                     self.keep(kept);
@@ -90,28 +103,36 @@ impl Pool {
             }
         }
         let mut fresh = match target {
-            Target::Any => self.bootstrap(&self.login).await?,
-            Target::Broker(address) => open(&self.endpoint, &self.login, address).await?,
+            Target::Any => self.bootstrap(&setup, &setup.login).await?,
+            Target::Broker(address) => open(&setup.endpoint, &setup.login, address).await?,
         };
         let answer = fresh.call(request).await.map_err(|fault| fault.at(fresh.address()))?;
         self.keep(fresh);
         Ok(answer)
     }
 
+    /// A fresh connection, logged in as somebody else.
+    pub(super) async fn open_as(&self, login: &Login) -> Result<Connection, Fault> {
+        let setup = self.setup.load_full();
+        self.bootstrap(&setup, login).await
+    }
+
     /// A fresh connection to the first bootstrap server that takes one, logged in as `login`. The fault of the whole
     /// list names every address with its cause.
-    pub(super) async fn bootstrap(&self, login: &Login) -> Result<Connection, Fault> {
+    async fn bootstrap(&self, setup: &Setup, login: &Login) -> Result<Connection, Fault> {
         let first = self.lock().last_good;
         let mut faults: Vec<Fault> = Vec::new();
-        for offset in 0..self.bootstrap.len() {
-            let index = (first + offset) % self.bootstrap.len();
-            match open(&self.endpoint, login, &self.bootstrap[index]).await {
+        for offset in 0..setup.bootstrap.len() {
+            let index = (first + offset) % setup.bootstrap.len();
+            match open(&setup.endpoint, login, &setup.bootstrap[index]).await {
                 Ok(connection) => {
                     self.lock().last_good = index;
                     return Ok(connection);
                 }
                 // A login under trial was refused: it is not ready until every broker that may be asked takes it.
-                Err(fault) if fault.login.is_some() && matches!(login, Login::Keys { .. }) => {
+                Err(fault)
+                    if (fault.login.is_some() || fault.unoffered) && matches!(login, Login::Keys { .. }) =>
+                {
                     return Err(fault);
                 }
                 Err(fault) => faults.push(fault),
@@ -124,23 +145,24 @@ impl Pool {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, target: Target<'_>) -> Option<Connection> {
+    fn take(&self, setup: &Setup, target: Target<'_>) -> Option<Connection> {
         let mut shelf = self.lock();
         loop {
             let index = shelf.idle.iter().rposition(|idle| match target {
-                Target::Any => self.bootstrap.contains(idle.connection.address()),
+                Target::Any => setup.bootstrap.contains(idle.connection.address()),
                 Target::Broker(address) => idle.connection.address() == address,
             })?;
             let mut connection = shelf.idle.swap_remove(index).connection;
-            if connection.is_alive() {
+            if connection.is_of(&setup.endpoint) && connection.is_alive() {
                 return Some(connection);
             }
         }
     }
 
     fn keep(self: &Arc<Self>, connection: Connection) {
+        let current = connection.is_of(&self.setup.load().endpoint);
         let mut shelf = self.lock();
-        if shelf.idle.len() >= MAX_IDLE {
+        if shelf.idle.len() >= MAX_IDLE || !current {
             return;
         }
         shelf.idle.push(Idle { connection, since: Instant::now() });

@@ -52,13 +52,27 @@ fn roots(trust: Option<&PemSource>) -> Result<RootCertStore, Problem> {
         PemSource::Inline(pem) => ("ssl.truststore.certificates", pem.clone()),
         PemSource::File(path) => ("ssl.truststore.location", read("ssl.truststore.location", path)?),
     };
-    let certificates = certificates(key, &pem)?;
-    for certificate in certificates {
-        roots.add(certificate).map_err(|error| {
-            Problem::missing(key, format!("holds a certificate that is no CA's: {error}"))
-        })?;
+    for certificate in certificates(key, &pem)? {
+        roots.add(certificate).map_err(|error| no_authority(key, &error))?;
     }
     Ok(roots)
+}
+
+fn no_authority(key: &str, error: &rustls::Error) -> Problem {
+    Problem::missing(key, format!("holds a certificate that is no CA's: {error}"))
+}
+
+/// Whether PEM text could be somebody's trust store.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_certificates(pem: &str) -> Result<(), Problem> {
+    const KEY: &str = "PEM";
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(KEY, pem)? {
+        roots.add(certificate).map_err(|error| no_authority(KEY, &error))?;
+    }
+    Ok(())
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

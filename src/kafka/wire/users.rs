@@ -61,30 +61,41 @@ pub(super) async fn upsert(pool: &Arc<Pool>, users: &[(String, ScramKeys)]) -> R
     Ok(outcomes)
 }
 
-/// One request per mechanism, each for all users: what a describe shows may lag behind what there is to delete.
+/// Each for all mechanisms: what a describe shows may lag behind what there is to delete.
 pub(super) async fn delete(pool: &Arc<Pool>, usernames: &[String]) -> Result<Vec<Item<()>>, Fault> {
-    let mut outcomes = Vec::with_capacity(usernames.len());
-    for part in usernames.chunks(CHUNK) {
-        let mut part_outcomes: Vec<Item<()>> = part.iter().map(|_| Ok(())).collect();
-        // Brokers refuse a request that names a user twice.
-        let distinct: HashSet<&String> = part.iter().collect();
-        for mechanism in [ScramMechanism::Sha512, ScramMechanism::Sha256] {
-            let deletions = distinct.iter().map(|username| {
-                ScramCredentialDeletion::default()
-                    .with_name(text(username))
-                    .with_mechanism(mechanism_number(mechanism))
-            });
-            let request = AlterUserScramCredentialsRequest::default().with_deletions(deletions.collect());
-            let answer = pool.call(Target::Any, &request, Again::Harmless).await?;
-            let altered = by_user(&answer);
-            for (username, slot) in part.iter().zip(&mut part_outcomes) {
-                match of_user(&altered, username) {
-                    Err(error) if !error.is(ItemError::RESOURCE_NOT_FOUND) => *slot = Err(error),
-                    _ => {}
-                }
+    let mut outcomes: Vec<Item<()>> = usernames.iter().map(|_| Ok(())).collect();
+    for mechanism in [ScramMechanism::Sha512, ScramMechanism::Sha256] {
+        let credentials: Vec<(String, ScramMechanism)> =
+            usernames.iter().map(|username| (username.clone(), mechanism)).collect();
+        for (slot, outcome) in outcomes.iter_mut().zip(delete_credentials(pool, &credentials).await?) {
+            if outcome.is_err() {
+                *slot = outcome;
             }
         }
-        outcomes.extend(part_outcomes);
+    }
+    Ok(outcomes)
+}
+
+/// One request for each chunk. Brokers refuse one that names a user twice, whatever the mechanism.
+pub(super) async fn delete_credentials(
+    pool: &Arc<Pool>,
+    credentials: &[(String, ScramMechanism)],
+) -> Result<Vec<Item<()>>, Fault> {
+    let mut outcomes = Vec::with_capacity(credentials.len());
+    for part in credentials.chunks(CHUNK) {
+        let distinct: HashSet<&(String, ScramMechanism)> = part.iter().collect();
+        let deletions = distinct.iter().map(|(username, mechanism)| {
+            ScramCredentialDeletion::default()
+                .with_name(text(username))
+                .with_mechanism(mechanism_number(*mechanism))
+        });
+        let request = AlterUserScramCredentialsRequest::default().with_deletions(deletions.collect());
+        let answer = pool.call(Target::Any, &request, Again::Harmless).await?;
+        let altered = by_user(&answer);
+        outcomes.extend(part.iter().map(|(username, _)| match of_user(&altered, username) {
+            Err(error) if error.is(ItemError::RESOURCE_NOT_FOUND) => Ok(()),
+            outcome => outcome,
+        }));
     }
     Ok(outcomes)
 }

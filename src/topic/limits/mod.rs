@@ -1,5 +1,5 @@
-//! Limits and defaults: what an administrator's policy file says about the topics of each namespace, and what that makes of
-//! a manifest. The same code at admission, in the controller and in the command line. Pure: reading the file is for others.
+//! Limits and defaults: what an administrator's policy file says about the topics and the workloads of each namespace, and
+//! what that makes of a manifest, and of the quotas that a workload asks for. The same code at admission, in the controller and in the command line. Pure: reading the file is for others.
 //!
 //! A topic is judged by what its manifest declares, after defaults: what neither of them says is the brokers' to decide and
 //! is not judged. Defaults of numbers count when a topic is made, and a later change of them moves no existing topic (more
@@ -7,6 +7,7 @@
 
 mod action;
 mod byte_size;
+mod client_rules;
 mod disk_share_rules;
 mod judgement;
 mod left;
@@ -26,6 +27,7 @@ mod violation;
 
 pub use action::Action;
 pub use byte_size::ByteSize;
+pub use client_rules::{QuotaJudgement, QuotaRule};
 pub use judgement::Judgement;
 pub use limit::Limit;
 pub use namespace_rules::NamespaceRules;

@@ -1,9 +1,11 @@
 use std::str::FromStr;
 
 use serde_norway::Value;
-use topicops_contract::{DiskShare, Problem, Problems, Retention, TopicConfig, nearest};
+use topicops_contract::{
+    ByteRate, DiskShare, Problem, Problems, RequestPercentage, Retention, TopicConfig, nearest,
+};
 
-use super::{Action, ByteSize, Limit, Range, Said};
+use super::{Action, ByteSize, Limit, Range, Said, client_rules::of_rate};
 
 /// A part of the file, and where it stands.
 #[derive(Clone, Debug)]
@@ -179,6 +181,15 @@ impl<'a> Node<'a> {
     /// In ten-thousandths.
     pub(super) fn share(&self, problems: &mut Problems) -> Option<i64> {
         self.text::<DiskShare>(problems).map(|share| share.basis_points().into())
+    }
+
+    pub(super) fn byte_rate(&self, problems: &mut Problems) -> Option<i64> {
+        self.text::<ByteRate>(problems).map(of_rate)
+    }
+
+    /// In hundredths.
+    pub(super) fn percentage(&self, problems: &mut Problems) -> Option<i64> {
+        self.text::<RequestPercentage>(problems).map(|share| share.hundredths().into())
     }
 
     pub(super) fn string(&self, problems: &mut Problems, what: &str) -> Option<String> {

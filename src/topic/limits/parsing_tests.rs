@@ -6,7 +6,23 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 /// A mistake, and what has to be told of it: path, value, and what would be right.
-const MISTAKES: [(&str, &[&str]); 53] = [
+const MISTAKES: [(&str, &[&str]); 57] = [
+    (
+        "limits: { producer-byte-rate: { max: fast } }",
+        &["limits.producer-byte-rate.max: \"fast\": bytes per second such as 10MB/s"],
+    ),
+    (
+        "limits: { consumer-byte-rate: { max: 0 } }",
+        &["limits.consumer-byte-rate.max: \"0\": bytes per second"],
+    ),
+    (
+        "limits: { request-percentage: { min: 50, max: 10% } }",
+        &["limits.request-percentage: ", "min is greater than max"],
+    ),
+    (
+        "defaults: { request-percentage: -1 }",
+        &["defaults.request-percentage: \"-1\": a percentage of the time of one broker thread"],
+    ),
     ("limit: {}", &["limit: no key of a policy here; did you mean limits?"]),
     ("- limits", &["file: \"- limits\": a mapping"]),
     ("just text", &["file: \"just text\": a mapping"]),
@@ -197,6 +213,10 @@ fn a_default_that_a_limit_forbids_is_a_mistake_wherever_the_two_meet() {
         (
             "{ limits: { partitions: { max: 3 } }, namespaces: { big: { defaults: { partitions: 9 } } } }",
             "namespaces.big.defaults.partitions: \"9\": a default has to keep to limits.partitions",
+        ),
+        (
+            "{ defaults: { producer-byte-rate: 20MB/s }, limits: { producer-byte-rate: { max: 10MB/s } } }",
+            "defaults.producer-byte-rate: \"20MB/s\": a default has to keep to limits.producer-byte-rate",
         ),
     ] {
         let all = problems(text).join("\n");

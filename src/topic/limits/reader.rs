@@ -10,6 +10,7 @@ use topicops_contract::{
 
 use super::{
     Action, Limit, PropertyRule, RuleSet, Said, TopicRules,
+    client_rules::KINDS,
     namespace_rules::{RETENTION_BYTES, RETENTION_MS, compile},
     node::Node,
     property_rule::order,
@@ -19,8 +20,16 @@ use super::{
 const LONGEST_NAMESPACE: usize = 63;
 const LONGEST_PATTERN: usize = 1_000;
 
-pub(super) const DEFAULTS: [&str; 4] = ["partitions", "replication-factor", "retention", "properties"];
-pub(super) const LIMITS: [&str; 10] = [
+pub(super) const DEFAULTS: [&str; 7] = [
+    "partitions",
+    "replication-factor",
+    "retention",
+    "properties",
+    "producer-byte-rate",
+    "consumer-byte-rate",
+    "request-percentage",
+];
+pub(super) const LIMITS: [&str; 13] = [
     "partitions",
     "replication-factor",
     "retention",
@@ -31,6 +40,9 @@ pub(super) const LIMITS: [&str; 10] = [
     "topics",
     "total-partitions",
     "total-bytes",
+    "producer-byte-rate",
+    "consumer-byte-rate",
+    "request-percentage",
 ];
 
 pub(super) fn read(text: &str) -> Result<TopicRules, Problems> {
@@ -99,6 +111,15 @@ fn defaults(node: &Node<'_>, rules: &mut RuleSet, problems: &mut Problems) {
                 });
                 rules.default_configs.insert(RETENTION_MS.to_owned(), retention);
             }
+            "producer-byte-rate" => {
+                rules.producer_byte_rate.default = node.said(problems, Node::byte_rate);
+            }
+            "consumer-byte-rate" => {
+                rules.consumer_byte_rate.default = node.said(problems, Node::byte_rate);
+            }
+            "request-percentage" => {
+                rules.request_percentage.default = node.said(problems, Node::percentage);
+            }
             _ => {
                 for (key, node) in node.all_entries(problems) {
                     if key == RETENTION_MS {
@@ -138,6 +159,9 @@ fn limits(node: &Node<'_>, rules: &mut RuleSet, problems: &mut Problems) {
                 }
             }
             "topics" => rules.topics = node.total(problems, Node::count),
+            "producer-byte-rate" => rules.producer_byte_rate.limit = node.limit(problems, Node::byte_rate),
+            "consumer-byte-rate" => rules.consumer_byte_rate.limit = node.limit(problems, Node::byte_rate),
+            "request-percentage" => rules.request_percentage.limit = node.limit(problems, Node::percentage),
             "total-partitions" => rules.total_partitions = node.total(problems, Node::count),
             _ => rules.total_bytes = node.total(problems, Node::size),
         }
@@ -251,6 +275,14 @@ fn agree(path: &str, rules: &RuleSet, problems: &mut Problems) {
         && limit.rule.nearest(factor.get().into()).is_some()
     {
         wrong("replication-factor", &factor.to_string(), &limit.path);
+    }
+    for kind in &KINDS {
+        let rule = (kind.rule)(rules);
+        if let (Some(value), Some(limit)) = (rule.default.get(), rule.limit.get())
+            && limit.rule.nearest(*value).is_some()
+        {
+            wrong(kind.key, &(kind.show)(*value), &limit.path);
+        }
     }
     let amount = |key: &str| -> Option<i64> {
         let number: i64 = rules.default_configs.get(key)?.get()?.parse().ok()?;

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use topicops_contract::{PartitionCount, ReplicationFactor};
 
-use super::{Limit, PropertyRule, Range, Said};
+use super::{Limit, PropertyRule, QuotaRule, Range, Said};
 
 /// One part of a policy: the cluster's, or that of a namespace or prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub struct RuleSet {
     pub total_partitions: Said<Limit<i64>>,
     /// Of all replicas of all partitions.
     pub total_bytes: Said<Limit<i64>>,
+    pub producer_byte_rate: QuotaRule,
+    pub consumer_byte_rate: QuotaRule,
+    pub request_percentage: QuotaRule,
 }
 
 impl RuleSet {
@@ -48,5 +51,8 @@ impl RuleSet {
         self.topics.narrowed(&by.topics);
         self.total_partitions.narrowed(&by.total_partitions);
         self.total_bytes.narrowed(&by.total_bytes);
+        self.producer_byte_rate.narrow(&by.producer_byte_rate);
+        self.consumer_byte_rate.narrow(&by.consumer_byte_rate);
+        self.request_percentage.narrow(&by.request_percentage);
     }
 }

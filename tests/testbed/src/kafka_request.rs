@@ -17,9 +17,10 @@ pub struct KafkaRequest {
 /// What opens a connection.
 const OPENING: [&str; 3] = ["API_VERSIONS", "SASL_HANDSHAKE", "SASL_AUTHENTICATE"];
 /// What can change nothing.
-const LOOKING: [&str; 13] = [
+const LOOKING: [&str; 14] = [
     "CONSUMER_GROUP_DESCRIBE",
     "DESCRIBE_ACLS",
+    "DESCRIBE_CLIENT_QUOTAS",
     "DESCRIBE_CLIENT_QUOTAS",
     "DESCRIBE_CLUSTER",
     "DESCRIBE_CONFIGS",

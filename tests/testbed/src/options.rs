@@ -17,6 +17,8 @@ pub struct Options {
     pub(crate) broker_heap_mib: u32,
     pub(crate) broker_settings: Vec<(String, String)>,
     #[serde(default)]
+    pub(crate) listeners: Vec<(String, String, u16)>,
+    #[serde(default)]
     pub(crate) log_requests: bool,
     #[serde(default)]
     pub(crate) disk_mebibytes: Option<u32>,
@@ -32,6 +34,7 @@ impl Default for Options {
             node: true,
             broker_heap_mib: 512,
             broker_settings: Vec::new(),
+            listeners: Vec::new(),
             log_requests: false,
             disk_mebibytes: None,
             kafka: KafkaVersion::default(),
@@ -79,6 +82,19 @@ impl Options {
     #[must_use]
     pub fn broker_setting(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.broker_settings.push((key.into(), value.into()));
+        self
+    }
+
+    /// One more listener of every broker, on another port of its address; what it asks of its clients is said in
+    /// [broker settings](Self::broker_setting) that begin with `listener.name.<name>.`.
+    #[must_use]
+    pub fn listener(
+        mut self,
+        name: impl Into<String>,
+        security_protocol: impl Into<String>,
+        port: u16,
+    ) -> Self {
+        self.listeners.push((name.into(), security_protocol.into(), port));
         self
     }
 

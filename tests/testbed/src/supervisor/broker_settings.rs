@@ -66,10 +66,18 @@ impl BrokerSettings<'_> {
             "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"admin\" \
              password=\"{password}\" user_admin=\"{password}\";"
         );
+        let (mut more, mut protocols) = (String::new(), String::new());
+        for (name, protocol, port) in &self.options.listeners {
+            let _ = write!(more, ",{name}://{address}:{port}");
+            let _ = write!(protocols, ",{name}:{protocol}");
+        }
         vec![
-            ("listeners", format!("CLIENTS://{address}:9093,CONTROLLERS://{address}:9094")),
-            ("advertised.listeners", format!("CLIENTS://{address}:9093")),
-            ("listener.security.protocol.map", "CLIENTS:SASL_SSL,CONTROLLERS:SASL_PLAINTEXT".to_owned()),
+            ("listeners", format!("CLIENTS://{address}:9093,CONTROLLERS://{address}:9094{more}")),
+            ("advertised.listeners", format!("CLIENTS://{address}:9093{more}")),
+            (
+                "listener.security.protocol.map",
+                format!("CLIENTS:SASL_SSL,CONTROLLERS:SASL_PLAINTEXT{protocols}"),
+            ),
             ("inter.broker.listener.name", "CLIENTS".to_owned()),
             ("controller.listener.names", "CONTROLLERS".to_owned()),
             ("sasl.enabled.mechanisms", "SCRAM-SHA-512".to_owned()),

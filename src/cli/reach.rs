@@ -1,0 +1,201 @@
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, anyhow, bail};
+use sha2::{Digest, Sha256};
+use topicops_contract::ClientEndpoint;
+
+use super::{Settings, kafka_config, settings::ClientSecurityProtocol};
+use crate::kafka::{ClientProperties, PemSource, TlsIdentity, TlsProperties, check_certificates};
+
+/// How the brokers are reached, by topicops and by its clients: what the flags say, and what stands in their files.
+#[derive(Debug)]
+pub(super) struct Reach {
+    pub(super) own: ClientProperties,
+    /// What goes into the Secrets.
+    pub(super) endpoint: ClientEndpoint,
+    /// Where clients log in, when that may be another listener than topicops' own.
+    pub(super) logins: Option<ClientProperties>,
+    /// Of all that was read.
+    pub(super) digest: [u8; 32],
+}
+
+impl Reach {
+    /// # Errors
+    /// What cannot be read or used, with its file.
+    pub(super) fn read(settings: &Settings) -> Result<Self> {
+        let own = kafka_config::properties(&settings.kafka_config)?;
+        let mut seen = Seen::default();
+        seen.read("--kafka-config", &settings.kafka_config)?;
+        let mut own_trust = None;
+        if let Some(tls) = &own.tls {
+            own_trust = match &tls.trust {
+                Some(PemSource::File(file)) => Some(seen.read("ssl.truststore.location", file)?),
+                Some(PemSource::Inline(pem)) => Some(pem.clone()),
+                None => None,
+            };
+            if let Some(TlsIdentity::File(file)) = &tls.identity {
+                seen.read("ssl.keystore.location", file)?;
+            }
+        }
+        let protocol = settings.client_security_protocol.unwrap_or(match own.tls {
+            Some(_) => ClientSecurityProtocol::SaslSsl,
+            None => ClientSecurityProtocol::SaslPlaintext,
+        });
+        let truststore_pem = match (protocol, &settings.client_ca) {
+            (ClientSecurityProtocol::SaslSsl, Some(file)) => {
+                let pem = seen.read("--client-ca", file)?;
+                check_certificates(&pem)
+                    .map_err(|problem| anyhow!("--client-ca {}: {problem}", file.display()))?;
+                Some(pem)
+            }
+            (ClientSecurityProtocol::SaslSsl, None) => own_trust,
+            (ClientSecurityProtocol::SaslPlaintext, None) => None,
+            (ClientSecurityProtocol::SaslPlaintext, Some(file)) => bail!(
+                "--client-ca {}: clients use SASL_PLAINTEXT, which has no CA; take it away, or set --client-security-protocol \
+                 SASL_SSL",
+                file.display()
+            ),
+        };
+        let endpoint = ClientEndpoint {
+            bootstrap_servers: match &settings.client_bootstrap_servers {
+                Some(servers) => servers.clone(),
+                None => own.bootstrap_servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            },
+            security_protocol: protocol.as_str().to_owned(),
+            sasl_mechanism: settings.client_sasl_mechanism.to_string(),
+            truststore_pem,
+        };
+        let logins = settings.client_bootstrap_servers.as_ref();
+        let logins = logins.map(|servers| logins_at(servers, &own, &endpoint)).transpose()?;
+        if logins.is_none() && own.takes_no_sasl() {
+            bail!(
+                "--client-bootstrap-servers is missing: with security.protocol={} topicops uses a listener where clients cannot \
+                 log in with SASL; name one where they can",
+                if own.tls.is_some() { "SSL" } else { "PLAINTEXT" }
+            );
+        }
+        Ok(Self { own, endpoint, logins, digest: seen.digest.finalize().into() })
+    }
+}
+
+/// The clients' listener, as topicops tries their logins there.
+fn logins_at(servers: &str, own: &ClientProperties, endpoint: &ClientEndpoint) -> Result<ClientProperties> {
+    let entries = servers.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let bootstrap_servers = entries
+        .map(|entry| {
+            entry.parse().map_err(|expected| anyhow!("--client-bootstrap-servers: \"{entry}\": {expected}"))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    if bootstrap_servers.is_empty() {
+        bail!("--client-bootstrap-servers: \"{servers}\": names no server");
+    }
+    let secure = endpoint.security_protocol == ClientSecurityProtocol::SaslSsl.as_str();
+    Ok(ClientProperties {
+        bootstrap_servers,
+        tls: secure.then(|| TlsProperties {
+            trust: endpoint.truststore_pem.clone().map(PemSource::Inline),
+            identity: None,
+            tls12: own.tls.as_ref().is_none_or(|tls| tls.tls12),
+            tls13: own.tls.as_ref().is_none_or(|tls| tls.tls13),
+        }),
+        sasl: None,
+        oauth: None,
+        request_timeout: own.request_timeout,
+        client_id: own.client_id.clone(),
+        group_id: None,
+    })
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Seen {
+    digest: Sha256,
+}
+
+impl Seen {
+    fn read(&mut self, what: &str, file: &Path) -> Result<String> {
+        let text =
+            fs::read_to_string(file).with_context(|| format!("{what} {}: cannot be read", file.display()))?;
+        self.digest.update((text.len() as u64).to_be_bytes());
+        self.digest.update(&text);
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    const OWN: &str = "bootstrap.servers=own:1\nsecurity.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.username=u\n\
+                       sasl.password=p\nssl.truststore.certificates=CA\n";
+
+    fn read(own: &str, args: &[&str]) -> Result<Reach> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("client.properties");
+        fs::write(&file, own)?;
+        let file = file.display().to_string();
+        let command = Command::try_parse_from(["t", "--kafka-config", &file].iter().chain(args))?;
+        Reach::read(&command.settings)
+    }
+
+    #[test]
+    fn clients_reach_the_brokers_as_topicops_does_unless_flags_say_otherwise() {
+        let same = read(OWN, &[]).unwrap();
+        assert_eq!((same.endpoint.bootstrap_servers.as_str(), same.logins.is_none()), ("own:1", true));
+        assert_eq!(same.endpoint.security_protocol, "SASL_SSL");
+        assert_eq!(same.endpoint.sasl_mechanism, "SCRAM-SHA-512");
+        assert_eq!(same.endpoint.truststore_pem.as_deref(), Some("CA"));
+        let other = read(
+            OWN,
+            &[
+                "--client-bootstrap-servers=a:1,b:2",
+                "--client-security-protocol=SASL_PLAINTEXT",
+                "--client-sasl-mechanism=SCRAM-SHA-256",
+            ],
+        )
+        .unwrap();
+        assert_eq!(other.endpoint.bootstrap_servers, "a:1,b:2");
+        assert_eq!(other.endpoint.security_protocol, "SASL_PLAINTEXT");
+        assert_eq!(other.endpoint.sasl_mechanism, "SCRAM-SHA-256");
+        assert_eq!(other.endpoint.truststore_pem, None);
+        let logins = other.logins.unwrap();
+        assert_eq!((logins.bootstrap_servers.len(), logins.tls.is_none()), (2, true));
+        assert_ne!(same.digest, read(&OWN.replace("=CA", "=CB"), &[]).unwrap().digest);
+        assert_eq!(same.digest, read(OWN, &[]).unwrap().digest);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        fs::write(&ca, "no certificate").unwrap();
+        let ca = format!("--client-ca={}", ca.display());
+        let mutual = "bootstrap.servers=own:1\nsecurity.protocol=SSL\n";
+        for (own, args, told) in [
+            (OWN, &[ca.as_str()][..], "holds no PEM certificate"),
+            (OWN, &[&ca, "--client-security-protocol=SASL_PLAINTEXT"], "which has no CA"),
+            (OWN, &["--client-ca=/nowhere/ca.pem"], "--client-ca /nowhere/ca.pem: cannot be read"),
+            (
+                OWN,
+                &["--client-bootstrap-servers=a"],
+                "--client-bootstrap-servers: \"a\": each server is host:port",
+            ),
+            (OWN, &["--client-bootstrap-servers=,"], "names no server"),
+            (OWN, &["--client-sasl-mechanism=PLAIN"], "SCRAM-SHA-256"),
+            (OWN, &["--client-security-protocol=SSL"], "SASL_PLAINTEXT"),
+            (mutual, &[], "--client-bootstrap-servers is missing: with security.protocol=SSL"),
+        ] {
+            let error = format!("{:#}", read(own, args).unwrap_err());
+            assert!(error.contains(told), "{told}: {error}");
+        }
+        assert!(read(mutual, &["--client-bootstrap-servers=a:1"]).is_ok());
+    }
+}

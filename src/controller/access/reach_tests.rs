@@ -1,0 +1,86 @@
+//! The loop, when clients are to reach the brokers in another way.
+
+use super::{
+    tests::{ORDERS, orders},
+    world::World,
+};
+use crate::{
+    ObjectKey,
+    access::testing::request,
+    controller::Index,
+    kafka::{Call, Cluster, ClusterError, ScramMechanism, Trouble},
+};
+
+#[tokio::test(start_paused = true)]
+async fn another_ca_reaches_every_secret_once_the_brokers_were_reached_and_changes_nothing_else() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&orders());
+    world.ask(&request("shop/reader").consume("orders"));
+    let _process = world.run();
+    world.settled().await;
+    let secrets = [ORDERS, "reader-kafka-credentials"];
+    let (passwords, writes) = (secrets.map(|name| world.password(name)), world.asked().0);
+    world.cluster.forget_calls();
+    let untrusted = || ClusterError {
+        trouble: Trouble::Tls,
+        operation: "describe ACLs".to_owned(),
+        message: "TLS: unknown issuer".to_owned(),
+    };
+    for _ in 0..3 {
+        world.cluster.fail(Call::DescribeAcls, untrusted());
+    }
+    world.reach(|endpoint| endpoint.truststore_pem = Some("NEW".to_owned()));
+    world.until("a second try", async |world| world.count(Call::DescribeAcls) >= 2).await;
+    assert_eq!(world.asked().0, writes, "what topicops cannot use itself reaches nobody");
+    world
+        .until("the new CA in all Secrets", async |world| {
+            secrets.iter().all(|name| {
+                world.value(name, "ssl.truststore.crt").as_deref() == Some("NEW")
+                    && world.value(name, "client.properties").is_some_and(|text| text.contains("NEW"))
+            })
+        })
+        .await;
+    assert_eq!(secrets.map(|name| world.password(name)), passwords);
+    assert_eq!((world.asked().0, world.count(Call::UpsertScramUsers)), (writes + 2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_mechanism_brings_credentials_with_the_same_password_before_secrets_say_so() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&orders());
+    drop({
+        let process = world.run();
+        world.settled().await;
+        process
+    });
+    let password = world.password(ORDERS);
+    world.reach(|endpoint| endpoint.sasl_mechanism = "SCRAM-SHA-256".to_owned());
+    let process = world.run();
+    let mechanisms = async |world: &World| -> Vec<ScramMechanism> {
+        let users = world.cluster.describe_scram_users("topicops.").await.unwrap();
+        users.iter().flat_map(|user| user.credentials.iter().map(|(mechanism, _)| *mechanism)).collect()
+    };
+    world
+        .until("the other mechanism", async |world| {
+            let says = world.value(ORDERS, "sasl.mechanism").as_deref() == Some("SCRAM-SHA-256");
+            let known = mechanisms(world).await;
+            assert!(!says || known.contains(&ScramMechanism::Sha256), "the Secret says so first");
+            says
+        })
+        .await;
+    assert_eq!((world.password(ORDERS), world.count(Call::UpsertScramUsers)), (password, 2));
+    assert_eq!(mechanisms(&world).await.len(), 2, "clients that run go on with the one before");
+    // Nobody is to log in with a password that was given up.
+    let key = ObjectKey::new("shop", ORDERS);
+    world.kept.lock().unwrap().secrets.remove(&key);
+    Index::remove(process.secrets.as_ref(), &key);
+    world.settled().await;
+    assert_eq!(mechanisms(&world).await, [ScramMechanism::Sha256]);
+    drop(process);
+    // Who has a credential of the mechanism before alone is revoked, too.
+    world.reach(|endpoint| endpoint.sasl_mechanism = "SCRAM-SHA-512".to_owned());
+    world.clients.take(&orders().workload);
+    let _process = world.run();
+    world.settled().await;
+    assert!(mechanisms(&world).await.is_empty());
+}
