@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use topicops::{
     Reason, Told,
     cli::{ImportSettings, PlanSettings, RebalanceSettings, Settings},
+    kafka::OwnRight,
     topic::limits::TopicRules,
 };
 use topicops_contract::{KafkaTopicSource, SECRET_KEYS, keys};
@@ -130,6 +131,20 @@ fn flags(command: &Command) -> Vec<[String; 3]> {
 fn documented_flags(heading: &str, column: &str) -> Vec<[String; 3]> {
     let code = |cell: &str| if cell.is_empty() { String::new() } else { code(cell).to_owned() };
     table(heading, column).iter().map(|row| [code(&row[0]), code(&row[1]), code(&row[2])]).collect()
+}
+
+#[test]
+fn the_acls_of_topicops_are_those_that_it_needs() {
+    let rows = table("## Installing it", "ACL of topicops");
+    let documented: Vec<[&str; 3]> = rows.iter().map(|row| [code(&row[0]), code(&row[1]), &row[2]]).collect();
+    let operations: Vec<String> =
+        OwnRight::ALL.iter().map(|right| format!("{:?}", right.operation)).collect();
+    let needed: Vec<[&str; 3]> = OwnRight::ALL
+        .iter()
+        .zip(&operations)
+        .map(|(right, operation)| [operation.as_str(), right.option(), right.purpose])
+        .collect();
+    assert_eq!(documented, needed);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod error;
 mod jaas;
 mod measured;
 mod memory;
+mod own_right;
 mod partition;
 mod property_key;
 mod scram;
@@ -23,7 +24,7 @@ mod topic;
 mod verify;
 mod wire;
 
-pub use acl::{Acl, AclOperation, AclResource, PatternType, ResourceType};
+pub use acl::{Acl, AclOperation, AclResource, AclRule, PatternType, ResourceType};
 pub use address::Address;
 pub use broker_configs::BrokerConfigs;
 pub use client_properties::{
@@ -35,6 +36,7 @@ pub use disks::{BrokerDisks, LogDir, ReplicaSize};
 pub use error::{ClusterError, ItemError, Trouble};
 pub use measured::MeasuredCluster;
 pub use memory::{Call, MemoryCluster};
+pub use own_right::OwnRight;
 pub use partition::{Reassignment, TopicPartition};
 pub use scram::{LoginCheck, LoginReport, ScramKeys, ScramMechanism, ScramUser};
 pub use topic::{

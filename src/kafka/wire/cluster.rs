@@ -12,7 +12,7 @@ use super::{
     partitions, pool::Pool, text::counted, tls, topics, users,
 };
 use crate::kafka::{
-    Acl, BrokerConfigs, BrokerDisks, ClientProperties, Cluster, ClusterDescription, ClusterError,
+    Acl, AclRule, BrokerConfigs, BrokerDisks, ClientProperties, Cluster, ClusterDescription, ClusterError,
     ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic, Item, LoginCheck, LoginReport,
     NewPartitions, NewTopic, Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
 };
@@ -46,6 +46,14 @@ impl WireCluster {
         };
         let login = Login::new(properties.sasl);
         Ok(Self { pool: Pool::new(Arc::new(endpoint), login, properties.bootstrap_servers) })
+    }
+
+    /// All rules of all principals, denials too.
+    ///
+    /// # Errors
+    /// The brokers do not answer, or do not let us see them.
+    pub async fn all_acls(&self) -> Result<Vec<AclRule>, ClusterError> {
+        acls::all(&self.pool).await.map_err(|fault| fault.during("describe ACLs"))
     }
 }
 
