@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use topicops::cli::{
-    self, ImportSettings, LogFormat, PlanSettings, RebalanceSettings, Rebalanced, ReleaseSettings, Settings,
-    Verdict,
+    self, AccessSettings, Accessed, ImportSettings, LogFormat, PlanSettings, RebalanceSettings, Rebalanced,
+    ReleaseSettings, Settings, Verdict, Verified, VerifySettings,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -28,6 +28,12 @@ enum Command {
     /// Tells what topicops would do if these manifests were applied, and changes nothing: 0 nothing, 3 something.
     Plan(Box<PlanSettings>),
 
+    /// Tells who can read and write a topic, or what a workload can do, and changes nothing: 3 where brokers differ.
+    Access(Box<AccessSettings>),
+
+    /// Logs in with a workload's credentials, as a client library does, and says how far it gets: 0 all the way, 1 not.
+    Verify(Box<VerifySettings>),
+
     /// Asks topicops to move replicas: evenly over brokers and racks, or away from some.
     Rebalance(Box<RebalanceSettings>),
 
@@ -35,12 +41,17 @@ enum Command {
     Release(ReleaseSettings),
 }
 
-/// Exit codes: 0 done, 1 error, 2 usage; of `plan` and `rebalance` also 3, something to do.
+/// Exit codes: 0 done, 1 error, 2 usage; of `plan`, `access` and `rebalance` also 3, something to do.
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let logging = match &command {
         Command::Run(settings) => log_to_stderr(settings),
-        Command::Import(_) | Command::Plan(_) | Command::Rebalance(_) | Command::Release(_) => Ok(()),
+        Command::Import(_)
+        | Command::Plan(_)
+        | Command::Access(_)
+        | Command::Verify(_)
+        | Command::Rebalance(_)
+        | Command::Release(_) => Ok(()),
     };
     if let Err(message) = logging {
         report(&message);
@@ -64,6 +75,18 @@ fn main() -> ExitCode {
                 Verdict::Refused => ExitCode::FAILURE,
                 Verdict::Pending => ExitCode::from(3),
             }),
+            Command::Access(settings) => {
+                cli::access(&settings, &mut out).await.map(|accessed| match accessed {
+                    Accessed::AsGranted => ExitCode::SUCCESS,
+                    Accessed::Differs => ExitCode::from(3),
+                })
+            }
+            Command::Verify(settings) => {
+                cli::verify(&settings, &mut out).await.map(|verified| match verified {
+                    Verified::Works => ExitCode::SUCCESS,
+                    Verified::Fails => ExitCode::FAILURE,
+                })
+            }
             Command::Rebalance(settings) => {
                 cli::rebalance(&settings, &mut out).await.map(|rebalanced| match rebalanced {
                     Rebalanced::Done => ExitCode::SUCCESS,

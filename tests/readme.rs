@@ -12,7 +12,7 @@ use clap::{Args, Command};
 use prometheus_client::registry::Registry;
 use topicops::{
     Reason, Told,
-    cli::{ImportSettings, PlanSettings, RebalanceSettings, Settings},
+    cli::{AccessSettings, ImportSettings, PlanSettings, RebalanceSettings, Settings, VerifySettings},
     kafka::OwnRight,
     topic::limits::TopicRules,
 };
@@ -111,6 +111,12 @@ fn the_other_commands_flags_are_those_of_the_command_line() {
     };
     assert_eq!(of("import"), flags(&ImportSettings::augment_args(Command::new("import"))));
     assert_eq!(of("plan"), flags(&PlanSettings::augment_args(Command::new("plan"))));
+    let of = |command: &str| {
+        let heading = "### Ask who may do what, and whether it works";
+        documented_flags(heading, &format!("flag of `topicops {command}`"))
+    };
+    assert_eq!(of("access"), flags(&AccessSettings::augment_args(Command::new("access"))));
+    assert_eq!(of("verify"), flags(&VerifySettings::augment_args(Command::new("verify"))));
     let of_rebalance = documented_flags("### Rebalance, and drain brokers", "flag of `topicops rebalance`");
     assert_eq!(of_rebalance, flags(&RebalanceSettings::augment_args(Command::new("rebalance"))));
 }

@@ -1,6 +1,8 @@
 //! The command line: settings, and what each command does with them.
 
+mod access;
 mod byte_rate;
+mod cluster_objects;
 mod import;
 mod kafka_config;
 mod manifest_files;
@@ -15,10 +17,15 @@ mod rebalance_wait;
 mod release;
 mod run;
 mod settings;
+mod verify;
+mod workload_name;
 
+pub use access::{AccessOf, AccessSettings, Accessed, access};
 pub use import::{ImportSettings, Kind, import};
 pub use plan::{Output, PlanSettings, Verdict, plan};
 pub use rebalance::{RebalanceSettings, Rebalanced, rebalance};
 pub use release::{ReleaseSettings, release};
 pub use run::run;
 pub use settings::{Admission, Grants, LogFormat, Settings, TlsMin};
+pub use verify::{Verified, VerifySettings, verify};
+pub use workload_name::WorkloadName;

@@ -4,7 +4,10 @@ use clap::{Args, ValueEnum};
 use topicops_contract::{DriftPolicy, NamePattern, OperatorId};
 
 use super::byte_rate::byte_rate;
-use crate::topic::{OwnerRule, RetentionSteps, limits::ByteSize};
+use crate::{
+    access::GrantsMode,
+    topic::{OwnerRule, RetentionSteps, limits::ByteSize},
+};
 
 /// How fast replicas are moved where nobody says so.
 pub(super) const DEFAULT_MOVE_THROTTLE: &str = "50MB/s";
@@ -153,6 +156,15 @@ impl Settings {
 pub enum Grants {
     Namespace,
     Open,
+}
+
+impl From<Grants> for GrantsMode {
+    fn from(grants: Grants) -> Self {
+        match grants {
+            Grants::Namespace => Self::Namespace,
+            Grants::Open => Self::Open,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -37,6 +37,7 @@ use tokio::{
     runtime::Runtime,
     sync::{OnceCell, RwLock},
 };
+mod cli;
 mod clients;
 pub mod kafka_topics;
 mod kafka_user;
@@ -45,6 +46,7 @@ mod operator;
 mod policy;
 mod topics;
 
+pub use cli::Ran;
 pub use kafka_user::{make_kafka_user, own_properties};
 use manifests::object;
 pub use manifests::{client_deployment, refusal, topic_config_map};
