@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use topicops::cli::{
-    self, AccessSettings, Accessed, ImportSettings, LogFormat, PlanSettings, RebalanceSettings, Rebalanced,
-    ReleaseSettings, Settings, Verdict, Verified, VerifySettings,
+    self, AccessSettings, Accessed, ImportSettings, LogFormat, PlanSettings, Preflight, PreflightSettings,
+    RebalanceSettings, Rebalanced, ReleaseSettings, Settings, Verdict, Verified, VerifySettings,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -34,6 +34,9 @@ enum Command {
     /// Logs in with a workload's credentials, as a client library does, and says how far it gets: 0 all the way, 1 not.
     Verify(Box<VerifySettings>),
 
+    /// Says what topicops lacks on the brokers and in Kubernetes, before it is installed or after: 0 nothing, 1 something.
+    Preflight(Box<PreflightSettings>),
+
     /// Asks topicops to move replicas: evenly over brokers and racks, or away from some.
     Rebalance(Box<RebalanceSettings>),
 
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         | Command::Plan(_)
         | Command::Access(_)
         | Command::Verify(_)
+        | Command::Preflight(_)
         | Command::Rebalance(_)
         | Command::Release(_) => Ok(()),
     };
@@ -85,6 +89,12 @@ fn main() -> ExitCode {
                 cli::verify(&settings, &mut out).await.map(|verified| match verified {
                     Verified::Works => ExitCode::SUCCESS,
                     Verified::Fails => ExitCode::FAILURE,
+                })
+            }
+            Command::Preflight(settings) => {
+                cli::preflight(&settings, &mut out).await.map(|preflight| match preflight {
+                    Preflight::Ready => ExitCode::SUCCESS,
+                    Preflight::Lacking => ExitCode::FAILURE,
                 })
             }
             Command::Rebalance(settings) => {

@@ -12,7 +12,10 @@ use clap::{Args, Command};
 use prometheus_client::registry::Registry;
 use topicops::{
     Reason, Told,
-    cli::{AccessSettings, ImportSettings, PlanSettings, RebalanceSettings, Settings, VerifySettings},
+    cli::{
+        AccessSettings, ImportSettings, PlanSettings, PreflightSettings, RebalanceSettings, Settings,
+        VerifySettings,
+    },
     kafka::OwnRight,
     topic::limits::TopicRules,
 };
@@ -117,6 +120,8 @@ fn the_other_commands_flags_are_those_of_the_command_line() {
     };
     assert_eq!(of("access"), flags(&AccessSettings::augment_args(Command::new("access"))));
     assert_eq!(of("verify"), flags(&VerifySettings::augment_args(Command::new("verify"))));
+    let of_preflight = documented_flags("## Installing it", "flag of `topicops preflight`");
+    assert_eq!(of_preflight, flags(&PreflightSettings::augment_args(Command::new("preflight"))));
     let of_rebalance = documented_flags("### Rebalance, and drain brokers", "flag of `topicops rebalance`");
     assert_eq!(of_rebalance, flags(&RebalanceSettings::augment_args(Command::new("rebalance"))));
 }

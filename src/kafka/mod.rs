@@ -16,6 +16,7 @@ mod jaas;
 mod measured;
 mod memory;
 mod own_right;
+mod own_standing;
 mod partition;
 mod property_key;
 mod scram;
@@ -37,6 +38,7 @@ pub use error::{ClusterError, ItemError, Trouble};
 pub use measured::MeasuredCluster;
 pub use memory::{Call, MemoryCluster};
 pub use own_right::OwnRight;
+pub use own_standing::{BrokerAbilities, OwnStanding};
 pub use partition::{Reassignment, TopicPartition};
 pub use scram::{LoginCheck, LoginReport, ScramKeys, ScramMechanism, ScramUser};
 pub use topic::{

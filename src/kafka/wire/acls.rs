@@ -209,7 +209,7 @@ fn operation_number(operation: AclOperation) -> i8 {
     }
 }
 
-fn operation_of(number: i8) -> Option<AclOperation> {
+pub(super) fn operation_of(number: i8) -> Option<AclOperation> {
     OPERATIONS.into_iter().find(|operation| operation_number(*operation) == number)
 }
 

@@ -9,12 +9,13 @@ use topicops_contract::{Problems, TopicName};
 
 use super::{
     acls, broker_configs, configs, connection::Endpoint, describe, groups, log_dirs, login::Login, logins,
-    partitions, pool::Pool, text::counted, tls, topics, users,
+    partitions, pool::Pool, standing, text::counted, tls, topics, users,
 };
 use crate::kafka::{
-    Acl, AclRule, BrokerConfigs, BrokerDisks, ClientProperties, Cluster, ClusterDescription, ClusterError,
-    ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic, Item, LoginCheck, LoginReport,
-    NewPartitions, NewTopic, Reassignment, ScramKeys, ScramUser, TopicDescription, TopicPartition,
+    Acl, AclRule, Address, BrokerAbilities, BrokerConfigs, BrokerDisks, ClientProperties, Cluster,
+    ClusterDescription, ClusterError, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic,
+    Item, LoginCheck, LoginReport, NewPartitions, NewTopic, OwnStanding, Reassignment, ScramKeys, ScramUser,
+    TopicDescription, TopicPartition,
 };
 
 /// The cluster behind `--kafka-config`, spoken to in Kafka's own protocol.
@@ -54,6 +55,30 @@ impl WireCluster {
     /// The brokers do not answer, or do not let us see them.
     pub async fn all_acls(&self) -> Result<Vec<AclRule>, ClusterError> {
         acls::all(&self.pool).await.map_err(|fault| fault.during("describe ACLs"))
+    }
+
+    /// What the brokers let us do, by their own word.
+    ///
+    /// # Errors
+    /// The brokers do not answer.
+    pub async fn own_standing(&self) -> Result<OwnStanding, ClusterError> {
+        standing::of_ourselves(&self.pool).await.map_err(|fault| fault.during("ask for our own rights"))
+    }
+
+    /// What the brokers can do.
+    ///
+    /// # Errors
+    /// The brokers do not answer.
+    pub async fn abilities(&self) -> Result<BrokerAbilities, ClusterError> {
+        standing::abilities(&self.pool).await.map_err(|fault| fault.during("ask what the brokers can do"))
+    }
+
+    /// The SASL mechanisms that are offered at these addresses; at our own where none are given.
+    ///
+    /// # Errors
+    /// None of them answers.
+    pub async fn sasl_mechanisms(&self, at: &[Address]) -> Result<Vec<String>, ClusterError> {
+        standing::mechanisms(&self.pool, at).await.map_err(|fault| fault.during("ask how clients may log in"))
     }
 }
 

@@ -16,6 +16,7 @@ mod member_topics;
 mod partitions;
 mod pool;
 mod scram_exchange;
+mod standing;
 mod text;
 mod tls;
 mod topics;

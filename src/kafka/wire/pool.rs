@@ -66,6 +66,10 @@ impl Pool {
         Arc::new(Self { endpoint, login, bootstrap, shelf: Mutex::default() })
     }
 
+    pub(super) fn bootstrap_servers(&self) -> &[Address] {
+        &self.bootstrap
+    }
+
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
