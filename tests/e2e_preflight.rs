@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::{Api, api::PostParams};
 use serde_json::Value;
-use support::{PATIENCE, World, alone_in_the_world, wait};
+use support::{Options, PATIENCE, Testbed, World, alone_in_the_world, wait};
 use topicops::kafka::{
     Acl, AclOperation, AclResource, Cluster, OwnRight, PatternType, ResourceType, WireCluster,
 };
@@ -114,6 +114,32 @@ fn where_topicops_is_not_installed_preflight_says_what_to_apply() {
         ensure!(ran.out.contains(secrets) && ran.out.contains(apply), "{ran:?}");
         Ok(())
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_without_an_authorizer_and_with_settings_that_surprise_are_told() -> Result<()> {
+    let settings = [
+        ("authorizer.class.name", ""),
+        ("delete.topic.enable", "false"),
+        ("auto.create.topics.enable", "true"),
+    ];
+    let options = Options::default().without_node();
+    let options = settings.iter().fold(options, |options, (key, value)| options.broker_setting(*key, *value));
+    let bed = Testbed::start(options).await?;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_topicops"));
+    command.args(["preflight", "--only", "kafka", "--kafka-config"]).arg(bed.kafka()?.admin_properties());
+    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await??;
+    let told = String::from_utf8(output.stdout)?;
+    ensure!(output.status.code() == Some(1), "{told}");
+    for says in [
+        "    MISSING an authorizer on the brokers: ",
+        "    warning delete.topic.enable=false: ",
+        "    warning auto.create.topics.enable=true: ",
+        "\n1 missing, ",
+    ] {
+        ensure!(told.contains(says), "\"{says}\" is missing: {told}");
+    }
+    Ok(())
 }
 
 fn own_acl(world: &World, right: &OwnRight) -> Acl {

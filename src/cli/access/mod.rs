@@ -34,7 +34,7 @@ use crate::{
     ObjectKey,
     access::{Client, Decision},
     controller::access::{KubeSecretStore, SecretStore},
-    kafka::{Cluster, WireCluster},
+    kafka::{AclRule, Cluster, WireCluster},
     topic::TopicPolicy,
 };
 
@@ -114,7 +114,7 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
     let hidden = by_ledger.is_none();
     let grants = by_ledger.unwrap_or_else(|| objects.grants_by_status());
     let prefix = format!("{}.", settings.operator_id);
-    let own = kafka.rules.iter().filter_map(|rule| rule.acl());
+    let own = kafka.rules.iter().filter_map(AclRule::acl);
     let own = own.filter(|acl| acl.username.starts_with(&prefix)).collect();
     let mode = settings.grants.into();
     let decisions = Decision::all(&objects.clients, &settings.operator_id, &grants, mode, &own);
@@ -169,7 +169,7 @@ fn verdict(as_granted: bool) -> Accessed {
 
 /// What the brokers have.
 struct Kafka {
-    rules: Vec<crate::kafka::AclRule>,
+    rules: Vec<AclRule>,
     users: BTreeSet<String>,
     existing: BTreeSet<String>,
 }

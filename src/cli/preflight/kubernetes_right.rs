@@ -71,7 +71,8 @@ impl KubernetesRight {
                 match rule.resource_names.as_deref() {
                     None | Some([]) => of(None),
                     Some(named) => {
-                        named.iter().flat_map(|name| names.of(group, name)).for_each(|name| of(Some(name)))
+                        let named = named.iter().flat_map(|name| names.of(group, name));
+                        named.map(Some).for_each(of);
                     }
                 }
             }

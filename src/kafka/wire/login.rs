@@ -103,7 +103,7 @@ async fn ask_for(connection: &mut Connection, mechanism: &str) -> Result<Option<
     match answer.error_code {
         0 => Ok(None),
         34 => Err(Fault::protocol("this listener takes no SASL login; see security.protocol")),
-        _ => Ok(Some(answer.mechanisms.iter().map(|name| name.to_string()).collect())),
+        _ => Ok(Some(answer.mechanisms.iter().map(ToString::to_string).collect())),
     }
 }
 
