@@ -185,7 +185,13 @@ fn a_topic_that_nobody_declares_is_told_when_the_brokers_have_it() {
         told.starts_with("topic other, owned by nobody\nread:\n    User:*: rule ALLOW Read Topic *;"),
         "{told}"
     );
-    assert!(told.contains("write:\n    nobody\n"), "{told}");
+    assert!(told.contains("write:\n    nobody\n") && !told.contains("everybody may"), "{told}");
+    world.kafka.rules.clear();
+    let told = world.topic("other").unwrap().to_string();
+    assert!(
+        told.ends_with("if the brokers run with allow.everyone.if.no.acl.found=true, everybody may use it\n"),
+        "{told}"
+    );
     assert!(world.topic("nowhere").is_none());
 }
 

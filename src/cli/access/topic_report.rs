@@ -7,6 +7,7 @@ use super::{
     facts::Facts,
     row::{May, Row},
 };
+use crate::kafka::{AclRule, ResourceType};
 
 /// Who can read and write one topic, for people (`Display`) and machines (JSON).
 #[derive(Debug, Serialize)]
@@ -22,6 +23,10 @@ pub(super) struct TopicReport {
     pub(super) remarks: Vec<String>,
 }
 
+/// Of a topic that no rule is about.
+const NO_RULE: &str =
+    "no rule is about it: if the brokers run with allow.everyone.if.no.acl.found=true, everybody may use it";
+
 impl TopicReport {
     /// `None`: nobody declares it, and it is not on the brokers.
     pub(super) fn of(topic: &TopicName, facts: &Facts<'_>) -> Option<Self> {
@@ -35,6 +40,10 @@ impl TopicReport {
         if owner.is_none() && !declared.is_empty() {
             let objects: Vec<String> = declared.iter().map(ToString::to_string).collect();
             remarks.push(format!("{} declares it, and does not own it", objects.join(", ")));
+        }
+        let of_topic = |rule: &AclRule| rule.resource.covers(ResourceType::Topic, topic.as_str());
+        if on_brokers && !facts.rules.iter().any(of_topic) {
+            remarks.push(NO_RULE.to_owned());
         }
         let decisions = facts.decisions.iter();
         let mut access: Vec<Row> =
