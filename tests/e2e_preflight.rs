@@ -7,9 +7,7 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::{Api, api::PostParams};
 use serde_json::Value;
 use support::{Options, PATIENCE, Testbed, World, alone_in_the_world, wait};
-use topicops::kafka::{
-    Acl, AclOperation, AclResource, Cluster, OwnRight, PatternType, ResourceType, WireCluster,
-};
+use topicops::kafka::{Acl, AclOperation, Cluster, OwnRight, ResourceType, WireCluster};
 
 /// As the Pods of topicops run.
 const ACCOUNT: &str = "system:serviceaccount:topicops:topicops";
@@ -48,7 +46,7 @@ fn each_acl_that_is_taken_away_is_named_and_no_other() {
     alone_in_the_world(async |world| {
         let cluster = world.cluster()?;
         for right in OwnRight::ALL {
-            let acl = own_acl(world, &right);
+            let acl = right.acl(world.operator_id);
             delete(&cluster, &acl).await?;
             let expected = if is_implied(&right) { Vec::new() } else { vec![what(&right)] };
             let seen = wait::until(format!("{expected:?} to be missing"), PATIENCE, || async {
@@ -140,13 +138,6 @@ async fn brokers_without_an_authorizer_and_with_settings_that_surprise_are_told(
         ensure!(told.contains(says), "\"{says}\" is missing: {told}");
     }
     Ok(())
-}
-
-fn own_acl(world: &World, right: &OwnRight) -> Acl {
-    let name = if right.resource == ResourceType::Cluster { "kafka-cluster" } else { "*" };
-    let resource =
-        AclResource { resource_type: right.resource, name: name.to_owned(), pattern: PatternType::Literal };
-    Acl { username: world.operator_id.to_owned(), resource, operation: right.operation }
 }
 
 async fn delete(cluster: &WireCluster, acl: &Acl) -> Result<()> {

@@ -1,4 +1,4 @@
-use super::{AclOperation, ResourceType};
+use super::{Acl, AclOperation, AclResource, PatternType, ResourceType};
 
 /// A right on the brokers that topicops itself needs. `deploy/kafka-acls.sh` gives all of them and no others, the tests run
 /// topicops with just these, and `topicops preflight` looks for each.
@@ -29,6 +29,17 @@ impl OwnRight {
         right(ResourceType::Topic, AclOperation::DescribeConfigs, "to see settings of topics"),
         right(ResourceType::Group, AclOperation::Describe, "a topic that somebody is reading is not deleted"),
     ];
+
+    /// The rule that gives it to a user.
+    pub fn acl(&self, username: &str) -> Acl {
+        let name = if self.resource == ResourceType::Cluster { "kafka-cluster" } else { "*" };
+        let resource = AclResource {
+            resource_type: self.resource,
+            name: name.to_owned(),
+            pattern: PatternType::Literal,
+        };
+        Acl { username: username.to_owned(), resource, operation: self.operation }
+    }
 
     /// The resource as `kafka-acls.sh` takes it: `--topic '*'`.
     pub fn option(&self) -> &'static str {
