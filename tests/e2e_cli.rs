@@ -167,6 +167,34 @@ fn verify_goes_as_far_as_a_client_with_the_same_credentials() {
     });
 }
 
+#[test]
+fn after_a_rotation_access_and_verify_are_about_the_new_user() {
+    in_the_world(async |world| {
+        let (namespace, topic) = (world.namespace("rotated").await?, world.topic("orders"));
+        world.declare(&namespace, &topic, json!({}), json!({})).await?;
+        world.until_ready(&namespace, &topic).await?;
+        world.create_client(&namespace, "app", json!({ "consumes": topic })).await?;
+        world.until_secret(&namespace, "app-kafka-credentials").await?;
+        let app = format!("{namespace}/app");
+        until_as_granted(world, &app).await?;
+        let rotated = world.topicops(&["rotate", &app, "--wait"]).await?;
+        ensure!(rotated.code == Some(0), "{rotated:?}");
+        until_as_granted(world, &app).await?;
+        let second = format!("topicops.{namespace}.app_2");
+        for command in ["access", "verify"] {
+            let ran = world.topicops(&[command, &app, "-o", "json"]).await?;
+            let told: Value = serde_json::from_str(&ran.out)?;
+            ensure!(ran.code == Some(0) && told[0]["username"] == second, "{ran:?}");
+        }
+        let ran = world.topicops(&["access", &topic]).await?;
+        ensure!(
+            ran.code == Some(0) && ran.out.contains(&format!("    User:{second} (Deployment {app}): ")),
+            "{ran:?}"
+        );
+        Ok(())
+    });
+}
+
 async fn until_as_granted(world: &World, workload: &str) -> Result<()> {
     wait::until(format!("{workload} to have what it is granted"), PATIENCE, || async {
         let ran = world.topicops(&["access", workload]).await?;

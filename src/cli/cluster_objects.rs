@@ -4,19 +4,23 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{Api, Client as KubeClient, api::ListParams};
 use topicops_contract::{OperatorId, TopicName, TopicObjectKind, Workload, keys};
 
 use super::{WorkloadName, access::GrantLines};
 use crate::{
-    KafkaTopic,
-    access::Client,
+    KafkaTopic, ObjectKey,
+    access::{Client, Decision, GrantsMode, Observed, ObservedSecret, RotationRules},
     controller::{
         Index,
-        access::ClientIndex,
+        access::{ClientIndex, SecretIndex},
         topics::{ConfigMapLedger, Ledger, LedgerError, TopicIndex, grant_of},
     },
+    kafka::Acl,
     topic::{Ownership, TopicGrants, TopicObjectKey, TopicPolicy},
 };
 
@@ -28,6 +32,8 @@ pub(super) struct ClusterObjects {
     pub(super) clients: Vec<Arc<Client>>,
     /// Of every workload among the clients.
     pub(super) workloads: BTreeMap<Workload, ObjectMeta>,
+    /// All Secrets with topicops' label: they say which user each workload has by now.
+    secrets: BTreeMap<ObjectKey, ObservedSecret>,
 }
 
 /// An object that declares a topic, as its author wrote it.
@@ -52,7 +58,13 @@ impl ClusterObjects {
             Err(error) => return Err(error).context("listing KafkaTopics"),
         };
         let clients = ClientIndex::list(client).await.context("listing labelled workloads")?;
-        Ok(Self::of(config_maps, custom, clients))
+        let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_CREDENTIALS);
+        let api: Api<Secret> = Api::all(client.clone());
+        let secrets = api.list_metadata(&ListParams::default().labels(&labels)).await;
+        let index = SecretIndex::default();
+        let secrets = secrets.context("listing credentials Secrets, without their content")?;
+        secrets.items.into_iter().for_each(|secret| index.apply(secret));
+        Ok(Self { secrets: index.observed(), ..Self::of(config_maps, custom, clients) })
     }
 
     pub(super) fn of(
@@ -76,7 +88,7 @@ impl ClusterObjects {
             .into_iter()
             .map(|(client, meta)| (Arc::new(client.clone()), (client.workload, meta)))
             .unzip();
-        Self { topics, declared, clients, workloads }
+        Self { topics, declared, clients, workloads, secrets: BTreeMap::new() }
     }
 
     /// All labelled workloads of this name, of whatever kind.
@@ -92,6 +104,23 @@ impl ClusterObjects {
             bail!("there is no workload {name} with the label {label}: {value}");
         }
         Ok(named)
+    }
+
+    /// What is decided about all workloads, by user name; no rotation begins or ends by that. Of users and rules those of
+    /// topicops count, as far as they are known.
+    pub(super) fn decisions(
+        &self,
+        operator: &OperatorId,
+        grants: &TopicGrants,
+        mode: GrantsMode,
+        users: &BTreeSet<String>,
+        acls: BTreeSet<Acl>,
+    ) -> BTreeMap<String, Decision> {
+        let ours = format!("{operator}.");
+        let users = users.iter().filter(|user| user.starts_with(&ours)).cloned().collect();
+        let acls = acls.into_iter().filter(|acl| acl.username.starts_with(&ours)).collect();
+        let observed = Observed { users, acls, secrets: self.secrets.clone() };
+        Decision::all(&self.clients, operator, grants, mode, &observed, &RotationRules::default())
     }
 
     /// Whom the owners of topics let in, as the statuses tell who owns which.
@@ -142,4 +171,17 @@ fn is_forbidden(error: &LedgerError) -> bool {
         }
         LedgerError::Unreadable { .. } => false,
     }
+}
+
+/// The user that a workload has by now, and the one before it while Pods may run with that.
+pub(super) fn users_of(
+    workload: &Workload,
+    operator: &OperatorId,
+    decisions: &BTreeMap<String, Decision>,
+) -> (String, Option<String>) {
+    let decided = decisions.values().find(|decision| decision.client.workload == *workload);
+    decided.map_or_else(
+        || (workload.username(operator), None),
+        |decision| (decision.lineage.current.clone(), decision.lineage.previous.clone()),
+    )
 }

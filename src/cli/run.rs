@@ -26,8 +26,9 @@ use crate::{
     controller::{
         FirstListing, Leadership, Reporter,
         access::{
-            AccessController, AccessSettings, ClientEvents, ClientIndex, Consented, KubeSecretStore,
-            Limits as AccessLimits, ReporterEvents, SecretIndex, SecretStore, Verifier, VerifyQueue,
+            AccessController, AccessSettings, ClientEvents, ClientIndex, Consented, KubeRollouts,
+            KubeSecretStore, Limits as AccessLimits, ReporterEvents, SecretIndex, SecretStore, Verifier,
+            VerifyQueue,
         },
         admission::{AdmissionConsent, AdmissionPolicy},
         certificates::{CertificateSettings, Certificates},
@@ -184,6 +185,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     tasks.spawn("moves", mover.run(leading.clone()));
 
     let events: Arc<dyn ClientEvents> = Arc::new(ReporterEvents::new(reporter));
+    let rollouts = Arc::new(KubeRollouts::new(client.clone()));
     let store: Arc<dyn SecretStore> = Arc::new(KubeSecretStore::new(client));
     let verify = verifier(&mut tasks, &store, &events, &metrics);
     let mut ready = listed;
@@ -191,6 +193,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let access_controller = AccessController {
         cluster,
         store,
+        rollouts,
         clients,
         secrets,
         grants: granted_topics,
@@ -202,6 +205,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             endpoint,
             iterations: settings.scram_iterations,
             resync: settings.resync,
+            rotate_after: settings.rotate_after.age(),
         },
         events,
         health: health.clone(),

@@ -1,4 +1,4 @@
-use std::{fmt, io::Write};
+use std::{collections::BTreeSet, fmt, io::Write};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -6,10 +6,14 @@ use kube::{Client as KubeClient, Config};
 use serde::Serialize;
 use topicops_contract::{OperatorId, Password, PropertiesText};
 
-use super::{Grants, Output, WorkloadName, access::tell, cluster_objects::ClusterObjects};
+use super::{
+    Grants, Output, WorkloadName,
+    access::tell,
+    cluster_objects::{ClusterObjects, users_of},
+};
 use crate::{
     ObjectKey,
-    access::{Client, Decision, Granted},
+    access::{Client, Granted},
     controller::access::{KubeSecretStore, SecretStore},
 };
 
@@ -85,12 +89,12 @@ pub async fn verify(settings: &VerifySettings, out: &mut (dyn Write + Send)) -> 
     let objects = ClusterObjects::read(&client).await?;
     let named = objects.named(&settings.workload)?;
     let (grants, mode) = (objects.grants_by_status(), settings.grants.into());
-    let decisions =
-        Decision::all(&objects.clients, &settings.operator_id, &grants, mode, &Default::default());
+    let operator = &settings.operator_id;
+    let decisions = objects.decisions(operator, &grants, mode, &BTreeSet::new(), BTreeSet::new());
     let store = KubeSecretStore::new(client);
     let mut reports = Vec::new();
     for client in named {
-        let username = client.workload.username(&settings.operator_id);
+        let (username, _) = users_of(&client.workload, operator, &decisions);
         let granted = decisions.get(&username).map(|decision| decision.granted.clone()).unwrap_or_default();
         reports.push(report(settings, &store, &client, username, &granted).await?);
     }

@@ -26,13 +26,13 @@ use self::{
 };
 use super::{
     Grants, Output, WorkloadName,
-    cluster_objects::{ClusterObjects, ledger},
+    cluster_objects::{ClusterObjects, ledger, users_of},
     kafka_config::cluster,
     settings::pattern,
 };
 use crate::{
     ObjectKey,
-    access::{Client, Decision},
+    access::Client,
     controller::access::{KubeSecretStore, SecretStore},
     kafka::{AclRule, Cluster, WireCluster},
     topic::TopicPolicy,
@@ -114,10 +114,9 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
     let hidden = by_ledger.is_none();
     let grants = by_ledger.unwrap_or_else(|| objects.grants_by_status());
     let prefix = format!("{}.", settings.operator_id);
-    let own = kafka.rules.iter().filter_map(AclRule::acl);
-    let own = own.filter(|acl| acl.username.starts_with(&prefix)).collect();
     let mode = settings.grants.into();
-    let decisions = Decision::all(&objects.clients, &settings.operator_id, &grants, mode, &own);
+    let acls = kafka.rules.iter().filter_map(AclRule::acl).collect();
+    let decisions = objects.decisions(&settings.operator_id, &grants, mode, &kafka.users, acls);
     let facts = Facts {
         objects: &objects,
         grants: &grants,
@@ -149,9 +148,11 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
             let store = KubeSecretStore::new(client);
             let mut reports = Vec::new();
             for client in &clients {
-                let username = client.workload.username(&settings.operator_id);
+                let (username, previous) = users_of(&client.workload, &settings.operator_id, &decisions);
                 let secret = secret(&store, client, &username).await;
                 let mut report = WorkloadReport::of(client, &username, secret, &facts);
+                let before = |user| format!("user {user}, the one before, stays until no Pod runs with it");
+                report.remarks.extend(previous.map(before));
                 report.remarks.extend(remarks.iter().skip(1).cloned());
                 reports.push(report);
             }

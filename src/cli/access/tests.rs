@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     access::{
-        GrantsMode,
+        Decision, GrantsMode,
         testing::{Asking, at, grants, request},
     },
     kafka::{Acl, AclOperation, AclResource, AclRule, PatternType, ResourceType},
@@ -55,7 +55,8 @@ impl World {
     fn decisions(&self) -> BTreeMap<String, Decision> {
         let own = self.kafka.rules.iter().filter_map(AclRule::acl).collect();
         let grants = grants(&[("shop/orders", &["shipping/*"])]);
-        Decision::all(&self.objects.clients, &OperatorId::default(), &grants, GrantsMode::Namespace, &own)
+        let (operator, mode) = (OperatorId::default(), GrantsMode::Namespace);
+        self.objects.decisions(&operator, &grants, mode, &self.kafka.users, own)
     }
 
     fn look<T>(&self, look: impl FnOnce(&Facts<'_>) -> T) -> T {

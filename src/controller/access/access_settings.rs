@@ -15,6 +15,8 @@ pub struct AccessSettings {
     pub iterations: u32,
     /// What the brokers have is looked at again after about this long.
     pub resync: Duration,
+    /// How old credentials become of workloads that do not say; `None`: as old as they like.
+    pub rotate_after: Option<Duration>,
 }
 
 impl AccessSettings {

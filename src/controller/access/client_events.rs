@@ -34,5 +34,5 @@ impl ClientEvents for ReporterEvents {
 
 fn reference(client: &Client) -> ObjectReference {
     let key = ObjectKey::new(client.workload.namespace(), client.workload.name());
-    key.reference(secret_meta::api_version(client), client.workload.kind().as_str(), &client.uid)
+    key.reference(&secret_meta::api_version(client), client.workload.kind().as_str(), &client.uid)
 }

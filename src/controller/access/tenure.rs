@@ -5,7 +5,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{backoff::Backoff, belief::Belief, failure::Failure, prepared::Prepared};
+use super::{backoff::Backoff, belief::Belief, failure::Failure, prepared::Prepared, rotation::Rotations};
 use crate::{
     Reason,
     kafka::{Acl, Item},
@@ -28,6 +28,7 @@ pub(super) struct Known {
     pub(super) failures: BTreeMap<String, Failure>,
     /// What was said last about each client, by uid.
     pub(super) told: HashMap<String, BTreeMap<Reason, String>>,
+    pub(super) rotations: Rotations,
 }
 
 impl Tenure {

@@ -14,7 +14,7 @@ use crate::program::Program;
 pub(super) const IMAGE: &str = "apache/kafka:4.3.1";
 
 /// Kafka's scripts and the classes behind them.
-const TOOLS: [(&str, &str); 26] = [
+const TOOLS: [(&str, &str); 27] = [
     ("kafka-acls.sh", "org.apache.kafka.tools.AclCommand"),
     ("kafka-broker-api-versions.sh", "org.apache.kafka.tools.BrokerApiVersionsCommand"),
     ("kafka-client-metrics.sh", "org.apache.kafka.tools.ClientMetricsCommand"),
@@ -40,6 +40,7 @@ const TOOLS: [(&str, &str); 26] = [
     ("kafka-streams-groups.sh", "org.apache.kafka.tools.streams.StreamsGroupCommand"),
     ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),
     ("kafka-transactions.sh", "org.apache.kafka.tools.TransactionsCommand"),
+    ("kafka-verifiable-consumer.sh", "org.apache.kafka.tools.VerifiableConsumer"),
     ("kafka-verifiable-producer.sh", "org.apache.kafka.tools.VerifiableProducer"),
 ];
 
