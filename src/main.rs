@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use topicops::cli::{
-    self, ImportSettings, LogFormat, PlanSettings, RebalanceSettings, Rebalanced, ReleaseSettings,
-    RotateSettings, Rotated, Settings, Verdict,
+    self, AccessSettings, Accessed, ImportSettings, LogFormat, PlanSettings, Preflight, PreflightSettings,
+    RebalanceSettings, Rebalanced, ReleaseSettings, RotateSettings, Rotated, Settings, Verdict, Verified,
+    VerifySettings,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -28,6 +29,15 @@ enum Command {
     /// Tells what topicops would do if these manifests were applied, and changes nothing: 0 nothing, 3 something.
     Plan(Box<PlanSettings>),
 
+    /// Tells who can read and write a topic, or what a workload can do, and changes nothing: 3 where brokers differ.
+    Access(Box<AccessSettings>),
+
+    /// Logs in with a workload's credentials, as a client library does, and says how far it gets: 0 all the way, 1 not.
+    Verify(Box<VerifySettings>),
+
+    /// Says what topicops lacks on the brokers and in Kubernetes, before it is installed or after: 0 nothing, 1 something.
+    Preflight(Box<PreflightSettings>),
+
     /// Asks topicops to move replicas: evenly over brokers and racks, or away from some.
     Rebalance(Box<RebalanceSettings>),
 
@@ -38,13 +48,16 @@ enum Command {
     Release(ReleaseSettings),
 }
 
-/// Exit codes: 0 done, 1 error, 2 usage; of `plan`, `rebalance` and `rotate` also 3, something to do.
+/// Exit codes: 0 done, 1 error, 2 usage; of `plan`, `access`, `rebalance` and `rotate` also 3, something to do.
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let logging = match &command {
         Command::Run(settings) => log_to_stderr(settings),
         Command::Import(_)
         | Command::Plan(_)
+        | Command::Access(_)
+        | Command::Verify(_)
+        | Command::Preflight(_)
         | Command::Rebalance(_)
         | Command::Rotate(_)
         | Command::Release(_) => Ok(()),
@@ -71,6 +84,24 @@ fn main() -> ExitCode {
                 Verdict::Refused => ExitCode::FAILURE,
                 Verdict::Pending => ExitCode::from(3),
             }),
+            Command::Access(settings) => {
+                cli::access(&settings, &mut out).await.map(|accessed| match accessed {
+                    Accessed::AsGranted => ExitCode::SUCCESS,
+                    Accessed::Differs => ExitCode::from(3),
+                })
+            }
+            Command::Verify(settings) => {
+                cli::verify(&settings, &mut out).await.map(|verified| match verified {
+                    Verified::Works => ExitCode::SUCCESS,
+                    Verified::Fails => ExitCode::FAILURE,
+                })
+            }
+            Command::Preflight(settings) => {
+                cli::preflight(&settings, &mut out).await.map(|preflight| match preflight {
+                    Preflight::Ready => ExitCode::SUCCESS,
+                    Preflight::Lacking => ExitCode::FAILURE,
+                })
+            }
             Command::Rebalance(settings) => {
                 cli::rebalance(&settings, &mut out).await.map(|rebalanced| match rebalanced {
                     Rebalanced::Done => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::Command,
     sync::Arc,
@@ -13,7 +14,7 @@ use std::{
 use clap::Parser;
 use serde::Deserialize as _;
 use serde_json::Value;
-use topicops::{cli::Settings, topic::limits::TopicRules};
+use topicops::{cli::Settings, kafka::OwnRight, topic::limits::TopicRules};
 use topicops_contract::{
     ClientRequest, KafkaTopicSource, KafkaTopicStatus, State, Status, TopicManifest, TopicSource, Workload,
     WorkloadKind,
@@ -157,6 +158,35 @@ fn the_webhooks_lead_to_the_paths_that_are_served() {
     let ports = container["ports"].as_array().unwrap();
     let target = ports.iter().find(|port| port["name"] == service["spec"]["ports"][0]["targetPort"]).unwrap();
     assert_eq!(target["containerPort"], settings.webhook_listen.port());
+}
+
+#[test]
+fn the_script_gives_topicops_the_acls_that_it_needs_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let stub = folder.path().join("kafka-acls.sh");
+    fs::write(&stub, "#!/bin/sh\necho \"$@\"\n").unwrap();
+    fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = |arguments: &[&str]| {
+        let mut command = Command::new(deploy("kafka-acls.sh"));
+        command.args(arguments).env("KAFKA_ACLS", &stub).output().unwrap()
+    };
+    let output = script(&["User:t", "--bootstrap-server", "b:1"]);
+    assert!(output.status.success(), "{output:?}");
+    let mut given = Vec::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let rest = line.strip_prefix("--bootstrap-server b:1 --add --allow-principal User:t ").unwrap();
+        let (resource, operations) = rest.split_once(" --operation ").unwrap();
+        given.extend(operations.split(" --operation ").map(|one| format!("{one} {resource}")));
+    }
+    let needed = OwnRight::ALL.iter();
+    let needed: Vec<String> =
+        needed.map(|right| format!("{:?} {}", right.operation, right.option().replace('\'', ""))).collect();
+    assert_eq!(given, needed);
+    for wrong in [&[][..], &["topicops"], &["--bootstrap-server", "b:1"]] {
+        let output = script(wrong);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(output.stdout.is_empty());
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use kube::{
     api::{ListParams, PostParams},
 };
 use serde_json::json;
-use support::{client_deployment, repository, topic_config_map, wait};
+use support::{client_deployment, make_kafka_user, own_properties, repository, topic_config_map, wait};
 use tokio::process::{Child, Command};
 use topicops_testbed::{ApiRequest, KafkaRequest, Options, Testbed};
 
@@ -150,6 +150,9 @@ struct Process {
 impl Process {
     async fn start(bed: &Testbed) -> Result<Self> {
         bed.apply_all_but(repository().join("deploy/install"), &LEFT_OUT).await?;
+        make_kafka_user(bed.kafka()?, "topicops").await?;
+        let kafka_config = bed.info().directory.join("topicops.properties");
+        std::fs::write(&kafka_config, own_properties(bed.kafka()?, "topicops"))?;
         let token = || bed.service_account_kubeconfig("topicops", "topicops");
         let kubeconfig = bed.info().directory.join("topicops.kubeconfig");
         std::fs::write(&kubeconfig, wait::until("a token for topicops", PATIENCE, token).await?)?;
@@ -161,7 +164,7 @@ impl Process {
             .args(["--namespace=topicops", "--webhook-listen=127.0.0.1:0"])
             .arg(format!("--metrics-listen={metrics}"))
             .arg("--kafka-config")
-            .arg(bed.kafka()?.admin_properties())
+            .arg(&kafka_config)
             .env("KUBECONFIG", &kubeconfig)
             .env("TOPICOPS_LOG", "warn")
             .stdin(Stdio::null())

@@ -100,53 +100,19 @@ facts! {
 
 mod rights {
     use topicops::kafka::{
-        Acl, AclOperation, AclResource, Cluster, ConfigKeys, PatternType, QuotaClients, QuotaTarget,
-        ResourceType, ScramKeys, ScramMechanism, TopicPartition,
+        Acl, AclOperation, AclResource, Cluster, ConfigKeys, OwnRight, PatternType, QuotaClients,
+        QuotaTarget, ResourceType, ScramKeys, ScramMechanism, TopicPartition,
     };
     use topicops_contract::Password;
 
     use crate::{kafka_broker, kafka_suite::numbers, kafka_support::eventually};
 
-    /// The rules that "Installing it" in the README gives to topicops.
-    fn of_the_readme(username: &str) -> Vec<Acl> {
-        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-        let joined = readme.replace("\\\n", " ");
-        let commands = joined.lines().filter(|line| line.starts_with("kafka-acls.sh"));
-        let rules = commands.flat_map(|command| {
-            let words: Vec<&str> = command.split_whitespace().collect();
-            let (resource_type, name) = match () {
-                () if words.contains(&"--cluster") => (ResourceType::Cluster, "kafka-cluster"),
-                () if words.contains(&"--topic") => (ResourceType::Topic, "*"),
-                () if words.contains(&"--group") => (ResourceType::Group, "*"),
-                () => panic!("rules of another kind: {command}"),
-            };
-            let operations =
-                words.windows(2).filter(|pair| pair[0] == "--operation").map(|pair| match pair[1] {
-                    "Create" => AclOperation::Create,
-                    "Delete" => AclOperation::Delete,
-                    "Alter" => AclOperation::Alter,
-                    "AlterConfigs" => AclOperation::AlterConfigs,
-                    "Describe" => AclOperation::Describe,
-                    "DescribeConfigs" => AclOperation::DescribeConfigs,
-                    other => panic!("another operation: {other}"),
-                });
-            let rule = |operation| Acl {
-                username: username.to_owned(),
-                resource: AclResource { resource_type, name: name.to_owned(), pattern: PatternType::Literal },
-                operation,
-            };
-            operations.map(rule).collect::<Vec<_>>()
-        });
-        rules.collect()
-    }
-
     #[tokio::test]
-    async fn what_the_readme_grants_is_enough() {
+    async fn what_the_script_grants_is_enough() {
         let broker = kafka_broker::three_brokers().await;
         let admin = broker.cluster();
-        let user = format!("{}.readme", broker.prefix());
-        let rules = of_the_readme(&user);
-        assert_eq!(rules.len(), 11, "{rules:?}");
+        let user = format!("{}.itself", broker.prefix());
+        let rules: Vec<Acl> = OwnRight::ALL.iter().map(|right| right.acl(&user)).collect();
         for outcome in admin.create_acls(&rules).await.unwrap() {
             outcome.unwrap();
         }

@@ -12,7 +12,11 @@ use clap::{Args, Command};
 use prometheus_client::registry::Registry;
 use topicops::{
     Reason, Told,
-    cli::{ImportSettings, PlanSettings, RebalanceSettings, Settings},
+    cli::{
+        AccessSettings, ImportSettings, PlanSettings, PreflightSettings, RebalanceSettings, Settings,
+        VerifySettings,
+    },
+    kafka::OwnRight,
     topic::limits::TopicRules,
 };
 use topicops_contract::{KafkaTopicSource, SECRET_KEYS, keys};
@@ -110,6 +114,14 @@ fn the_other_commands_flags_are_those_of_the_command_line() {
     };
     assert_eq!(of("import"), flags(&ImportSettings::augment_args(Command::new("import"))));
     assert_eq!(of("plan"), flags(&PlanSettings::augment_args(Command::new("plan"))));
+    let of = |command: &str| {
+        let heading = "### Ask who may do what, and whether it works";
+        documented_flags(heading, &format!("flag of `topicops {command}`"))
+    };
+    assert_eq!(of("access"), flags(&AccessSettings::augment_args(Command::new("access"))));
+    assert_eq!(of("verify"), flags(&VerifySettings::augment_args(Command::new("verify"))));
+    let of_preflight = documented_flags("## Installing it", "flag of `topicops preflight`");
+    assert_eq!(of_preflight, flags(&PreflightSettings::augment_args(Command::new("preflight"))));
     let of_rebalance = documented_flags("### Rebalance, and drain brokers", "flag of `topicops rebalance`");
     assert_eq!(of_rebalance, flags(&RebalanceSettings::augment_args(Command::new("rebalance"))));
 }
@@ -130,6 +142,20 @@ fn flags(command: &Command) -> Vec<[String; 3]> {
 fn documented_flags(heading: &str, column: &str) -> Vec<[String; 3]> {
     let code = |cell: &str| if cell.is_empty() { String::new() } else { code(cell).to_owned() };
     table(heading, column).iter().map(|row| [code(&row[0]), code(&row[1]), code(&row[2])]).collect()
+}
+
+#[test]
+fn the_acls_of_topicops_are_those_that_it_needs() {
+    let rows = table("## Installing it", "ACL of topicops");
+    let documented: Vec<[&str; 3]> = rows.iter().map(|row| [code(&row[0]), code(&row[1]), &row[2]]).collect();
+    let operations: Vec<String> =
+        OwnRight::ALL.iter().map(|right| format!("{:?}", right.operation)).collect();
+    let needed: Vec<[&str; 3]> = OwnRight::ALL
+        .iter()
+        .zip(&operations)
+        .map(|(right, operation)| [operation.as_str(), right.option(), right.purpose])
+        .collect();
+    assert_eq!(documented, needed);
 }
 
 #[test]

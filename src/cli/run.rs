@@ -17,8 +17,8 @@ use topicops_webhook::{Limits, MinimumTls, Shutdown, WebhookState};
 use tracing::{error, info};
 
 use super::{
-    Admission, Grants, Settings, TlsMin, policy_file::PolicyFile, policy_memory::ConfigMapPolicyMemory,
-    probes, reach::Reach, reach_files::ReachFiles,
+    Admission, Settings, TlsMin, policy_file::PolicyFile, policy_memory::ConfigMapPolicyMemory, probes,
+    reach::Reach, reach_files::ReachFiles,
 };
 use crate::{
     KafkaTopic,
@@ -97,10 +97,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     );
     tasks.spawn("certificates", certificates.run());
 
-    let mode = match settings.grants {
-        Grants::Namespace => GrantsMode::Namespace,
-        Grants::Open => GrantsMode::Open,
-    };
+    let mode = GrantsMode::from(settings.grants);
     let consented = Consented::new(Arc::clone(&clients), mode);
     let state = WebhookState::new(
         Arc::new(AdmissionConsent::new(

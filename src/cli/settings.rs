@@ -5,6 +5,7 @@ use topicops_contract::{DriftPolicy, NamePattern, OperatorId, Problem, RotateAft
 
 use super::byte_rate::byte_rate;
 use crate::{
+    access::GrantsMode,
     kafka::ScramMechanism,
     topic::{OwnerRule, RetentionSteps, limits::ByteSize},
 };
@@ -168,6 +169,15 @@ impl Settings {
 pub enum Grants {
     Namespace,
     Open,
+}
+
+impl From<Grants> for GrantsMode {
+    fn from(grants: Grants) -> Self {
+        match grants {
+            Grants::Namespace => Self::Namespace,
+            Grants::Open => Self::Open,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -16,6 +16,8 @@ mod jaas;
 mod measured;
 mod memory;
 mod oauth;
+mod own_right;
+mod own_standing;
 mod partition;
 mod property_key;
 mod quota;
@@ -25,7 +27,7 @@ mod topic;
 mod verify;
 mod wire;
 
-pub use acl::{Acl, AclOperation, AclResource, PatternType, ResourceType};
+pub use acl::{Acl, AclOperation, AclResource, AclRule, PatternType, ResourceType};
 pub use address::Address;
 pub use broker_configs::BrokerConfigs;
 pub use client_properties::{
@@ -38,6 +40,8 @@ pub use error::{ClusterError, ItemError, Trouble};
 pub use measured::MeasuredCluster;
 pub use memory::{Call, MemoryCluster};
 pub use oauth::{OAuthProperties, TokenEndpoint, TokenSource};
+pub use own_right::OwnRight;
+pub use own_standing::{BrokerAbilities, OwnStanding};
 pub use partition::{Reassignment, TopicPartition};
 pub use quota::{Quota, QuotaClients, QuotaTarget, QuotaValue};
 pub use scram::{LoginCheck, LoginReport, ScramKeys, ScramMechanism, ScramUser};

@@ -37,17 +37,21 @@ use tokio::{
     runtime::Runtime,
     sync::{OnceCell, RwLock},
 };
+mod cli;
 mod clients;
 pub mod kafka_topics;
+mod kafka_user;
 mod manifests;
 mod operator;
 mod policy;
 mod topics;
 
+pub use cli::Ran;
+pub use kafka_user::{make_kafka_user, own_properties};
 use manifests::object;
 pub use manifests::{client_deployment, refusal, topic_config_map};
 pub use operator::metric;
-use topicops_contract::{PropertiesText, State, Status};
+use topicops_contract::{State, Status};
 pub use topicops_testbed::{Options, Program, Testbed, wait};
 
 /// Long enough for the slowest machine; a healthy run is done in a small part of it.
@@ -183,23 +187,11 @@ impl World {
         let settings = SETTINGS.get().map(Vec::as_slice).unwrap_or_default();
         let program = settings.iter().fold(program, |program, (name, value)| program.env(*name, *value));
         self.bed.map_image(IMAGE, program).await?;
-        self.apply_manifests().await?;
         let kafka = self.bed.kafka()?;
-        let login = format!(
-            "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{}\" password=\"{}\";",
-            kafka.admin_user(),
-            kafka.admin_password()
-        );
-        let properties = PropertiesText::render([
-            ("bootstrap.servers", kafka.bootstrap_servers()),
-            // A frozen broker is noticed within a test's patience.
-            ("request.timeout.ms", "5000"),
-            ("security.protocol", "SASL_SSL"),
-            ("sasl.mechanism", "SCRAM-SHA-512"),
-            ("sasl.jaas.config", &login),
-            ("ssl.truststore.type", "PEM"),
-            ("ssl.truststore.certificates", kafka.ca_pem()),
-        ]);
+        // A user for each installation, where several share the brokers.
+        tokio::try_join!(self.apply_manifests(), make_kafka_user(kafka, self.operator_id))?;
+        // A frozen broker is noticed within a test's patience.
+        let properties = own_properties(kafka, self.operator_id) + "request.timeout.ms=5000\n";
         let secret: Secret = serde_json::from_value(json!({
             "metadata": { "name": "topicops-kafka" },
             "stringData": { "client.properties": properties },
@@ -299,10 +291,7 @@ impl World {
 
     /// The brokers, as the administrator sees them.
     pub fn cluster(&self) -> Result<topicops::kafka::WireCluster> {
-        let text = std::fs::read_to_string(self.bed.kafka()?.admin_properties())?;
-        let properties =
-            topicops::kafka::ClientProperties::parse("admin", &text).map_err(|error| anyhow!("{error}"))?;
-        Ok(topicops::kafka::WireCluster::new(properties)?)
+        kafka_user::administrator(self.bed.kafka()?)
     }
 
     pub async fn until_gone<K>(&self, namespace: &str, name: &str) -> Result<()>

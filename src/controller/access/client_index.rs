@@ -14,7 +14,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Resource, core::PartialObjectMeta};
+use kube::{Api, Resource, api::ListParams, core::PartialObjectMeta};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use topicops_contract::{ClientRequest, TopicName, Workload, WorkloadKind, keys};
@@ -71,6 +71,19 @@ impl ClientIndex {
             self.watch::<Job>(client, health),
             self.watch::<CronJob>(client, health),
         ]
+    }
+
+    /// What the watches would list now, each with its metadata.
+    ///
+    /// # Errors
+    /// The API server does not list one of the kinds.
+    pub async fn list(client: &kube::Client) -> kube::Result<Vec<(Client, ObjectMeta)>> {
+        let mut listed = list_kind::<Deployment>(client).await?;
+        listed.extend(list_kind::<StatefulSet>(client).await?);
+        listed.extend(list_kind::<DaemonSet>(client).await?);
+        listed.extend(list_kind::<Job>(client).await?);
+        listed.extend(list_kind::<CronJob>(client).await?);
+        Ok(listed)
     }
 
     fn watch<K>(
@@ -148,6 +161,17 @@ impl KindOfWorkload for Job {
 
 impl KindOfWorkload for CronJob {
     const KIND: WorkloadKind = WorkloadKind::CronJob;
+}
+
+async fn list_kind<K>(client: &kube::Client) -> kube::Result<Vec<(Client, ObjectMeta)>>
+where
+    K: KindOfWorkload + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let labels = format!("{}={}", keys::INJECT_LABEL, keys::INJECT_LABEL_VALUE);
+    let api: Api<K> = Api::all(client.clone());
+    let listed = api.list_metadata(&ListParams::default().labels(&labels)).await?;
+    let metas = listed.items.into_iter().map(|object| object.metadata);
+    Ok(metas.filter_map(|meta| Some((trim(K::KIND, &meta).ok()?, meta))).collect())
 }
 
 /// The part of the index that one kind's watch fills.

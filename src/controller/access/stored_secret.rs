@@ -50,6 +50,16 @@ impl StoredSecret {
         }
     }
 
+    /// Whether topicops made it for this user.
+    pub fn is_of(&self, username: &str) -> bool {
+        secret_meta::is_ours(&self.meta, username)
+    }
+
+    /// Whether its content is what was written when it was last written.
+    pub fn is_as_written(&self) -> bool {
+        secret_meta::fingerprint(&self.meta) == Some(&self.fingerprint())
+    }
+
     /// As [`ClientSecret::fingerprint`], of what is there.
     fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();

@@ -33,6 +33,7 @@ pub use governed::Governed;
 pub use ledger::{Ledger, LeftOut};
 pub use ledger_store::{LedgerError, LedgerStore, Page};
 pub use outcome::Outcome;
+pub use pass::grant_of;
 use placing::Placing;
 pub use planning::ask_storage;
 pub use retries::Retries;

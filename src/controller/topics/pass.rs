@@ -354,7 +354,8 @@ fn keep_grant(tenure: &mut Tenure, topic: &TopicName, declarations: &[Declaratio
     }
 }
 
-pub(super) fn grant_of(owner: &Declaration) -> TopicGrant {
+/// Whom the object that owns a topic lets in.
+pub fn grant_of(owner: &Declaration) -> TopicGrant {
     TopicGrant {
         owner: owner.object.clone(),
         consumers: owner.manifest.consumers.clone(),

@@ -10,7 +10,7 @@ use super::{
     pool::{Again, Pool, Target},
     text::{outcome, text},
 };
-use crate::kafka::{Acl, AclOperation, AclResource, Item, ItemError, PatternType, ResourceType};
+use crate::kafka::{Acl, AclOperation, AclResource, AclRule, Item, ItemError, PatternType, ResourceType};
 
 /// Rules of one request; a controller takes at most 10,000 records in one.
 const CHUNK: usize = 2000;
@@ -20,44 +20,60 @@ const ALLOW: i8 = 3;
 const PRINCIPAL: &str = "User:";
 const EVERY_HOST: &str = "*";
 
-/// Brokers cannot filter by the beginning of a name, so all rules come and ours are kept. What others wrote may be of
-/// kinds that this version does not know; it is passed over unread.
+/// Brokers cannot filter by the beginning of a name, so all rules come and ours are kept.
 pub(super) async fn describe(pool: &Arc<Pool>, prefix: &str) -> Result<BTreeSet<Acl>, Fault> {
+    let rules = ask(pool, EVERY_HOST_ALONE, |principal| {
+        principal.strip_prefix(PRINCIPAL).is_some_and(|name| name.starts_with(prefix))
+    });
+    Ok(rules.await?.iter().filter_map(AclRule::acl).collect())
+}
+
+/// All rules, whoever wrote them.
+pub(super) async fn all(pool: &Arc<Pool>) -> Result<Vec<AclRule>, Fault> {
+    ask(pool, (None, ANY), |_| true).await
+}
+
+/// Rules that allow something from any host: the host and the permission to ask for.
+const EVERY_HOST_ALONE: (Option<&str>, i8) = (Some(EVERY_HOST), ALLOW);
+
+/// What others wrote may be of kinds that this version does not know; it is passed over unread.
+async fn ask(
+    pool: &Arc<Pool>,
+    (host, permission): (Option<&'static str>, i8),
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<AclRule>, Fault> {
     let request = DescribeAclsRequest::default()
         .with_resource_type_filter(ANY)
         .with_resource_name_filter(None)
         .with_pattern_type_filter(ANY)
         .with_principal_filter(None)
-        .with_host_filter(Some(text(EVERY_HOST)))
+        .with_host_filter(host.map(text))
         .with_operation(ANY)
-        .with_permission_type(ALLOW);
+        .with_permission_type(permission);
     let answer = pool.call(Target::Any, &request, Again::Harmless).await?;
     if answer.error_code != 0 {
         return Err(Fault::answer(answer.error_code, answer.error_message.as_deref()));
     }
-    let mut ours = BTreeSet::new();
+    let mut rules = Vec::new();
     for resource in &answer.resources {
-        for rule in &resource.acls {
-            let Some(username) =
-                rule.principal.strip_prefix(PRINCIPAL).filter(|name| name.starts_with(prefix))
-            else {
-                continue;
-            };
+        for rule in resource.acls.iter().filter(|rule| wanted(&rule.principal)) {
             let known = (
                 resource_type_of(resource.resource_type),
                 pattern_of(resource.pattern_type),
                 operation_of(rule.operation),
             );
+            let principal = rule.principal.to_string();
             let (Some(resource_type), Some(pattern), Some(operation)) = known else {
-                tracing::debug!(username, "a rule of a kind that this version does not know is left alone");
+                tracing::debug!(principal, "a rule of a kind that this version does not know is left alone");
                 continue;
             };
             let name = resource.resource_name.to_string();
             let resource = AclResource { resource_type, name, pattern };
-            ours.insert(Acl { username: username.to_owned(), resource, operation });
+            let (host, allow) = (rule.host.to_string(), rule.permission_type == ALLOW);
+            rules.push(AclRule { principal, host, allow, resource, operation });
         }
     }
-    Ok(ours)
+    Ok(rules)
 }
 
 pub(super) async fn create(pool: &Arc<Pool>, acls: &[Acl]) -> Result<Vec<Item<()>>, Fault> {
@@ -193,7 +209,7 @@ fn operation_number(operation: AclOperation) -> i8 {
     }
 }
 
-fn operation_of(number: i8) -> Option<AclOperation> {
+pub(super) fn operation_of(number: i8) -> Option<AclOperation> {
     OPERATIONS.into_iter().find(|operation| operation_number(*operation) == number)
 }
 

@@ -15,15 +15,15 @@ use super::{
     logins::Logins,
     partitions,
     pool::{Pool, Setup},
-    quotas,
+    quotas, standing,
     text::counted,
     tls, topics, users,
 };
 use crate::kafka::{
-    Acl, BrokerConfigs, BrokerDisks, ClientProperties, Cluster, ClusterDescription, ClusterError,
-    ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic, Item, LoginCheck, LoginReport,
-    NewPartitions, NewTopic, Quota, QuotaTarget, QuotaValue, Reassignment, ScramKeys, ScramMechanism,
-    ScramUser, TopicDescription, TopicPartition,
+    Acl, AclRule, Address, BrokerAbilities, BrokerConfigs, BrokerDisks, ClientProperties, Cluster,
+    ClusterDescription, ClusterError, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic,
+    Item, LoginCheck, LoginReport, NewPartitions, NewTopic, OwnStanding, Quota, QuotaTarget, QuotaValue,
+    Reassignment, ScramKeys, ScramMechanism, ScramUser, TopicDescription, TopicPartition,
 };
 
 /// The cluster behind `--kafka-config`, spoken to in Kafka's own protocol.
@@ -74,6 +74,38 @@ impl WireCluster {
         self.pool.set_up(own);
         self.logins.set_up(clients);
         Ok(())
+    }
+
+    /// All rules of all principals, denials too.
+    ///
+    /// # Errors
+    /// The brokers do not answer, or do not let us see them.
+    pub async fn all_acls(&self) -> Result<Vec<AclRule>, ClusterError> {
+        acls::all(&self.pool).await.map_err(|fault| fault.during("describe ACLs"))
+    }
+
+    /// What the brokers let us do, by their own word.
+    ///
+    /// # Errors
+    /// The brokers do not answer.
+    pub async fn own_standing(&self) -> Result<OwnStanding, ClusterError> {
+        standing::of_ourselves(&self.pool).await.map_err(|fault| fault.during("ask for our own rights"))
+    }
+
+    /// What the brokers can do.
+    ///
+    /// # Errors
+    /// The brokers do not answer.
+    pub async fn abilities(&self) -> Result<BrokerAbilities, ClusterError> {
+        standing::abilities(&self.pool).await.map_err(|fault| fault.during("ask what the brokers can do"))
+    }
+
+    /// The SASL mechanisms that are offered at these addresses; at our own where none are given.
+    ///
+    /// # Errors
+    /// None of them answers.
+    pub async fn sasl_mechanisms(&self, at: &[Address]) -> Result<Vec<String>, ClusterError> {
+        standing::mechanisms(&self.pool, at).await.map_err(|fault| fault.during("ask how clients may log in"))
     }
 }
 

@@ -95,18 +95,7 @@ impl Connection {
 
     /// The broker's newest version of a request that we know, too.
     pub(super) fn version_of<R: Request>(&self) -> Result<i16, Fault> {
-        let ours = R::VERSIONS;
-        let name = ApiKey::try_from(R::KEY).map_or_else(|()| R::KEY.to_string(), |key| format!("{key:?}"));
-        let Some((least, newest)) = self.versions.get(&R::KEY) else {
-            return Err(Fault::protocol(format!("the broker does not know {name} requests; it is too old")));
-        };
-        let version = ours.max.min(*newest);
-        if version < ours.min || version < *least {
-            return Err(Fault::protocol(format!(
-                "the broker speaks {name} requests of versions {least} to {newest}, and topicops {ours}"
-            )));
-        }
-        Ok(version)
+        common_version::<R>(self.versions.get(&R::KEY))
     }
 
     /// Sends a request and reads its answer, in the newest version both sides know, within the request time-out.
@@ -209,6 +198,22 @@ impl Connection {
         };
         format!("the broker closed the connection{hint}")
     }
+}
+
+/// The newest version of a request that both sides know; `broker`: its oldest and newest.
+pub(super) fn common_version<R: Request>(broker: Option<&(i16, i16)>) -> Result<i16, Fault> {
+    let ours = R::VERSIONS;
+    let name = ApiKey::try_from(R::KEY).map_or_else(|()| R::KEY.to_string(), |key| format!("{key:?}"));
+    let Some((least, newest)) = broker else {
+        return Err(Fault::protocol(format!("the broker does not know {name} requests; it is too old")));
+    };
+    let version = ours.max.min(*newest);
+    if version < ours.min || version < *least {
+        return Err(Fault::protocol(format!(
+            "the broker speaks {name} requests of versions {least} to {newest}, and topicops {ours}"
+        )));
+    }
+    Ok(version)
 }
 
 fn decode<A: Message + Decodable + HeaderVersion>(mut body: Bytes, version: i16) -> Result<A, Fault> {

@@ -110,22 +110,33 @@ async fn show(connection: &mut Connection, token: &TokenLogin) -> Result<(), Fau
 }
 
 async fn handshake(connection: &mut Connection, mechanism: String) -> Result<(), Fault> {
-    let request = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_string(mechanism.clone()));
-    let answer = connection.call(&request).await?;
-    if answer.error_code == 0 {
-        return Ok(());
+    match ask_for(connection, &mechanism).await? {
+        None => Ok(()),
+        Some(offered) => Err(Fault::unoffered(
+            Trouble::Authentication,
+            format!("this listener does not offer {mechanism}; it offers {}", offered.join(", ")),
+        )),
     }
-    if answer.error_code == 34 {
-        return Err(Fault::unoffered(
+}
+
+/// The mechanisms that a listener offers; asked on a connection that is good for nothing else after that.
+pub(super) async fn offered(connection: &mut Connection) -> Result<Vec<String>, Fault> {
+    // Brokers name all that they have to who asks for one that they do not have.
+    Ok(ask_for(connection, "NONE").await?.unwrap_or_default())
+}
+
+/// `Some`: the listener does not offer it, but these.
+async fn ask_for(connection: &mut Connection, mechanism: &str) -> Result<Option<Vec<String>>, Fault> {
+    let mechanism = StrBytes::from_string(mechanism.to_owned());
+    let answer = connection.call(&SaslHandshakeRequest::default().with_mechanism(mechanism)).await?;
+    match answer.error_code {
+        0 => Ok(None),
+        34 => Err(Fault::unoffered(
             Trouble::Protocol,
             "this listener takes no SASL login; see security.protocol",
-        ));
+        )),
+        _ => Ok(Some(answer.mechanisms.iter().map(ToString::to_string).collect())),
     }
-    let offered: Vec<&str> = answer.mechanisms.iter().map(|name| &**name).collect();
-    Err(Fault::unoffered(
-        Trouble::Authentication,
-        format!("this listener does not offer {mechanism}; it offers {}", offered.join(", ")),
-    ))
 }
 
 #[derive(Clone, Copy)]

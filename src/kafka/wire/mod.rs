@@ -17,6 +17,7 @@ mod partitions;
 mod pool;
 mod quotas;
 mod scram_exchange;
+mod standing;
 mod text;
 mod tls;
 mod token_login;

@@ -78,6 +78,10 @@ impl Pool {
         self.lock().idle.clear();
     }
 
+    pub(super) fn bootstrap_servers(&self) -> Vec<Address> {
+        self.setup.load().bootstrap.clone()
+    }
+
     pub(super) fn endpoint(&self) -> Arc<Endpoint> {
         Arc::clone(&self.setup.load().endpoint)
     }

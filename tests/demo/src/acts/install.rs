@@ -2,10 +2,14 @@
 
 use std::{fs, io::Read as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use tokio::process::Command;
 use topicops_contract::PropertiesText;
 
-use crate::{report::Report, stage::Stage};
+use crate::{
+    report::Report,
+    stage::{Stage, repository},
+};
 
 pub(super) async fn show(stage: &Stage, report: &mut Report) -> Result<()> {
     report.heading("topicops, installed from deploy/install/");
@@ -43,17 +47,11 @@ async fn kafka_user(stage: &Stage, password: &str) -> Result<()> {
     let scram = format!("SCRAM-SHA-512=[password={password}]");
     let user = ["--alter", "--entity-type", "users", "--entity-name", "topicops", "--add-config", &scram];
     kafka.tool("kafka-configs.sh", user).await?;
-    let topics = ["Create", "Delete", "Alter", "AlterConfigs", "Describe", "DescribeConfigs"];
-    for (resource, operations) in [
-        (vec!["--cluster"], &["Alter", "Describe", "AlterConfigs", "DescribeConfigs"][..]),
-        (vec!["--topic", "*"], &topics[..]),
-        (vec!["--group", "*"], &["Describe"][..]),
-    ] {
-        let mut args = vec!["--add", "--allow-principal", "User:topicops"];
-        args.extend(resource);
-        args.extend(operations.iter().flat_map(|operation| ["--operation", operation]));
-        kafka.tool("kafka-acls.sh", args).await?;
-    }
+    let mut command = Command::new(repository().join("deploy/kafka-acls.sh"));
+    command.args(["User:topicops", "--bootstrap-server", kafka.bootstrap_servers(), "--command-config"]);
+    command.arg(kafka.admin_properties()).env("KAFKA_ACLS", kafka.tools().join("kafka-acls.sh"));
+    let output = command.kill_on_drop(true).output().await.context("running deploy/kafka-acls.sh")?;
+    ensure!(output.status.success(), "{output:?}");
     Ok(())
 }
 

@@ -1,0 +1,187 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Api, Client as KubeClient, api::ListParams};
+use topicops_contract::{OperatorId, TopicName, TopicObjectKind, Workload, keys};
+
+use super::{WorkloadName, access::GrantLines};
+use crate::{
+    KafkaTopic, ObjectKey,
+    access::{Client, Decision, GrantsMode, Observed, ObservedSecret, RotationRules},
+    controller::{
+        Index,
+        access::{ClientIndex, SecretIndex},
+        topics::{ConfigMapLedger, Ledger, LedgerError, TopicIndex, grant_of},
+    },
+    kafka::Acl,
+    topic::{Ownership, TopicGrants, TopicObjectKey, TopicPolicy},
+};
+
+/// The objects that say who may use what, read once: topics and workloads, of all namespaces.
+pub(super) struct ClusterObjects {
+    topics: TopicIndex,
+    /// Of every object that declares a topic.
+    pub(super) declared: BTreeMap<TopicObjectKey, DeclaredBy>,
+    pub(super) clients: Vec<Arc<Client>>,
+    /// Of every workload among the clients.
+    pub(super) workloads: BTreeMap<Workload, ObjectMeta>,
+    /// All Secrets with topicops' label: they say which user each workload has by now.
+    secrets: BTreeMap<ObjectKey, ObservedSecret>,
+}
+
+/// An object that declares a topic, as its author wrote it.
+pub(super) struct DeclaredBy {
+    pub(super) meta: ObjectMeta,
+    pub(super) lines: GrantLines,
+}
+
+impl ClusterObjects {
+    /// # Errors
+    /// The API server does not list them.
+    pub(super) async fn read(client: &KubeClient) -> Result<Self> {
+        let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
+        let api: Api<ConfigMap> = Api::all(client.clone());
+        let config_maps =
+            api.list(&ListParams::default().labels(&labels)).await.context("listing topic ConfigMaps")?.items;
+        let api: Api<KafkaTopic> = Api::all(client.clone());
+        let custom = match api.list(&ListParams::default()).await {
+            Ok(listed) => listed.items,
+            // The custom resource is not installed.
+            Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+            Err(error) => return Err(error).context("listing KafkaTopics"),
+        };
+        let clients = ClientIndex::list(client).await.context("listing labelled workloads")?;
+        let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_CREDENTIALS);
+        let api: Api<Secret> = Api::all(client.clone());
+        let secrets = api.list_metadata(&ListParams::default().labels(&labels)).await;
+        let index = SecretIndex::default();
+        let secrets = secrets.context("listing credentials Secrets, without their content")?;
+        secrets.items.into_iter().for_each(|secret| index.apply(secret));
+        Ok(Self { secrets: index.observed(), ..Self::of(config_maps, custom, clients) })
+    }
+
+    pub(super) fn of(
+        config_maps: Vec<ConfigMap>,
+        custom: Vec<KafkaTopic>,
+        clients: Vec<(Client, ObjectMeta)>,
+    ) -> Self {
+        let (topics, mut declared) = (TopicIndex::default(), BTreeMap::new());
+        let mut note = |kind, meta: &ObjectMeta, lines| {
+            declared.insert(TopicObjectKey::of(kind, meta), DeclaredBy { meta: meta.clone(), lines });
+        };
+        for object in config_maps {
+            note(TopicObjectKind::ConfigMap, &object.metadata, GrantLines::from(&object));
+            topics.apply(object);
+        }
+        for object in custom {
+            note(TopicObjectKind::KafkaTopic, &object.metadata, GrantLines::from(&object));
+            topics.apply(object);
+        }
+        let (clients, workloads) = clients
+            .into_iter()
+            .map(|(client, meta)| (Arc::new(client.clone()), (client.workload, meta)))
+            .unzip();
+        Self { topics, declared, clients, workloads, secrets: BTreeMap::new() }
+    }
+
+    /// All labelled workloads of this name, of whatever kind.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn named(&self, name: &WorkloadName) -> Result<Vec<Arc<Client>>> {
+        let bears =
+            |workload: &Workload| workload.namespace() == name.namespace && workload.name() == name.name;
+        let named: Vec<_> = self.clients.iter().filter(|client| bears(&client.workload)).cloned().collect();
+        if named.is_empty() {
+            let (label, value) = (keys::INJECT_LABEL, keys::INJECT_LABEL_VALUE);
+            bail!("there is no workload {name} with the label {label}: {value}");
+        }
+        Ok(named)
+    }
+
+    /// What is decided about all workloads, by user name; no rotation begins or ends by that. Of users and rules those of
+    /// topicops count, as far as they are known.
+    pub(super) fn decisions(
+        &self,
+        operator: &OperatorId,
+        grants: &TopicGrants,
+        mode: GrantsMode,
+        users: &BTreeSet<String>,
+        acls: BTreeSet<Acl>,
+    ) -> BTreeMap<String, Decision> {
+        let ours = format!("{operator}.");
+        let users = users.iter().filter(|user| user.starts_with(&ours)).cloned().collect();
+        let acls = acls.into_iter().filter(|acl| acl.username.starts_with(&ours)).collect();
+        let observed = Observed { users, acls, secrets: self.secrets.clone() };
+        Decision::all(&self.clients, operator, grants, mode, &observed, &RotationRules::default())
+    }
+
+    /// Whom the owners of topics let in, as the statuses tell who owns which.
+    pub(super) fn grants_by_status(&self) -> TopicGrants {
+        self.topics.with_grants(Clone::clone)
+    }
+
+    /// The same as the replica that leads settles it, from its ledger; `None` where we may not read that.
+    ///
+    /// # Errors
+    /// The ledger cannot be read for another reason.
+    pub(super) async fn grants_by_ledger(
+        &self,
+        ledger: &ConfigMapLedger,
+        policy: &TopicPolicy,
+        existing: &BTreeSet<String>,
+    ) -> Result<Option<TopicGrants>> {
+        let ledger = match Ledger::load(ledger).await {
+            Ok(ledger) => ledger,
+            Err(error) if is_forbidden(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut grants = TopicGrants::default();
+        for topic in self.topics.topics() {
+            let declarations = self.topics.declarations(&topic);
+            let exists = existing.contains(topic.as_str());
+            let settled = Ownership::settle(&topic, &declarations, ledger.get(&topic), exists, policy);
+            grants.set(&topic, settled.owner.map(grant_of));
+        }
+        Ok(Some(grants))
+    }
+
+    /// The objects that declare a topic.
+    pub(super) fn declarations(&self, topic: &TopicName) -> Vec<TopicObjectKey> {
+        self.topics.declarations(topic).into_iter().map(|one| one.object).collect()
+    }
+}
+
+/// The ledger of the topicops that is asked about.
+pub(super) fn ledger(client: &KubeClient, namespace: &str, operator: &OperatorId) -> ConfigMapLedger {
+    ConfigMapLedger::new(client.clone(), namespace, operator.clone())
+}
+
+fn is_forbidden(error: &LedgerError) -> bool {
+    match error {
+        LedgerError::Kubernetes { source, .. } => {
+            matches!(source.as_ref(), kube::Error::Api(status) if status.code == 403)
+        }
+        LedgerError::Unreadable { .. } => false,
+    }
+}
+
+/// The user that a workload has by now, and the one before it while Pods may run with that.
+pub(super) fn users_of(
+    workload: &Workload,
+    operator: &OperatorId,
+    decisions: &BTreeMap<String, Decision>,
+) -> (String, Option<String>) {
+    let decided = decisions.values().find(|decision| decision.client.workload == *workload);
+    decided.map_or_else(
+        || (workload.username(operator), None),
+        |decision| (decision.lineage.current.clone(), decision.lineage.previous.clone()),
+    )
+}

@@ -1,0 +1,148 @@
+//! `topicops preflight`: looks whether the brokers and Kubernetes let topicops do what it has to, before it is installed or
+//! after. What it has to do on the brokers is [`OwnRight::ALL`](crate::kafka::OwnRight::ALL), and in Kubernetes what
+//! `deploy/install/20-rbac.yaml` gives it: nothing of either is written down here once more.
+
+mod check;
+mod kafka_checks;
+mod kubernetes_checks;
+mod kubernetes_right;
+
+use std::{io::Write, path::PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, Config};
+use topicops_contract::OperatorId;
+
+pub use self::check::On;
+use self::{
+    check::{Check, Report},
+    kafka_checks::Asking,
+    kubernetes_checks::{KAFKA_SECRET, KAFKA_SECRET_KEY},
+    kubernetes_right::Names,
+};
+use super::{Output, access::tell, kafka_config};
+use crate::kafka::{Address, ClientProperties, WireCluster};
+
+/// The settings of `topicops preflight`.
+#[derive(Args, Clone, Debug)]
+pub struct PreflightSettings {
+    /// Kafka client properties file with which topicops itself administers the brokers. Default: that in its Secret.
+    #[arg(long, env = "TOPICOPS_KAFKA_CONFIG", value_name = "FILE")]
+    pub kafka_config: Option<PathBuf>,
+
+    /// As whom Kubernetes is asked, by impersonation: system:serviceaccount:topicops:topicops. Default: as yourself.
+    #[arg(long = "as", value_name = "USER")]
+    pub as_user: Option<String>,
+
+    /// Only this half.
+    #[arg(long, value_enum)]
+    pub only: Option<On>,
+
+    /// The --operator-id that topicops has.
+    #[arg(long, env = "TOPICOPS_OPERATOR_ID", default_value = "topicops")]
+    pub operator_id: OperatorId,
+
+    /// The namespace it runs in.
+    #[arg(long, env = "TOPICOPS_NAMESPACE", default_value = "topicops", value_name = "NAMESPACE")]
+    pub namespace: String,
+
+    /// Where clients log in, as topicops run has it.
+    #[arg(
+        long,
+        env = "TOPICOPS_CLIENT_BOOTSTRAP_SERVERS",
+        value_delimiter = ',',
+        value_name = "HOST:PORT,…",
+        value_parser = address
+    )]
+    pub client_bootstrap_servers: Vec<Address>,
+
+    /// The webhook configurations (mutating and validating), as topicops run has it.
+    #[arg(
+        long,
+        env = "TOPICOPS_WEBHOOK_CONFIGURATION",
+        default_value = "topicops",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
+    pub webhook_configuration: Vec<String>,
+
+    /// How it is told.
+    #[arg(long, short = 'o', value_enum, default_value = "text")]
+    pub output: Output,
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    text.parse().map_err(|expected| format!("\"{text}\": {expected}"))
+}
+
+/// Whether topicops finds all that it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preflight {
+    Ready,
+    Lacking,
+}
+
+/// `topicops preflight`: says what is missing, and changes nothing.
+///
+/// # Errors
+/// A file that cannot be read, or no way to find the API server: what is wrong beyond that is in what is told.
+pub async fn preflight(settings: &PreflightSettings, out: &mut (dyn Write + Send)) -> Result<Preflight> {
+    let mut checks = Vec::new();
+    if settings.only != Some(On::Kubernetes) {
+        match properties(settings).await? {
+            Ok(properties) => checks.extend(kafka(settings, properties).await?),
+            Err(check) => checks.push(check),
+        }
+    }
+    if settings.only != Some(On::Kafka) {
+        let names = Names {
+            operator: settings.operator_id.as_str(),
+            namespace: &settings.namespace,
+            webhook_configurations: &settings.webhook_configuration,
+        };
+        checks.extend(kubernetes_checks::look(&client(settings).await?, names).await);
+    }
+    let report = Report { checks };
+    tell(settings.output, &report, &report, out)?;
+    Ok(if report.is_ready() { Preflight::Ready } else { Preflight::Lacking })
+}
+
+async fn client(settings: &PreflightSettings) -> Result<Client> {
+    let mut config = Config::infer().await.context("finding the Kubernetes API server")?;
+    config.auth_info.impersonate.clone_from(&settings.as_user);
+    Client::try_from(config).context("setting up the Kubernetes client")
+}
+
+/// Those of the file, or else of the Secret; the check that says why there are none.
+async fn properties(settings: &PreflightSettings) -> Result<Result<ClientProperties, Check>> {
+    if let Some(file) = &settings.kafka_config {
+        return kafka_config::properties(file).map(Ok);
+    }
+    let name = format!("Secret {}/{KAFKA_SECRET}", settings.namespace);
+    let what = format!("{KAFKA_SECRET_KEY} of topicops in {name}");
+    let api: Api<Secret> = Api::namespaced(client(settings).await?, &settings.namespace);
+    let data = match api.get_opt(KAFKA_SECRET).await {
+        Ok(secret) => secret.and_then(|secret| secret.data).unwrap_or_default(),
+        Err(error) => return Ok(Err(Check::unknown(On::Kafka, what, crate::chain(&error)))),
+    };
+    let text = data.get(KAFKA_SECRET_KEY).and_then(|text| std::str::from_utf8(&text.0).ok());
+    let Some(text) = text else {
+        let why = "it is not there; or name a file with --kafka-config";
+        return Ok(Err(Check::missing(On::Kafka, what, why)));
+    };
+    ClientProperties::parse(&name, text).map(Ok).map_err(|problems| anyhow!("{name}: {problems}"))
+}
+
+async fn kafka(settings: &PreflightSettings, properties: ClientProperties) -> Result<Vec<Check>> {
+    let servers: Vec<String> = properties.bootstrap_servers.iter().map(ToString::to_string).collect();
+    let asking = Asking {
+        username: properties.sasl.as_ref().map(|sasl| sasl.username.clone()),
+        bootstrap_servers: servers.join(","),
+        prefix: format!("{}.", settings.operator_id),
+        clients_at: settings.client_bootstrap_servers.clone(),
+    };
+    let cluster = WireCluster::new(properties).context("setting up the connection to Kafka")?;
+    Ok(asking.look(&cluster).await)
+}
