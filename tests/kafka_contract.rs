@@ -100,8 +100,8 @@ facts! {
 
 mod rights {
     use topicops::kafka::{
-        Acl, AclOperation, AclResource, Cluster, ConfigKeys, OwnRight, PatternType, QuotaClients,
-        QuotaTarget, ResourceType, ScramKeys, ScramMechanism, TopicPartition,
+        Acl, Cluster, ConfigKeys, OwnRight, QuotaClients, QuotaTarget, ScramKeys, ScramMechanism,
+        TopicPartition,
     };
     use topicops_contract::Password;
 

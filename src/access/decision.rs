@@ -289,9 +289,9 @@ mod tests {
 
     fn decide_quotas(client: Client, policy: &TopicPolicy, observed: &Observed) -> Decision {
         let clients = [Arc::new(client)];
-        let operator = OperatorId::default();
+        let (operator, rules) = (OperatorId::default(), RotationRules::default());
         let mut decisions =
-            Decision::all(&clients, &operator, &grants(&[]), GrantsMode::Namespace, policy, observed);
+            Decision::all(&clients, &operator, &grants(&[]), GrantsMode::Namespace, policy, observed, &rules);
         decisions.remove("topicops.shop.w").unwrap()
     }
 

@@ -119,8 +119,10 @@ impl ClusterObjects {
         let ours = format!("{operator}.");
         let users = users.iter().filter(|user| user.starts_with(&ours)).cloned().collect();
         let acls = acls.into_iter().filter(|acl| acl.username.starts_with(&ours)).collect();
-        let observed = Observed { users, acls, secrets: self.secrets.clone() };
-        Decision::all(&self.clients, operator, grants, mode, &observed, &RotationRules::default())
+        let observed = Observed { users, acls, secrets: self.secrets.clone(), ..Observed::default() };
+        // Limits of quotas are the operator's, and quotas give no access.
+        let (policy, rules) = (TopicPolicy::default(), RotationRules::default());
+        Decision::all(&self.clients, operator, grants, mode, &policy, &observed, &rules)
     }
 
     /// Whom the owners of topics let in, as the statuses tell who owns which.

@@ -129,8 +129,8 @@ async fn report(
     let (properties, bootstrap_servers) = properties(&text, settings.bootstrap_servers.as_deref())
         .with_context(|| format!("client.properties in Secret {key} cannot be read"))?;
     let mut looks = vec![Look::Login];
-    looks.extend(granted.topics().into_iter().map(Look::Topic));
-    looks.extend(granted.named_groups().into_iter().map(Look::Group));
+    looks.extend(granted.visible_topics().into_iter().map(Look::Topic));
+    looks.extend(granted.visible_groups().into_iter().map(Look::Group));
     let mut steps = Vec::new();
     for look in looks {
         let error = attempt(&properties, &look).await.err();

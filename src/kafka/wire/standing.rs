@@ -130,7 +130,7 @@ pub(super) async fn mechanisms(pool: &Arc<Pool>, at: &[Address]) -> Result<Vec<S
         let endpoint = pool.endpoint();
         let limit = endpoint.connect_timeout();
         let offered = timeout(limit, async {
-            let mut connection = Connection::open(endpoint, address).await?;
+            let mut connection = Connection::open(&endpoint, address).await?;
             login::offered(&mut connection).await
         });
         let late = || Fault::new(Trouble::Unreachable, format!("no answer within {limit:?}"));
