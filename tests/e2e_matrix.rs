@@ -73,7 +73,7 @@ fn acts<'s>(scene: &'s Scene<'s>) -> Vec<LocalBoxFuture<'s, Result<Option<Row>>>
         consumers::share(scene).boxed_local(),
         streams::classic(scene).boxed_local(),
         streams::new_protocol(scene).boxed_local(),
-        connect::worker(scene).boxed_local(),
+        connect::workers(scene).boxed_local(),
         librdkafka::producer(scene).boxed_local(),
         librdkafka::classic(scene).boxed_local(),
         librdkafka::new_protocol(scene).boxed_local(),

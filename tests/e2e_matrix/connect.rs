@@ -1,46 +1,53 @@
-//! A Kafka Connect worker with Kafka's own file connectors, its sources exactly once.
+//! Kafka Connect workers as an example of `deploy` has them, with Kafka's own file connectors.
 
-use std::{path::Path, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use topicops_testbed::KafkaVersion::{V3_9, V4_3};
 
 use crate::{
     row::{Denial, Row},
-    running::Running,
-    scene::{Given, Scene},
-    support::{PATIENCE, wait},
+    running::{Running, quiet},
+    scene::{Given, SHOP, Scene},
+    support::{PATIENCE, repository, wait},
 };
 
-/// What a worker asks for and goes on without: it would make the topics of its state, and look how they are compacted.
+/// What workers ask for and go on without: they would make the topics of their state, and look how those are compacted.
 const ASKS: [&str; 2] = ["CREATE Topic connect-", "DESCRIBE_CONFIGS Topic connect-"];
-const STATE: &str = "connect-configs,connect-offsets,connect-status,lines";
+const GROUP: &str = "shop.connect";
 
-pub(crate) async fn worker(scene: &Scene<'_>) -> Result<Option<Row>> {
-    let annotations = [
-        ("consumes", STATE),
-        ("produces", STATE),
-        ("groups", "connect-copy"),
-        ("transactional-ids", "connect-cluster-shop.worker,shop.worker-*"),
-    ];
-    let given = scene.give("worker", &annotations).await?;
-    let worker = start(scene, &given, "shop.worker")?;
-    let rest = rest_of(&worker).await?;
-    let (input, output) = (scene.place("input"), scene.folder().join("output"));
-    std::fs::write(&input, "one\ntwo\n")?;
-    let source = |topic: &str| {
-        json!({
-            "connector.class": "FileStreamSource", "file": input, "topic": topic, "exactly.once.support": "required",
-        })
+pub(crate) async fn workers(scene: &Scene<'_>) -> Result<Option<Row>> {
+    scene.world.bed.apply_path(repository().join("deploy/examples/6-connect.yaml")).await?;
+    let example = scene.world.api::<Deployment>(SHOP).get("connect").await?;
+    let annotations = asked_for(&example);
+    let given = scene.given("connect").await?;
+    let worker = match scene.kafka {
+        V4_3 => Worker { url: in_its_pod(scene).await?, beside: None },
+        // The example's image is of another version.
+        V3_9 => Worker::beside(start(scene, &example, &given, GROUP)?).await?,
     };
-    let sink = |file: &Path| json!({ "connector.class": "FileStreamSink", "file": file, "topics": "lines" });
-    put(&rest, "lines", &source("lines")).await?;
-    put(&rest, "copy", &sink(&output)).await?;
-    wait::until("the lines to be copied", PATIENCE * 2, || async {
-        let copied = std::fs::read_to_string(&output).unwrap_or_default();
-        ensure!(copied == "one\ntwo\n", "{copied:?} {}", worker.said()?);
+    // Where a container sees it, too.
+    let files = tempfile::tempdir_in("/var/tmp")?;
+    let file = files.path().join("lines");
+    std::fs::write(&file, "one\ntwo\n")?;
+    let source = |topic: &str| {
+        let class = "FileStreamSource";
+        json!({ "connector.class": class, "file": file, "topic": topic, "exactly.once.support": "required" })
+    };
+    // What it reads, it prints.
+    let sink = json!({ "connector.class": "FileStreamSink", "topics": "orders" });
+    let rest = worker.url.as_str();
+    put(rest, "lines-in", &source("imports")).await?;
+    put(rest, "orders-out", &sink).await?;
+    // The end of a transaction counts, too.
+    scene.until_in("imports", 3).await?;
+    wait::until("orders to be printed", PATIENCE * 2, || async {
+        let said = worker.said(scene).await?;
+        ensure!(said.lines().any(|line| line == "hello"), "{said}");
         Ok::<_, anyhow::Error>(())
     })
     .await?;
@@ -49,63 +56,91 @@ pub(crate) async fn worker(scene: &Scene<'_>) -> Result<Option<Row>> {
         denied.iter().filter(|line| !ASKS.iter().any(|asked| line.starts_with(asked))).collect();
     ensure!(unexpected.is_empty(), "it worked, and was denied: {unexpected:?}");
 
-    put(&rest, "refunds", &source("refunds")).await?;
-    put(&rest, "other", &sink(&scene.folder().join("nothing"))).await?;
-    until_failed(&rest, "refunds", Denial::Topic).await?;
-    until_failed(&rest, "other", Denial::Group).await?;
+    put(rest, "refunds-in", &source("refunds")).await?;
+    put(rest, "orders-more", &sink).await?;
+    until_failed(rest, "refunds-in", Denial::Topic).await?;
+    until_failed(rest, "orders-more", Denial::Group).await?;
     drop(worker);
-    let stranger = start(scene, &given, "shop.workers")?;
+    let stranger = start(scene, &example, &given, "shop.connector")?;
     let exception = Denial::Group.exception();
     stranger.until(exception, |said| said.contains(exception).then_some(())).await?;
-    let works =
-        "keeps its state in three topics; a source writes `lines` exactly once, the sink `copy` reads it";
-    let client = "Kafka Connect worker, `exactly.once.source.support`";
+    let client = "Kafka Connect workers, `exactly.once.source.support`";
+    let works = "keep their state in three topics; a source writes `imports` exactly once, the sink `orders-out` reads `orders`";
+    let annotations: Vec<(&str, &str)> =
+        annotations.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let row = Row::new(client, &[V4_3, V3_9], &annotations, works)
         .denied("a source writes `refunds`", Denial::Topic)
-        .denied("the sink `other`, in the group `connect-other`", Denial::Group)
-        .denied("joins the workers of `shop.workers`", Denial::Group);
+        .denied("the sink `orders-more`, in the group `connect-orders-more`", Denial::Group)
+        .denied("join the workers of `shop.connector`", Denial::Group);
     Ok(Some(row))
 }
 
-/// A worker logs in for itself and for its connectors, each of which it configures by prefixes.
-fn start(scene: &Scene<'_>, given: &Given, group: &str) -> Result<Running> {
-    let own = given.properties(&[])?;
-    let login: Vec<&str> = own.lines().filter(|line| !line.starts_with("group.id=")).collect();
-    let prefixed = ["producer.", "consumer.", "admin."]
-        .iter()
-        .flat_map(|prefix| login.iter().map(move |line| format!("{prefix}{line}\n")));
-    let settings = [
-        ("group.id", group),
-        ("config.storage.topic", "connect-configs"),
-        ("offset.storage.topic", "connect-offsets"),
-        ("status.storage.topic", "connect-status"),
-        ("config.storage.replication.factor", "1"),
-        ("offset.storage.replication.factor", "1"),
-        ("status.storage.replication.factor", "1"),
-        ("key.converter", "org.apache.kafka.connect.storage.StringConverter"),
-        ("value.converter", "org.apache.kafka.connect.storage.StringConverter"),
-        ("exactly.once.source.support", "enabled"),
-        ("offset.flush.interval.ms", "500"),
-        ("plugin.discovery", "service_load"),
-        ("listeners", "http://127.0.0.1:0"),
-    ];
-    let config = scene.place("worker.properties");
-    let text: String = prefixed.collect();
-    std::fs::write(&config, format!("{text}{}", given.properties(&settings)?))?;
-    // It tells the port that it was given.
-    let talkative = "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.connect.runtime.rest.RestServer=info";
-    let env = [("KAFKA_OPTS", talkative), ("KAFKA_HEAP_OPTS", "-Xmx256m")];
-    scene.start("connect-distributed.sh", &[&config.display().to_string()], &env)
+/// The annotations in the order of the README's table.
+fn asked_for(deployment: &Deployment) -> Vec<(String, String)> {
+    let annotations = deployment.annotations();
+    let known = ["consumes", "produces", "groups", "transactional-ids"];
+    let values =
+        known.map(|key| (key.to_owned(), annotations.get(&format!("topic.kafka.nb/{key}")).cloned()));
+    values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
-/// Where the worker listens, once it is ready.
-async fn rest_of(worker: &Running) -> Result<String> {
-    let listens = |said: &str| {
-        let (before, _) = said.split_once("server is started and ready to handle requests")?;
-        let (_, url) = before.rsplit_once("http://127.0.0.1:")?;
-        Some(format!("http://127.0.0.1:{}", url.split(|character: char| !character.is_ascii_digit()).next()?))
-    };
-    worker.until("it is ready", listens).await
+struct Worker {
+    url: String,
+    /// `None`: it is in its Pod.
+    beside: Option<Running>,
+}
+
+impl Worker {
+    async fn beside(running: Running) -> Result<Self> {
+        let listens = |said: &str| {
+            let (before, _) = said.split_once("server is started and ready to handle requests")?;
+            let (_, rest) = before.rsplit_once("http://127.0.0.1:")?;
+            let port = rest.split(|character: char| !character.is_ascii_digit()).next()?;
+            Some(format!("http://127.0.0.1:{port}"))
+        };
+        let url = running.until("it is ready", listens).await?;
+        Ok(Self { url, beside: Some(running) })
+    }
+
+    async fn said(&self, scene: &Scene<'_>) -> Result<String> {
+        match &self.beside {
+            None => scene.world.bed.logs(SHOP, &the_pod(scene).await?.name_any(), "connect"),
+            Some(running) => running.said(),
+        }
+    }
+}
+
+async fn the_pod(scene: &Scene<'_>) -> Result<Pod> {
+    scene.world.pods(SHOP, "app=connect").await?.pop().context("there is no Pod")
+}
+
+async fn in_its_pod(scene: &Scene<'_>) -> Result<String> {
+    scene.world.until_rolled_out(SHOP, "connect", PATIENCE * 2).await?;
+    let address = the_pod(scene).await?.status.and_then(|status| status.pod_ip);
+    Ok(format!("http://{}:8083", address.context("the Pod has no address")?))
+}
+
+/// The example's own script, with the very Secret, beside the cluster.
+fn start(scene: &Scene<'_>, example: &Deployment, given: &Given, group: &str) -> Result<Running> {
+    let pod = example.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).context("no Pod")?;
+    let script = pod.containers[0].args.as_ref().and_then(|args| args.first()).context("no script")?;
+    let root: PathBuf = scene.place("bindings");
+    std::fs::create_dir_all(root.join("credentials"))?;
+    std::fs::write(root.join("credentials/client.properties"), given.properties(&[])?)?;
+    let tools = scene.world.bed.kafka()?.tools().display().to_string();
+    // It tells the port that it was given.
+    let talkative = "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.connect.runtime.rest.RestServer=info";
+    let mut command = quiet(Command::new("/bin/sh"));
+    command.arg("-c").arg(script.replace("/opt/kafka/bin", &tools)).envs([
+        ("SERVICE_BINDING_ROOT", root.display().to_string().as_str()),
+        ("TMPDIR", &scene.folder().display().to_string()),
+        ("POD_IP", "127.0.0.1"),
+        ("CONNECT_PORT", "0"),
+        ("CONNECT_GROUP", group),
+        ("KAFKA_OPTS", talkative),
+        ("KAFKA_HEAP_OPTS", "-Xmx256m"),
+    ]);
+    Running::start(&format!("a Connect worker of {group}"), command, scene.place("log"))
 }
 
 async fn curl(arguments: &[&str]) -> Result<Value> {

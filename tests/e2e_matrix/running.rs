@@ -1,6 +1,12 @@
 //! A program that runs beside the test, and what it says.
 
-use std::{fs::File, path::PathBuf, process::Stdio, sync::Mutex, time::Duration};
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::process::{Child, Command};
@@ -33,7 +39,7 @@ impl Running {
     /// Waits until `wanted` finds something in what it has said, and fails when it ends without.
     pub(crate) async fn until<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> Result<T> {
         let outcome = wait::until(format!("{}: {what}", self.name), PATIENCE, || async {
-            let ended = self.ended()?;
+            let ended = self.ended()?.is_some();
             let said = self.said()?;
             match (wanted(&said), ended) {
                 (Some(found), _) => Ok(Some(found)),
@@ -50,20 +56,16 @@ impl Running {
     /// Waits for its end and gives all that it said; it has to end well.
     pub(crate) async fn finished(self) -> Result<String> {
         wait::until(format!("{} to end", self.name), PATIENCE, || async {
-            if self.ended()? { Ok(()) } else { bail!("it says: {}", tail(&self.said()?)) }
+            if self.ended()?.is_some() { Ok(()) } else { bail!("it says: {}", tail(&self.said()?)) }
         })
         .await?;
-        let status = self.lock(|child| child.try_wait())?.context("it has ended")?;
+        let status = self.ended()?.context("it has ended")?;
         let said = self.said()?;
         if status.success() { Ok(said) } else { bail!("{}: {status}: {said}", self.name) }
     }
 
-    fn ended(&self) -> Result<bool> {
-        Ok(self.lock(|child| child.try_wait())?.is_some())
-    }
-
-    fn lock<T>(&self, with: impl FnOnce(&mut Child) -> T) -> T {
-        with(&mut self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    fn ended(&self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait()?)
     }
 }
 

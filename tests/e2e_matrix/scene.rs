@@ -29,16 +29,12 @@ use crate::{
 pub(crate) const SHOP: &str = "shop";
 
 /// Topics of the shop, and what is in them.
-const TOPICS: [(&str, &[&str]); 9] = [
+const TOPICS: [(&str, &[&str]); 5] = [
     ("orders", &["hello"]),
     ("refunds", &["hello"]),
     ("events.one", &["hello"]),
-    ("lines", &[]),
     ("streams-plaintext-input", &["all streams lead to kafka"]),
     ("streams-wordcount-output", &[]),
-    ("connect-configs", &[]),
-    ("connect-offsets", &[]),
-    ("connect-status", &[]),
 ];
 
 /// Short-lived JVMs at once.
@@ -65,10 +61,7 @@ impl<'w> Scene<'w> {
         {
             world.bed.create_namespace(namespace).await?;
             for (topic, _) in topics {
-                let compacted = topic.starts_with("connect-");
-                let properties = if compacted { "cleanup.policy=compact" } else { "" };
-                let data = json!({ "partitions": "1", "properties": properties });
-                world.declare(namespace, topic, data, json!({})).await?;
+                world.declare(namespace, topic, json!({ "partitions": "1" }), json!({})).await?;
             }
             for (topic, records) in topics {
                 world.until_ready(namespace, topic).await?;
@@ -90,6 +83,11 @@ impl<'w> Scene<'w> {
         let annotations: serde_json::Map<String, Value> =
             annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
         self.world.create_client(SHOP, name, annotations.into()).await?;
+        self.given(name).await
+    }
+
+    /// What a workload of the shop was given, once it has its Secret.
+    pub(crate) async fn given(&self, name: &'static str) -> Result<Given> {
         let data = self.world.until_secret(SHOP, &format!("{name}-kafka-credentials")).await?;
         let events = self.world.until_event(SHOP, name, "CredentialsReady").await?;
         ensure!(events.contains("which work"), "{events}");
