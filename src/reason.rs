@@ -100,7 +100,10 @@ reasons! {
     GroupTaken: "workload", Warning;
     TransactionalIdTaken: "workload", Warning;
     StreamsApplicationIdRefused: "workload", Warning;
+    Injected: "workload", Normal;
+    NotInjected: "workload", Warning;
     InvalidAnnotations: "workload", Warning;
+    LabelOnTemplate: "workload", Warning;
     SecretExists: "workload", Warning;
     SecretShared: "workload", Warning;
     SecretRefused: "workload", Warning;

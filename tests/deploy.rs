@@ -204,6 +204,42 @@ fn who_may_edit_or_view_a_namespace_may_so_do_with_its_kafka_topics() {
 }
 
 #[test]
+fn pods_are_asked_about_like_workloads_but_only_when_somebody_makes_them() {
+    let objects = objects("install");
+    let webhooks = &find(&objects, "MutatingWebhookConfiguration", "topicops")["webhooks"];
+    let (workloads, pods) = (&webhooks[0], &webhooks[1]);
+    for field in [
+        "clientConfig",
+        "objectSelector",
+        "namespaceSelector",
+        "failurePolicy",
+        "reinvocationPolicy",
+        "matchPolicy",
+        "sideEffects",
+        "timeoutSeconds",
+    ] {
+        assert_eq!(workloads[field], pods[field], "{field}");
+    }
+    let rules = |webhook: &Value| -> BTreeSet<(String, String)> {
+        let rules = webhook["rules"].as_array().unwrap().iter();
+        let of = |rule: &Value| {
+            let group = rule["apiGroups"][0].as_str().unwrap().to_owned();
+            let resources = rule["resources"].as_array().unwrap().clone();
+            resources.into_iter().map(move |resource| (group.clone(), resource.as_str().unwrap().to_owned()))
+        };
+        rules.flat_map(of).collect()
+    };
+    let expected: BTreeSet<(String, String)> = WorkloadKind::ALL
+        .into_iter()
+        .map(|kind| (kind.group().to_owned(), format!("{}s", kind.as_str().to_ascii_lowercase())))
+        .collect();
+    assert_eq!(&rules(workloads) | &rules(pods), expected);
+    assert_eq!(rules(pods), BTreeSet::from([(String::new(), "pods".to_owned())]));
+    assert_eq!(pods["rules"][0]["operations"], serde_json::json!(["CREATE"]));
+    assert!(pods["matchConditions"][0]["expression"].as_str().unwrap().contains("ownerReferences"));
+}
+
+#[test]
 fn the_selectors_are_the_labels_of_the_contract() {
     let objects = objects("install");
     for (kind, label, value) in [

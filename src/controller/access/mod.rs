@@ -22,6 +22,7 @@ mod failure;
 mod kube_secret_store;
 #[cfg(feature = "verify")]
 mod librdkafka_verifier;
+mod maker;
 mod pass;
 mod passwords;
 mod prepare;
@@ -45,11 +46,12 @@ mod world;
 pub use access_controller::{AccessController, Limits};
 pub use access_settings::AccessSettings;
 pub use client_events::{ClientEvents, ReporterEvents};
-pub use client_index::ClientIndex;
+pub use client_index::{ClientIndex, Template};
 pub use consented::Consented;
 pub use kube_secret_store::KubeSecretStore;
 #[cfg(feature = "verify")]
 pub use librdkafka_verifier::LibrdkafkaVerifier;
+pub use maker::Maker;
 pub use secret_index::SecretIndex;
 pub use secret_store::{SecretDraft, SecretStore, StoreError, Written};
 pub use stored_secret::StoredSecret;

@@ -60,20 +60,12 @@ pub(super) fn ours(
 /// The garbage collector takes the Secret with its workload, even when we are not there to do it.
 fn owner_reference(owner: &Client) -> OwnerReference {
     OwnerReference {
-        api_version: api_version(owner).to_owned(),
+        api_version: owner.workload.kind().api_version().to_owned(),
         kind: owner.workload.kind().as_str().to_owned(),
         name: owner.workload.name().to_owned(),
         uid: owner.uid.clone(),
         block_owner_deletion: None,
         controller: None,
-    }
-}
-
-pub(super) fn api_version(client: &Client) -> &'static str {
-    use topicops_contract::WorkloadKind::{CronJob, DaemonSet, Deployment, Job, StatefulSet};
-    match client.workload.kind() {
-        Deployment | StatefulSet | DaemonSet => "apps/v1",
-        Job | CronJob => "batch/v1",
     }
 }
 
