@@ -148,6 +148,55 @@ fn the_label_on_a_template_alone_does_nothing_and_is_told() {
 }
 
 #[test]
+fn pods_of_controllers_come_and_go_while_topicops_is_away_and_others_wait_for_it() {
+    alone_in_the_world(async |world| {
+        let (namespace, topic) = (world.namespace("away").await?, world.topic("orders"));
+        let scale = async |replicas: i32| {
+            let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
+            world
+                .api::<Deployment>("topicops")
+                .patch("topicops", &PatchParams::default(), &patch)
+                .await
+                .map(drop)
+        };
+        scale(0).await?;
+        wait::until("all replicas to be gone", PATIENCE, || async {
+            let left = world.pods("topicops", "app.kubernetes.io/name=topicops").await?.len();
+            ensure!(left == 0, "{left} are there");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        let tried = async {
+            let made =
+                create(world, &namespace, WorkloadKind::Pod, "shell", json!({ "produces": topic }), "true")
+                    .await;
+            ensure!(made.is_err(), "a labelled Pod was admitted without credentials");
+            // Labelled throughout, and admitted before: its Pods have what the template has.
+            let mut deployment = support::client_deployment("app", json!({}), 1, "echo here; sleep 3600")?;
+            let labels = deployment.metadata.labels.take().unwrap_or_default();
+            let template = deployment
+                .spec
+                .as_mut()
+                .and_then(|spec| spec.template.metadata.as_mut())
+                .context("no template")?;
+            template.labels.get_or_insert_default().extend(labels);
+            world.api::<Deployment>(&namespace).create(&PostParams::default(), &deployment).await?;
+            wait::until("its Pod to run", PATIENCE, || async {
+                let pods = world.pods(&namespace, "app=app").await?;
+                let log = world.bed.logs(&namespace, &pods.first().context("no Pod")?.name_any(), "main")?;
+                ensure!(log.trim() == "here", "{log}");
+                Ok::<_, anyhow::Error>(())
+            })
+            .await
+        };
+        let tried = tried.await;
+        scale(2).await?;
+        world.until_rolled_out("topicops", "topicops", PATIENCE).await?;
+        tried
+    });
+}
+
+#[test]
 fn what_was_admitted_while_the_webhook_was_away_is_healed_and_told() {
     alone_in_the_world(async |world| {
         let (namespace, topic) = (world.namespace("healed").await?, world.topic("orders"));

@@ -75,7 +75,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     });
     let clients = Arc::new(ClientIndex::default());
     let secrets = Arc::new(SecretIndex::default());
-    let scope = Scope::default();
+    let scope = Scope::of(settings.namespaces.clone());
     let watches = Watches { client: client.clone(), scope: scope.clone(), health: health.clone() };
     let listed = watch_all(&mut tasks, &watches, (&topics, &clients, &secrets));
     let reporter = Reporter::new(client.clone(), Some(identity.clone()));
@@ -107,6 +107,10 @@ pub async fn run(settings: Settings) -> Result<()> {
         Arc::new(AdmissionPolicy::new(Arc::clone(&topics))),
         webhook_metrics.clone(),
     );
+    let state = match &scope {
+        Scope::All => state,
+        Scope::Only(namespaces) => state.only_in(namespaces.clone()),
+    };
     let shutdown = Shutdown::default();
     let server = topicops_webhook::serve(
         webhook_listener,
@@ -159,7 +163,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         index: Arc::clone(&topics),
         users: Arc::clone(&clients) as _,
         open: mode == GrantsMode::Open,
-        evidence: Arc::new(KubeEvidence::new(client.clone())),
+        evidence: Arc::new(KubeEvidence::new(client.clone(), scope.clone())),
         statuses,
         reporter: reporter.clone(),
         health: health.clone(),
@@ -192,6 +196,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         templates: Arc::new(KubeTemplates::new(client.clone(), scope.clone())),
         clients: Arc::clone(&clients),
         events: Arc::clone(&events),
+        except: NEVER_ADMITTED.into_iter().chain([namespace.as_str()]).map(str::to_owned).collect(),
         ready: listed.clone(),
     };
     tasks.spawn("healing", healer.run(leading.clone()));
@@ -212,6 +217,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             mode,
             endpoint,
             iterations: settings.scram_iterations,
+            scope,
             resync: settings.resync,
         },
         events,
@@ -261,6 +267,9 @@ async fn govern(
     policy.look().await;
     tasks.spawn("policy", policy.follow());
 }
+
+/// Beside topicops' own namespace: as `deploy/install/40-webhooks.yaml` has it.
+const NEVER_ADMITTED: [&str; 1] = ["kube-system"];
 
 /// Replicas that one broker copies at the same time: more would only share what its throttle lets through.
 const COPIES_PER_BROKER: usize = 5;

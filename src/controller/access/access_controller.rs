@@ -179,7 +179,9 @@ impl AccessController {
         let can_log_in = users
             .into_iter()
             .filter(|user| user.credentials.iter().any(|(kind, _)| *kind == mechanism))
-            .map(|user| user.username);
+            .map(|user| user.username)
+            .filter(|username| self.settings.covers(username));
+        let acls = acls.into_iter().filter(|acl| self.settings.covers(&acl.username)).collect();
         tenure.lock().belief.described(can_log_in.collect(), acls, Instant::now());
         Ok(())
     }

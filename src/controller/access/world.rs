@@ -26,7 +26,7 @@ use crate::{
         Client, Decision, GrantsMode,
         testing::{Asking, at, grants},
     },
-    controller::health::Health,
+    controller::{Scope, health::Health},
     kafka::{Acl, Call, Cluster, MemoryCluster, NewTopic, ScramKeys},
     metrics::Metrics,
     topic::TopicGrants,
@@ -42,6 +42,8 @@ pub(super) struct World {
     pub(super) health: Health,
     pub(super) grants: watch::Sender<Arc<TopicGrants>>,
     pub(super) ready: watch::Sender<bool>,
+    /// What is looked after.
+    pub(super) scope: Scope,
     /// Whether the Secrets' watch shows what is written.
     pub(super) watching: bool,
 }
@@ -82,6 +84,7 @@ impl World {
             health: Health::new(Metrics::with_registry().0),
             grants: watch::Sender::new(Arc::new(grants(topics))),
             ready: watch::Sender::new(true),
+            scope: Scope::All,
             watching: true,
         }
     }
@@ -129,6 +132,7 @@ impl World {
                     truststore_pem: None,
                 },
                 iterations: AccessSettings::DEFAULT_ITERATIONS,
+                scope: self.scope.clone(),
                 resync: AccessSettings::DEFAULT_RESYNC,
             },
             events: Arc::clone(&self.heard) as _,

@@ -29,6 +29,8 @@ pub struct Healer {
     pub templates: Arc<dyn Templates>,
     pub clients: Arc<ClientIndex>,
     pub events: Arc<dyn ClientEvents>,
+    /// Namespaces whose workloads are never sent to the webhook, so that these need neither it nor us.
+    pub except: BTreeSet<String>,
     /// The listings of workloads.
     pub ready: Vec<watch::Receiver<bool>>,
 }
@@ -61,7 +63,8 @@ impl Healer {
         let mut changes = self.clients.template_changes();
         loop {
             changes.mark_unchanged();
-            let all = self.clients.templates();
+            let mut all = self.clients.templates();
+            all.retain(|one| !self.except.contains(one.client.workload.namespace()));
             let due = checks.due(&all, Instant::now());
             if !due.is_empty() {
                 self.look(&mut checks, &all, due).await;

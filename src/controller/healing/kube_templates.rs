@@ -46,7 +46,7 @@ impl KubeTemplates {
 impl Templates for KubeTemplates {
     async fn read(&self, workload: &Workload) -> Result<Option<StoredTemplate>, kube::Error> {
         let found = self.api(workload).get_opt(workload.name()).await?;
-        Ok(found.and_then(|object| stored(workload.kind(), object)))
+        Ok(found.and_then(|object| stored(workload.kind(), &object)))
     }
 
     async fn page(
@@ -82,7 +82,7 @@ impl Templates for KubeTemplates {
             Some(token) => Some(format!("{place}{SEPARATOR}{token}")),
             None => next_place,
         };
-        Ok((list.items.into_iter().filter_map(|object| stored(kind, object)).collect(), next))
+        Ok((list.items.iter().filter_map(|object| stored(kind, object)).collect(), next))
     }
 
     async fn patch(&self, workload: &Workload, operations: &Value) -> Result<Patched, kube::Error> {
@@ -100,7 +100,7 @@ impl Templates for KubeTemplates {
     }
 }
 
-fn stored(kind: WorkloadKind, object: DynamicObject) -> Option<StoredTemplate> {
+fn stored(kind: WorkloadKind, object: &DynamicObject) -> Option<StoredTemplate> {
     let meta = &object.metadata;
     let workload = Workload::new(
         meta.namespace.clone().unwrap_or_default(),
@@ -111,7 +111,7 @@ fn stored(kind: WorkloadKind, object: DynamicObject) -> Option<StoredTemplate> {
         workload,
         uid: meta.uid.clone()?,
         resource_version: meta.resource_version.clone()?,
-        json: serde_json::to_string(&object).ok()?,
+        json: serde_json::to_string(object).ok()?,
     })
 }
 

@@ -169,6 +169,7 @@ fn lead(cluster: &Arc<Cluster>) -> Leading {
         templates: Arc::clone(cluster) as _,
         clients: Arc::clone(&cluster.clients),
         events: Arc::clone(cluster) as _,
+        except: ["kube-system".to_owned()].into(),
         ready: vec![watch::channel(true).1],
     };
     let (leads, leading) = watch::channel(true);
@@ -185,8 +186,11 @@ async fn what_was_admitted_without_the_webhook_is_healed_and_what_cannot_be_is_t
     for kind in WorkloadKind::ALL {
         cluster.put(&workload(kind, &kind.as_str().to_ascii_lowercase()));
     }
+    let exempt = Workload::new("kube-system", WorkloadKind::Deployment, "dns");
+    cluster.put(&exempt);
     let _leading = lead(&cluster);
     seconds(10).await;
+    assert!(!cluster.is_injected(&exempt));
     let of = |kind: WorkloadKind| workload(kind, &kind.as_str().to_ascii_lowercase());
     for kind in WorkloadKind::ALL {
         assert_eq!(cluster.is_injected(&of(kind)), kind.is_mutable(), "{kind}");
