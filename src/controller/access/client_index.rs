@@ -1,18 +1,13 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     fmt::Debug,
-    marker::PhantomData,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
-use k8s_openapi::{
-    api::{
-        apps::v1::{DaemonSet, Deployment, StatefulSet},
-        batch::v1::{CronJob, Job},
-        core::v1::Pod,
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment, StatefulSet},
+    batch::v1::{CronJob, Job},
+    core::v1::Pod,
 };
 use kube::{
     Resource,
@@ -21,11 +16,13 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use topicops_contract::{ClientRequest, TopicName, Workload, WorkloadKind, keys};
+use topicops_contract::{ClientRequest, TopicName, Workload, keys};
 
-use super::maker::Maker;
+use super::{
+    kind_index::{KindIndex, KindOfWorkload, UNFINISHED},
+    maker::Maker,
+};
 use crate::{
-    ObjectKey,
     access::Client,
     controller::{Index, Watch, Watches, topics::TopicUsers},
     topic::{TopicGrant, Use},
@@ -97,7 +94,7 @@ impl ClientIndex {
         let labels = format!("{}={}", keys::INJECT_LABEL, keys::INJECT_LABEL_VALUE);
         let labelled = Config::default().labels(&labels);
         let unfinished = labelled.clone().fields(UNFINISHED);
-        let jobs: Arc<dyn Index<Job>> = Arc::new(self.of_kind::<Job>());
+        let jobs: Arc<dyn Index<Job>> = Arc::new(KindIndex::<Job>::of(self));
         [
             self.watch::<Deployment>(watches, &labelled),
             self.watch::<StatefulSet>(watches, &labelled),
@@ -121,12 +118,8 @@ impl ClientIndex {
             + Send
             + 'static,
     {
-        let index: Arc<dyn Index<PartialObjectMeta<K>>> = Arc::new(self.of_kind::<K>());
+        let index: Arc<dyn Index<PartialObjectMeta<K>>> = Arc::new(KindIndex::<K>::of(self));
         watches.of(config, &index)
-    }
-
-    fn of_kind<K>(self: &Arc<Self>) -> KindIndex<K> {
-        KindIndex { clients: Arc::clone(self), kind: PhantomData }
     }
 
     fn changed(&self) {
@@ -147,7 +140,7 @@ impl ClientIndex {
         led_astray.map(|(maker, pod)| (maker.clone(), Arc::clone(pod))).collect()
     }
 
-    fn put_stray(&self, maker: Maker, pod: Client) {
+    pub(super) fn put_stray(&self, maker: Maker, pod: Client) {
         let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
         let Entry::Vacant(entry) = strays.entry(maker) else { return };
         entry.insert(Arc::new(pod));
@@ -155,7 +148,15 @@ impl ClientIndex {
         self.changed();
     }
 
-    fn take_stray(&self, pod: &Workload) {
+    /// All that is kept: clients, and Pods that were led astray.
+    pub(super) fn workloads(&self) -> Vec<Workload> {
+        let mut workloads: Vec<Workload> = self.lock().keys().cloned().collect();
+        let strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
+        workloads.extend(strays.values().map(|pod| pod.workload.clone()));
+        workloads
+    }
+
+    pub(super) fn take_stray(&self, pod: &Workload) {
         self.strays.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, one| one.workload != *pod);
     }
 
@@ -208,158 +209,16 @@ impl TopicUsers for ClientIndex {
     }
 }
 
-/// Which of our kinds a Kubernetes type is.
-trait KindOfWorkload {
-    const KIND: WorkloadKind;
-}
-
-impl KindOfWorkload for Deployment {
-    const KIND: WorkloadKind = WorkloadKind::Deployment;
-}
-
-impl KindOfWorkload for StatefulSet {
-    const KIND: WorkloadKind = WorkloadKind::StatefulSet;
-}
-
-impl KindOfWorkload for DaemonSet {
-    const KIND: WorkloadKind = WorkloadKind::DaemonSet;
-}
-
-impl KindOfWorkload for Job {
-    const KIND: WorkloadKind = WorkloadKind::Job;
-}
-
-impl KindOfWorkload for CronJob {
-    const KIND: WorkloadKind = WorkloadKind::CronJob;
-}
-
-impl KindOfWorkload for Pod {
-    const KIND: WorkloadKind = WorkloadKind::Pod;
-}
-
-/// As a field selector of Pods.
-const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
-
-/// The part of the index that one kind's watch fills.
-struct KindIndex<K> {
-    clients: Arc<ClientIndex>,
-    kind: PhantomData<fn() -> K>,
-}
-
-impl<K: KindOfWorkload> KindIndex<K> {
-    fn apply_meta(&self, meta: &ObjectMeta) {
-        match trim(K::KIND, meta) {
-            Trimmed::Client(client) => self.clients.put_version(client, meta.generation.unwrap_or_default()),
-            Trimmed::Part(maker, pod) => {
-                self.clients.take(&pod.workload);
-                self.clients.put_stray(maker, pod);
-            }
-            Trimmed::Nothing(workload) => self.clients.take(&workload),
-        }
-    }
-
-    fn remove_key(&self, key: &ObjectKey) {
-        let workload = Workload::new(&key.namespace, K::KIND, &key.name);
-        self.clients.take(&workload);
-        if K::KIND == WorkloadKind::Pod {
-            self.clients.take_stray(&workload);
-        }
-    }
-
-    fn all_keys(&self) -> Vec<ObjectKey> {
-        let mut workloads: Vec<Workload> = self.clients.lock().keys().cloned().collect();
-        let strays = self.clients.strays.lock().unwrap_or_else(PoisonError::into_inner);
-        workloads.extend(strays.values().map(|pod| pod.workload.clone()));
-        let of_kind = workloads.iter().filter(|workload| workload.kind() == K::KIND);
-        of_kind.map(|workload| ObjectKey::new(workload.namespace(), workload.name())).collect()
-    }
-}
-
-impl<K: KindOfWorkload + 'static> Index<PartialObjectMeta<K>> for KindIndex<K> {
-    fn apply(&self, object: PartialObjectMeta<K>) {
-        self.apply_meta(&object.metadata);
-    }
-
-    fn remove(&self, key: &ObjectKey) {
-        self.remove_key(key);
-    }
-
-    fn keys(&self) -> Vec<ObjectKey> {
-        self.all_keys()
-    }
-}
-
-impl Index<Job> for KindIndex<Job> {
-    fn apply(&self, job: Job) {
-        if is_finished(&job) {
-            self.remove_key(&ObjectKey::of(&job.metadata));
-        } else {
-            self.apply_meta(&job.metadata);
-        }
-    }
-
-    fn remove(&self, key: &ObjectKey) {
-        self.remove_key(key);
-    }
-
-    fn keys(&self) -> Vec<ObjectKey> {
-        self.all_keys()
-    }
-}
-
-/// Kubernetes says so once all Pods of the Job have ended.
-fn is_finished(job: &Job) -> bool {
-    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|one| matches!(one.type_.as_str(), "Complete" | "Failed") && one.status == "True")
-}
-
-/// What is kept of an object.
-enum Trimmed {
-    Client(Client),
-    /// A Pod that is part of what this one made.
-    Part(Maker, Client),
-    /// It is no client: unlabelled, or part of one.
-    Nothing(Workload),
-}
-
-fn trim(kind: WorkloadKind, meta: &ObjectMeta) -> Trimmed {
-    let key = ObjectKey::of(meta);
-    let workload = Workload::new(key.namespace, kind, key.name);
-    let none = BTreeMap::new();
-    if !ClientRequest::is_labelled(meta.labels.as_ref().unwrap_or(&none)) {
-        return Trimmed::Nothing(workload);
-    }
-    let mut client = Client {
-        workload,
-        uid: meta.uid.clone().unwrap_or_default(),
-        created: meta.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0),
-        deleting: meta.deletion_timestamp.is_some(),
-        request: Ok(None),
-    };
-    let mut owners = meta.owner_references.iter().flatten();
-    let controller = owners.find(|owner| owner.controller == Some(true) && kind.is_part_of(&owner.kind));
-    match controller {
-        None => {}
-        Some(owner) if kind == WorkloadKind::Pod => return Trimmed::Part(Maker::of(meta, owner), client),
-        Some(_) => return Trimmed::Nothing(client.workload),
-    }
-    let request = ClientRequest::parse(client.workload.clone(), meta.annotations.as_ref().unwrap_or(&none));
-    client.request = request.map(|request| request.map(Arc::new)).map_err(Arc::new);
-    Trimmed::Client(client)
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::{
         api::batch::v1::{JobCondition, JobStatus},
-        apimachinery::pkg::apis::meta::v1::OwnerReference,
+        apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
     };
     use kube::core::PartialObjectMetaExt;
 
     use super::*;
-    use crate::topic::TopicObjectKey;
+    use crate::{ObjectKey, topic::TopicObjectKey};
 
     fn meta(name: &str, annotations: &[(&str, &str)]) -> ObjectMeta {
         let own = |pairs: &[(&str, &str)]| {
@@ -375,7 +234,7 @@ mod tests {
     }
 
     fn index_of<K>(clients: &Arc<ClientIndex>) -> KindIndex<K> {
-        clients.of_kind()
+        KindIndex::of(clients)
     }
 
     fn made_by(kind: &str, name: &str) -> Option<Vec<OwnerReference>> {

@@ -19,6 +19,7 @@ mod client_events;
 mod client_index;
 mod consented;
 mod failure;
+mod kind_index;
 mod kube_secret_store;
 #[cfg(feature = "verify")]
 mod librdkafka_verifier;
