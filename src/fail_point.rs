@@ -50,6 +50,12 @@ pub const NAMES: &[&str] = &[
     "moves/outcome-noted",
     "moves/end-noted",
     "moves/nothing-left",
+    "access/user-made",
+    "access/secret-written",
+    "access/secret-rotated",
+    "access/rolled-out",
+    "access/taken-up",
+    "access/revoked",
 ];
 
 #[cfg(feature = "fail-points")]

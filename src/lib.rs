@@ -14,6 +14,7 @@ mod object_key;
 pub mod placement;
 mod reason;
 pub mod topic;
+mod workload_resource;
 
 pub use kafka_topic::KafkaTopic;
 pub use object_key::ObjectKey;

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use topicops::cli::{
-    self, ImportSettings, LogFormat, PlanSettings, RebalanceSettings, Rebalanced, ReleaseSettings, Settings,
-    Verdict,
+    self, ImportSettings, LogFormat, PlanSettings, RebalanceSettings, Rebalanced, ReleaseSettings,
+    RotateSettings, Rotated, Settings, Verdict,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -31,16 +31,23 @@ enum Command {
     /// Asks topicops to move replicas: evenly over brokers and racks, or away from some.
     Rebalance(Box<RebalanceSettings>),
 
+    /// Asks for new credentials of a workload, which its Pods change over to one after the other.
+    Rotate(RotateSettings),
+
     /// Takes topicops' finalizer and status from every object: before, or after, it is uninstalled.
     Release(ReleaseSettings),
 }
 
-/// Exit codes: 0 done, 1 error, 2 usage; of `plan` and `rebalance` also 3, something to do.
+/// Exit codes: 0 done, 1 error, 2 usage; of `plan`, `rebalance` and `rotate` also 3, something to do.
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let logging = match &command {
         Command::Run(settings) => log_to_stderr(settings),
-        Command::Import(_) | Command::Plan(_) | Command::Rebalance(_) | Command::Release(_) => Ok(()),
+        Command::Import(_)
+        | Command::Plan(_)
+        | Command::Rebalance(_)
+        | Command::Rotate(_)
+        | Command::Release(_) => Ok(()),
     };
     if let Err(message) = logging {
         report(&message);
@@ -69,6 +76,12 @@ fn main() -> ExitCode {
                     Rebalanced::Done => ExitCode::SUCCESS,
                     Rebalanced::Refused => ExitCode::FAILURE,
                     Rebalanced::Pending => ExitCode::from(3),
+                })
+            }
+            Command::Rotate(settings) => {
+                cli::rotate(&settings, &mut out).await.map(|rotated| match rotated {
+                    Rotated::Done => ExitCode::SUCCESS,
+                    Rotated::Pending => ExitCode::from(3),
                 })
             }
             Command::Release(settings) => cli::release(&settings, &mut out).await.map(done),

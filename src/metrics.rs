@@ -62,6 +62,10 @@ pub struct Metrics {
     pub deletions: Gauge,
     /// Workloads that ask for credentials, by state.
     pub clients: Family<StateLabel, Gauge>,
+    /// Rotations that ended: no Pod has the credentials before any more.
+    pub rotations: Counter,
+    /// Workloads whose Pods change over to new credentials.
+    pub rotations_running: Gauge,
     pub passes: Family<PassLabel, Counter>,
     pub pass_seconds: Family<PassLabel, Histogram>,
     /// Topics that a pass looked at.
@@ -119,6 +123,8 @@ impl Metrics {
             refusals: Family::default(),
             deletions: Gauge::default(),
             clients: Family::default(),
+            rotations: Counter::default(),
+            rotations_running: Gauge::default(),
             passes: Family::default(),
             pass_seconds: Family::new_with_constructor(|| Histogram::new(PASS_BUCKETS)),
             pass_topics: Histogram::new(ITEM_BUCKETS),
@@ -154,6 +160,12 @@ impl Metrics {
             "topic_deletions_remembered",
             "Topics that are to be deleted once nobody uses them, and that no object stands for",
             metrics.deletions.clone(),
+        );
+        registry.register("rotations", "Rotations of credentials that ended", metrics.rotations.clone());
+        registry.register(
+            "rotations_running",
+            "Workloads whose Pods change over to new credentials",
+            metrics.rotations_running.clone(),
         );
         registry.register("clients", "Workloads that ask for credentials, by state", metrics.clients.clone());
         registry.register("passes", "Passes ended", metrics.passes.clone());

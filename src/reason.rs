@@ -95,6 +95,9 @@ reasons! {
     KafkaUnavailable: "topic", Warning;
     KafkaRefused: "topic, workload", Warning;
     CredentialsReady: "workload", Normal;
+    Rotating: "workload", Normal;
+    Rotated: "workload", Normal;
+    RotationWaits: "workload", Warning;
     TopicNotGranted: "workload", Warning;
     TopicNotDeclared: "workload", Warning;
     GroupTaken: "workload", Warning;

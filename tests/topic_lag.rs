@@ -5,6 +5,8 @@
 
 mod paused_time;
 mod topic_scene;
+#[path = "topic_lag/unseen.rs"]
+mod unseen;
 
 use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
@@ -14,7 +16,7 @@ use serde_json::json;
 use topic_scene::{Kubernetes, Scene};
 use topicops::{
     controller::Index,
-    kafka::{Call, Cluster, ConfigChange, ConfigKeys, ItemError},
+    kafka::{Call, Cluster, ConfigChange, ConfigKeys, ItemError, NewPartitions},
     topic::TopicObjectKey,
 };
 
@@ -235,36 +237,6 @@ async fn a_look_while_it_is_paused_ends_no_waiting_for_brokers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whom_the_author_lets_in_no_longer_is_out_at_once_whatever_the_brokers_show() {
-    let scene = declared(orders(&[("retention", "1h"), ("consumers", "billing/*")], &[])).await;
-    let lets_billing_in = || format!("{:?}", scene.grants.borrow()).contains("billing");
-    scene.cluster.freeze_reads();
-    scene.index.apply(orders(&[("retention", "2h"), ("partitions", "3"), ("consumers", "billing/*")], &[]));
-    pass(20 * SECONDS).await;
-    assert!(lets_billing_in());
-    scene.index.apply(orders(&[("retention", "2h"), ("partitions", "3")], &[]));
-    pass(2 * SECONDS).await;
-    assert!(!lets_billing_in());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_leader_that_does_not_see_a_new_topic_yet_shuts_nobody_out_and_soon_takes_its_word_back() {
-    let scene = Scene::start(NEVER);
-    scene.asked().await;
-    scene.cluster.freeze_reads();
-    scene.index.apply(orders(&[("consumers", "billing/*")], &[("drift", "report")]));
-    pass(2 * SECONDS).await;
-    scene.follow();
-    pass(2 * SECONDS).await;
-    scene.lead();
-    pass(20 * SECONDS).await;
-    assert!(format!("{:?}", scene.grants.borrow()).contains("billing"));
-    scene.cluster.thaw_reads();
-    pass(31 * SECONDS).await;
-    assert_eq!(reason(&scene), "InSync");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_ledger_that_has_to_be_read_again_is_no_reason_to_forget_what_was_changed() {
     let scene = declared(kept_for("1h")).await;
     scene.cluster.freeze_reads();
@@ -274,61 +246,6 @@ async fn a_ledger_that_has_to_be_read_again_is_no_reason_to_forget_what_was_chan
     scene.index.apply(orders(&[("retention", "2h"), ("properties", "segment.ms=3600000")], &[]));
     pass(30 * SECONDS).await;
     assert_eq!(events(&scene), [""; 0]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_object_of_a_new_topic_waits_until_brokers_show_what_is_to_go_with_it() {
-    let scene = Scene::of(NEVER, "", Kubernetes::default());
-    scene.lead();
-    scene.asked().await;
-    scene.cluster.freeze_reads();
-    let with = orders(&[], &[("deletion-policy", "delete")]);
-    scene.index.apply(with.clone());
-    pass(90 * SECONDS).await;
-    scene.requests();
-    scene.index.apply(going(with));
-    pass(90 * SECONDS).await;
-    let patches = |requests: Vec<String>| requests.iter().filter(|one| one.starts_with("PATCH")).count();
-    assert_eq!(patches(scene.requests()), 0, "it was let go");
-    scene.cluster.thaw_reads();
-    pass(61 * SECONDS).await;
-    assert_eq!(scene.cluster.list_topics().await.unwrap(), [""; 0]);
-    assert_eq!(patches(scene.requests()), 1, "it is let go");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_deleted_is_not_found_again_on_a_broker_that_lags_for_minutes() {
-    let with = orders(&[], &[("deletion-policy", "delete")]);
-    let scene = declared(with.clone()).await;
-    scene.cluster.freeze_reads();
-    scene.index.apply(going(with.clone()));
-    pass(2 * SECONDS).await;
-    Index::<ConfigMap>::remove(scene.index.as_ref(), &topicops::ObjectKey::new("shop", "orders"));
-    scene.index.apply(with);
-    pass(200 * SECONDS).await;
-    assert_eq!(reason(&scene), "DeletionInProgress");
-    scene.cluster.thaw_reads();
-    pass(61 * SECONDS).await;
-    assert_eq!((reason(&scene).as_str(), scene.cluster.list_topics().await.unwrap().len()), ("InSync", 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_made_anew_under_a_name_has_no_part_in_what_was_changed_before() {
-    let scene = Scene::start(20 * SECONDS);
-    let with = |retention| orders(&[("retention", retention)], &[("deletion-policy", "delete")]);
-    scene.index.apply(with("1h"));
-    scene.asked().await;
-    scene.index.apply(with("2h"));
-    pass(10 * SECONDS).await;
-    scene.index.apply(going(with("2h")));
-    pass(10 * SECONDS).await;
-    Index::<ConfigMap>::remove(scene.index.as_ref(), &topicops::ObjectKey::new("shop", "orders"));
-    pass(10 * SECONDS).await;
-    scene.kubernetes.lock().unwrap().events.clear();
-    sent(&scene);
-    scene.index.apply(with("1h"));
-    pass(120 * SECONDS).await;
-    assert_eq!((sent(&scene), events(&scene)), ([0, 0], Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -348,20 +265,105 @@ async fn of_an_edit_that_was_made_in_part_what_was_made_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_namespace_that_ends_does_not_wait_for_brokers_to_show_what_is_to_go_with_it() {
-    let scene = Scene::of(NEVER, "", Kubernetes { ending: true, ..Kubernetes::default() });
-    scene.lead();
+async fn a_change_that_its_author_takes_back_under_a_new_leader_is_taken_back_on_brokers_that_do_not_show_it_yet()
+ {
+    for annotations in [&[][..], &[("drift", "report")][..]] {
+        let with = |data: &[(&str, &str)]| orders(data, annotations);
+        for back in [&[("retention", "1h")][..], &[]] {
+            let scene = Scene::start(20 * SECONDS);
+            scene.index.apply(with(back));
+            scene.asked().await;
+            let before = on_brokers(&scene, "retention.ms").await;
+            scene.kubernetes.lock().unwrap().events.clear();
+            scene.cluster.freeze_reads();
+            scene.index.apply(with(&[("retention", "2h")]));
+            pass(10 * SECONDS).await;
+            scene.follow();
+            pass(SECONDS).await;
+            scene.index.apply(with(back));
+            scene.lead();
+            pass(20 * SECONDS).await;
+            scene.cluster.thaw_reads();
+            assert_eq!(on_brokers(&scene, "retention.ms").await, before, "{annotations:?} {back:?}");
+            pass(600 * SECONDS).await;
+            assert_eq!(
+                (reason(&scene).as_str(), events(&scene)),
+                ("InSync", Vec::new()),
+                "{annotations:?} {back:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_refused_for_good_leaves_no_doubt_about_the_one_before() {
+    let scene = declared(kept_for("1h")).await;
+    scene.cluster.freeze_reads();
+    scene.index.apply(kept_for("2h"));
+    pass(10 * SECONDS).await;
+    const POLICY_VIOLATION: i16 = 44;
+    scene.cluster.refuse(Call::AlterConfigs, "orders", Some(ItemError::of(POLICY_VIOLATION, Some("policy"))));
+    scene.index.apply(kept_for("3h"));
+    pass(10 * SECONDS).await;
+    scene.cluster.refuse(Call::AlterConfigs, "orders", None);
+    scene.kubernetes.lock().unwrap().events.clear();
+    scene.index.apply(kept_for("2h"));
+    pass(30 * SECONDS).await;
+    assert_eq!((reason(&scene).as_str(), events(&scene)), ("InSync", Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_for_good_beside_it_does_not_hide_somebodys_hand_for_longer() {
+    let scene = declared(kept_for("1h")).await;
+    scene.index.apply(kept_for("2h"));
+    pass(10 * SECONDS).await;
+    by_hand(&scene, "retention.ms", "3600000").await;
+    const POLICY_VIOLATION: i16 = 44;
+    let refusal = ItemError::of(POLICY_VIOLATION, Some("policy"));
+    scene.cluster.refuse(Call::CreatePartitions, "orders", Some(refusal));
+    scene.index.apply(orders(&[("retention", "2h"), ("partitions", "5")], &[]));
+    pass(310 * SECONDS).await;
+    assert_eq!(on_brokers(&scene, "retention.ms").await.as_deref(), Some("7200000"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_waits_for_brokers_to_show_partitions_claims_nothing_and_takes_no_wish_back() {
+    let scene = Scene::start(NEVER);
+    for key in ["num.partitions", "default.replication.factor", "min.insync.replicas"] {
+        scene.cluster.set_broker_default(key, "1");
+    }
+    let wanted = [("replication-factor", "2"), ("partitions", "3")];
+    scene.index.apply(orders(&[], &[]));
     scene.asked().await;
     scene.cluster.freeze_reads();
-    let with = orders(&[], &[("deletion-policy", "delete")]);
-    scene.index.apply(with.clone());
-    pass(20 * SECONDS).await;
-    scene.requests();
-    scene.index.apply(going(with));
+    scene.index.apply(orders(&wanted, &[]));
     pass(10 * SECONDS).await;
-    assert!(scene.requests().iter().any(|request| request.starts_with("PATCH")), "it is not let go");
-    Index::<ConfigMap>::remove(scene.index.as_ref(), &topicops::ObjectKey::new("shop", "orders"));
+    assert_eq!(sent(&scene), [0, 1]);
+    let told = async || tokio::time::timeout(SECONDS, scene.desk.changed.notified()).await.is_ok();
+    assert!(told().await, "its replicas are to be moved");
+    assert!(!told().await);
+    let edited = [wanted[0], wanted[1], ("properties", "segment.ms=3600000")];
+    scene.index.apply(orders(&edited, &[]));
+    pass(10 * SECONDS).await;
+    assert!(!told().await, "they are not to be moved any more");
+    assert!(!scene.ledger.text().contains("segment.ms"), "{}", scene.ledger.text());
     scene.cluster.thaw_reads();
-    pass(120 * SECONDS).await;
-    assert_eq!(scene.cluster.list_topics().await.unwrap(), [""; 0]);
+    pass(61 * SECONDS).await;
+    assert_eq!(on_brokers(&scene, "segment.ms").await.as_deref(), Some("3600000"));
+    assert!(scene.ledger.text().contains("segment.ms"), "{}", scene.ledger.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_that_somebody_added_hold_up_no_edit() {
+    let scene = declared(kept_for("1h")).await;
+    let more =
+        NewPartitions { topic: "orders".parse().unwrap(), total: 3.try_into().unwrap(), placement: None };
+    scene.cluster.create_partitions(&[more]).await.unwrap().remove(0).unwrap();
+    for retention in ["2h", "3h"] {
+        scene.index.apply(kept_for(retention));
+        pass(SECONDS).await;
+    }
+    assert_eq!(on_brokers(&scene, "retention.ms").await.as_deref(), Some("10800000"));
+    pass(61 * SECONDS).await;
+    assert_eq!(reason(&scene), "Drifted");
 }

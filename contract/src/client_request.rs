@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    NamePattern, Problem, Problems, TopicName, Workload,
+    NamePattern, Problem, Problems, RotationWish, TopicName, Workload,
     keys::{self, client},
     nearest::suggestion,
 };
@@ -35,6 +35,7 @@ pub struct ClientRequest {
     pub inject: Inject,
     /// `None`: all containers, init containers too.
     pub containers: Option<BTreeSet<String>>,
+    pub rotation: RotationWish,
 }
 
 impl ClientRequest {
@@ -78,6 +79,7 @@ impl ClientRequest {
         let containers = annotations
             .contains_key(client::CONTAINERS)
             .then(|| list(annotations, client::CONTAINERS, container_name, &mut problems));
+        let rotation = RotationWish::parse(annotations, &mut problems);
         let request = Self {
             workload,
             consumes,
@@ -88,6 +90,7 @@ impl ClientRequest {
             secret_name,
             inject,
             containers,
+            rotation,
         };
         let asks = !request.asks_nothing();
         problems.into_result(asks.then_some(request))
@@ -128,6 +131,9 @@ impl ClientRequest {
         put(client::INJECT, inject.to_owned());
         if let Some(containers) = &self.containers {
             put(client::CONTAINERS, join(containers));
+        }
+        for (key, text) in self.rotation.annotations() {
+            put(key, text);
         }
         annotations
     }
@@ -257,10 +263,12 @@ fn inject(text: &str) -> Result<Inject, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::WorkloadKind;
+    use crate::{RotateAfter, WorkloadKind};
 
     fn parse(pairs: &[(&str, &str)]) -> Result<Option<ClientRequest>, Problems> {
         let annotations =
@@ -293,9 +301,11 @@ mod tests {
             ("containers", "main,Side"),
             ("consume", "typo"),
             ("streams-application-id", "a b"),
+            ("rotate", " "),
+            ("rotate-after", "5m"),
         ])
         .unwrap_err();
-        assert_eq!(problems.len(), 10, "{problems}");
+        assert_eq!(problems.len(), 12, "{problems}");
         assert!(problems.to_string().contains("did you mean topic.kafka.nb/consumes?"), "{problems}");
     }
 
@@ -323,6 +333,8 @@ mod tests {
             secret in "[a-z][a-z-]{0,6}[a-z]",
             env in any::<bool>(), files in any::<bool>(),
             containers in proptest::option::of(proptest::collection::btree_set("[a-z]{1,6}", 1..3)),
+            token in proptest::option::of("[a-zA-Z0-9:-]{1,9}"),
+            hours in proptest::option::of(1u64..9_000),
         ) {
             let patterns = |names: &BTreeSet<String>| names.iter().map(|name| NamePattern::read(name)).collect();
             let request = ClientRequest {
@@ -335,6 +347,10 @@ mod tests {
                 secret_name: secret,
                 inject: Inject { files, env },
                 containers,
+                rotation: RotationWish {
+                    token,
+                    after: hours.map(|hours| RotateAfter::Age(Duration::from_secs(hours * 3_600))),
+                },
             };
             let parsed = ClientRequest::parse(request.workload.clone(), &request.annotations());
             prop_assert_eq!(parsed.unwrap().unwrap(), request);

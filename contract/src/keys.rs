@@ -70,8 +70,10 @@ pub mod client {
     pub const TOPIC_SECRET: &str = "topic.kafka.nb/topic-secret";
     pub const INJECT: &str = "topic.kafka.nb/inject";
     pub const CONTAINERS: &str = "topic.kafka.nb/containers";
+    pub const ROTATE: &str = "topic.kafka.nb/rotate";
+    pub const ROTATE_AFTER: &str = "topic.kafka.nb/rotate-after";
 
-    pub const ALL: [&str; 8] = [
+    pub const ALL: [&str; 10] = [
         CONSUMES,
         PRODUCES,
         GROUPS,
@@ -80,6 +82,8 @@ pub mod client {
         TOPIC_SECRET,
         INJECT,
         CONTAINERS,
+        ROTATE,
+        ROTATE_AFTER,
     ];
 }
 
@@ -89,6 +93,12 @@ pub mod secret {
     pub const USERNAME: &str = "topic.kafka.nb/username";
     /// SHA-256 of the content that was written: tells whether it has to be written again.
     pub const FINGERPRINT: &str = "topic.kafka.nb/fingerprint";
+    /// When the password in it was made.
+    pub const MADE: &str = "topic.kafka.nb/made";
+    /// The workload's annotation [`client::ROTATE`](super::client::ROTATE) when that was.
+    pub const MADE_FOR: &str = "topic.kafka.nb/made-for";
+    /// The user whose credentials were in it before, while Pods may run with them still.
+    pub const PREVIOUS: &str = "topic.kafka.nb/previous-username";
 }
 
 /// The finalizer on topic ConfigMaps and KafkaTopics whose deletion policy is `delete`.
@@ -102,4 +112,6 @@ pub mod injected {
     /// The folder below the root that is the mount.
     pub const BINDING_NAME: &str = "credentials";
     pub const JAAS_FILE: &str = "kafka-client-jaas.conf";
+    /// On the pod template, from a rotation on: the user whose credentials the Pods have. A new one rolls them out.
+    pub const CREDENTIALS: &str = "topic.kafka.nb/credentials";
 }

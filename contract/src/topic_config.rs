@@ -68,6 +68,11 @@ impl TopicConfig {
         KEYS.iter().map(|(key, _)| *key)
     }
 
+    /// A key as it stands in this table: what is kept of it takes no room of its own.
+    pub fn known(key: &str) -> Option<&'static str> {
+        Self::keys().find(|known| *known == key)
+    }
+
     /// Whether topicops itself sets a key, while it moves replicas: no topic may declare it.
     pub fn is_reserved(key: &str) -> bool {
         KEYS.iter().any(|(known, kind)| *known == key && *kind == Kind::ThrottledReplicas)

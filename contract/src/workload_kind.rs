@@ -67,6 +67,12 @@ impl WorkloadKind {
         }
     }
 
+    /// Where the template of its Pods stands, likewise; a Pod is its own.
+    pub fn pod_template_path(self) -> &'static [&'static str] {
+        let path = self.pod_spec_path();
+        &path[..path.len() - 1]
+    }
+
     /// Where the spec of its Pods stands in the object, as JSON field names.
     pub fn pod_spec_path(self) -> &'static [&'static str] {
         match self {

@@ -4,10 +4,11 @@ use std::{
     sync::Arc,
 };
 
-use topicops_contract::{ClientRequest, OperatorId};
+use topicops_contract::{ClientRequest, OperatorId, RotationWish};
 
 use super::{
-    Client, Desired, DesiredSecret, Finding, Granted, GrantsMode, GroupClaims, resolve, still_granted,
+    Client, Desired, DesiredSecret, Finding, Granted, GrantsMode, GroupClaims, Lineage, Observed,
+    RotationRules, resolve, still_granted,
 };
 use crate::{ObjectKey, Reason, kafka::Acl, topic::TopicGrants};
 
@@ -18,6 +19,7 @@ pub struct Decision {
     pub granted: Granted,
     pub desired: Desired,
     pub findings: Vec<Finding>,
+    pub lineage: Lineage,
 }
 
 impl Borrow<Desired> for Decision {
@@ -27,36 +29,41 @@ impl Borrow<Desired> for Decision {
 }
 
 impl Decision {
-    /// Decides about all clients at once, by user name. A workload that asks for nothing is in no decision: what it had
-    /// goes.
+    /// Decides about all clients at once, by user name; while the Pods of a workload change over to new credentials, there is
+    /// one for each of its users. A workload that asks for nothing is in no decision: what it had goes.
     ///
     /// A workload whose annotations cannot be read, one that is going away, and one whose Secret's name another workload
-    /// has, keep what they have of `observed_acls` as far as the topics' owners still grant it.
+    /// has, keep what they have of the observed rules as far as the topics' owners still grant it.
     pub fn all(
         clients: &[Arc<Client>],
         operator: &OperatorId,
         grants: &TopicGrants,
         mode: GrantsMode,
-        observed_acls: &BTreeSet<Acl>,
+        observed: &Observed,
+        rotation: &RotationRules,
     ) -> BTreeMap<String, Self> {
         let claims = Self::claims(clients);
         let holders = secret_holders(clients);
         let mut kept: BTreeMap<&str, Vec<&Acl>> = BTreeMap::new();
-        for acl in observed_acls {
+        for acl in &observed.acls {
             kept.entry(&acl.username).or_default().push(acl);
         }
+        let mut lineages = Lineage::all(clients, operator, observed, rotation);
         let mut decisions = BTreeMap::new();
         for client in clients {
-            let username = client.workload.username(operator);
-            let keep = |findings: Vec<Finding>| {
-                let mine = kept.get(username.as_str()).into_iter().flatten();
+            let Some(lineage) = lineages.remove(&client.workload) else { continue };
+            let username = lineage.current.clone();
+            let kept_of = |username: &str| -> BTreeSet<Acl> {
+                let mine = kept.get(username).into_iter().flatten();
                 let acls = mine.filter(|acl| still_granted(acl, &client.workload, grants, mode));
-                Self {
-                    client: Arc::clone(client),
-                    granted: Granted::default(),
-                    desired: Desired { acls: acls.map(|acl| (*acl).clone()).collect(), secret: None },
-                    findings,
-                }
+                acls.map(|acl| (*acl).clone()).collect()
+            };
+            let keep = |findings: Vec<Finding>| Self {
+                client: Arc::clone(client),
+                granted: Granted::default(),
+                desired: Desired { acls: kept_of(&username), secret: None },
+                findings,
+                lineage: lineage.clone(),
             };
             let decision = match &client.request {
                 Ok(None) => continue,
@@ -66,21 +73,43 @@ impl Decision {
                     Some(finding) => keep(vec![finding]),
                     None => {
                         let resolution = resolve(request, client.created, grants, &claims, mode);
-                        let secret =
-                            DesiredSecret { key: secret_key(request), owner_uid: client.uid.clone() };
+                        let secret = DesiredSecret {
+                            key: secret_key(request),
+                            owner_uid: client.uid.clone(),
+                            replaces: lineage.previous.clone().filter(|_| lineage.begins),
+                            previous: lineage.previous.clone(),
+                        };
                         let acls = resolution.granted.acls(&username);
                         Self {
                             client: Arc::clone(client),
                             granted: resolution.granted,
                             desired: Desired { acls, secret: Some(secret) },
                             findings: resolution.findings,
+                            lineage: lineage.clone(),
                         }
                     }
                 },
             };
+            if let Some(previous) = &lineage.previous {
+                let decided = decision.desired.secret.is_some();
+                let acls = if decided { decision.granted.acls(previous) } else { kept_of(previous) };
+                let desired = Desired { acls, secret: None };
+                decisions
+                    .insert(previous.clone(), Self { desired, findings: Vec::new(), ..decision.clone() });
+            }
             decisions.insert(username, decision);
         }
         decisions
+    }
+
+    /// What the workload says of when its credentials are to be made anew; `None` where that cannot be read.
+    pub fn wish(&self) -> Option<&RotationWish> {
+        asked(&self.client).map(|request| &request.rotation)
+    }
+
+    /// Whether it is about the user that the workload has or is to have, and not about the one before.
+    pub fn is_current(&self, username: &str) -> bool {
+        self.lineage.current == username
     }
 
     /// Who holds which group and transactional id among these.
@@ -151,7 +180,9 @@ mod tests {
         acls: &BTreeSet<Acl>,
     ) -> BTreeMap<String, Decision> {
         let clients: Vec<_> = clients.into_iter().map(Arc::new).collect();
-        Decision::all(&clients, &OperatorId::default(), grants, GrantsMode::Namespace, acls)
+        let observed = Observed { acls: acls.clone(), ..Observed::default() };
+        let (operator, rules) = (OperatorId::default(), RotationRules::default());
+        Decision::all(&clients, &operator, grants, GrantsMode::Namespace, &observed, &rules)
     }
 
     #[test]

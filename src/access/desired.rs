@@ -17,4 +17,8 @@ pub struct DesiredSecret {
     pub key: ObjectKey,
     /// The workload's uid.
     pub owner_uid: String,
+    /// The user whose place in the Secret this one is to take.
+    pub replaces: Option<String>,
+    /// What the Secret is to say of the user before this one.
+    pub previous: Option<String>,
 }

@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use crate::{ObjectKey, kafka::Acl};
 
 /// What is there of ours: on the brokers, all under the operator's prefix, and in Kubernetes, all Secrets with our label.
@@ -20,6 +22,12 @@ pub struct ObservedSecret {
     /// The workload that it belongs to, by uid.
     pub owner_uid: Option<String>,
     pub content: SecretContent,
+    /// When the password in it was made.
+    pub made: Option<Timestamp>,
+    /// What the workload's annotation said when that was.
+    pub made_for: Option<String>,
+    /// The user whose credentials were in it before, while Pods may run with them still.
+    pub previous: Option<String>,
 }
 
 /// What is known of a Secret's content.

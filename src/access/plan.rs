@@ -98,6 +98,8 @@ pub enum Source {
     GenerateIfGone,
     /// The one in this Secret, so that running Pods keep working.
     Read(ObjectKey),
+    /// A new one, in the place of this user's: his credentials go on being good, for Pods that run with them.
+    Succeed(String),
 }
 
 /// Compares all clients, by user name, with what is there. `prefix` begins every user name that is ours (`topicops.`):
@@ -159,6 +161,10 @@ impl AccessPlan {
         if let Some(ObservedSecret { username: holder, .. }) = found
             && holder.as_deref() != Some(username)
         {
+            if let Some(holder) = holder.as_ref().filter(|holder| secret.replaces.as_ref() == Some(*holder)) {
+                provide(true, Source::Succeed(holder.clone()));
+                return;
+            }
             // One that goes in this very plan makes room; the next plan writes ours.
             let leaving =
                 holder.as_ref().is_some_and(|holder| ours.may_delete(&secret.key, holder, observed));
@@ -174,8 +180,7 @@ impl AccessPlan {
                 (false, None) => provide(true, Source::Generate),
             },
             (false, Some(_)) => provide(true, Source::Read(secret.key.clone())),
-            (true, Some(found)) => match (found.content, found.owner_uid.as_ref() == Some(&secret.owner_uid))
-            {
+            (true, Some(found)) => match (found.content, found.says(secret)) {
                 (SecretContent::Current, true) => {}
                 (SecretContent::Unread, _) => {
                     self.read.insert(username.to_owned(), secret.key.clone());
@@ -186,6 +191,13 @@ impl AccessPlan {
                 }
             },
         }
+    }
+}
+
+impl ObservedSecret {
+    /// Whether its metadata is as it should be.
+    fn says(&self, secret: &DesiredSecret) -> bool {
+        self.owner_uid.as_ref() == Some(&secret.owner_uid) && self.previous == secret.previous
     }
 }
 
@@ -244,7 +256,12 @@ mod tests {
     }
 
     fn wanted(username: &str, topic: &str, secret: &ObjectKey) -> Desired {
-        let secret = DesiredSecret { key: secret.clone(), owner_uid: "owner".to_owned() };
+        let secret = DesiredSecret {
+            key: secret.clone(),
+            owner_uid: "owner".to_owned(),
+            replaces: None,
+            previous: None,
+        };
         Desired { acls: acls(username, topic), secret: Some(secret) }
     }
 
@@ -254,6 +271,9 @@ mod tests {
             uid: "uid".to_owned(),
             owner_uid: Some("owner".to_owned()),
             content,
+            made: None,
+            made_for: None,
+            previous: None,
         }
     }
 
@@ -266,8 +286,12 @@ mod tests {
             if step.upsert {
                 observed.users.insert(step.username.clone());
             }
-            let owner_uid = desired[&step.username].secret.as_ref().map(|secret| secret.owner_uid.clone());
-            let secret = ObservedSecret { owner_uid, ..found(&step.username, SecretContent::Current) };
+            let wanted = desired[&step.username].secret.as_ref().unwrap();
+            let secret = ObservedSecret {
+                owner_uid: Some(wanted.owner_uid.clone()),
+                previous: wanted.previous.clone(),
+                ..found(&step.username, SecretContent::Current)
+            };
             observed.secrets.insert(step.secret.clone(), secret);
         }
         observed.acls.extend(plan.add_acls.iter().cloned());
@@ -321,6 +345,44 @@ mod tests {
         assert_eq!(plan.provide.len(), 1);
         assert!(!plan.provide[0].upsert);
         assert_eq!(plan.provide[0].source, Source::Read(own));
+    }
+
+    #[test]
+    fn a_new_user_takes_the_place_of_the_one_before_which_stays_until_it_is_given_up() {
+        let (old, new, own) = ("op.shop.orders", "op.shop.orders_2", key("shop", "s"));
+        let mut observed = Observed { acls: acls(old, "t"), ..Observed::default() };
+        observed.users.insert(old.to_owned());
+        observed.secrets.insert(own.clone(), found(old, SecretContent::Current));
+        let mut desired = BTreeMap::from([
+            (old.to_owned(), Desired { secret: None, ..wanted(old, "t", &own) }),
+            (new.to_owned(), wanted(new, "t", &own)),
+        ]);
+        let secret = desired.get_mut(new).unwrap().secret.as_mut().unwrap();
+        (secret.replaces, secret.previous) = (Some(old.to_owned()), Some(old.to_owned()));
+        // Whether or not topicops was killed after it had made the user: nobody has that one's password.
+        for made in [false, true] {
+            let mut observed = observed.clone();
+            observed.users.extend(made.then(|| new.to_owned()));
+            let begun = plan("op.", &desired, &observed);
+            let [step] = begun.provide.as_slice() else { panic!("{begun:?}") };
+            assert_eq!((step.upsert, &step.source), (true, &Source::Succeed(old.to_owned())));
+            assert!(begun.surplus_acls.is_empty() && begun.delete_users.is_empty(), "{begun:?}");
+            assert!(begun.delete_secrets.is_empty() && begun.blocked.is_empty(), "{begun:?}");
+        }
+        let begun = plan("op.", &desired, &observed);
+        apply(&begun, &desired, &mut observed);
+        // From the next look on it is the one that the Secret has.
+        desired.get_mut(new).unwrap().secret.as_mut().unwrap().replaces = None;
+        assert!(plan("op.", &desired, &observed).is_empty(), "both stay");
+        desired.remove(old);
+        desired.get_mut(new).unwrap().secret.as_mut().unwrap().previous = None;
+        let ended = plan("op.", &desired, &observed);
+        assert_eq!(ended.provide[0].source, Source::Read(own.clone()));
+        assert_eq!((ended.provide[0].upsert, &ended.delete_users), (false, &[old.to_owned()].into()));
+        assert_eq!(ended.revoke_acls, acls(old, "t"));
+        apply(&ended, &desired, &mut observed);
+        assert!(plan("op.", &desired, &observed).is_empty());
+        assert_eq!(observed.users, [new.to_owned()].into());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use topicops_contract::{ClientRequest, Inject, NamePattern, Workload, WorkloadKind};
+use topicops_contract::{ClientRequest, Inject, NamePattern, RotationWish, Workload, WorkloadKind};
 
 use crate::topic::{TopicGrant, TopicGrants, TopicObjectKey};
 
@@ -36,6 +36,7 @@ pub(crate) fn request(text: &str) -> Asking {
         streams_application_id: None,
         inject: Inject::FILES,
         containers: None,
+        rotation: RotationWish::default(),
     })
 }
 

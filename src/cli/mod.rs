@@ -13,6 +13,7 @@ mod rebalance;
 mod rebalance_table;
 mod rebalance_wait;
 mod release;
+mod rotate;
 mod run;
 mod settings;
 
@@ -20,5 +21,6 @@ pub use import::{ImportSettings, Kind, import};
 pub use plan::{Output, PlanSettings, Verdict, plan};
 pub use rebalance::{RebalanceSettings, Rebalanced, rebalance};
 pub use release::{ReleaseSettings, release};
+pub use rotate::{RotateSettings, Rotated, rotate};
 pub use run::run;
 pub use settings::{Admission, Grants, LogFormat, Settings, TlsMin};

@@ -25,8 +25,9 @@ use crate::{
     controller::{
         Index, Leadership, Reporter, Scope, Watch, Watches,
         access::{
-            AccessController, AccessSettings, ClientEvents, ClientIndex, Consented, KubeSecretStore,
-            Limits as AccessLimits, ReporterEvents, SecretIndex, SecretStore, Verifier, VerifyQueue,
+            AccessController, AccessSettings, ClientEvents, ClientIndex, Consented, KubeRollouts,
+            KubeSecretStore, Limits as AccessLimits, ReporterEvents, SecretIndex, SecretStore, Verifier,
+            VerifyQueue,
         },
         admission::{AdmissionConsent, AdmissionPolicy},
         certificates::{CertificateSettings, Certificates},
@@ -200,6 +201,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         ready: listed.clone(),
     };
     tasks.spawn("healing", healer.run(leading.clone()));
+    let rollouts = Arc::new(KubeRollouts::new(client.clone()));
     let store: Arc<dyn SecretStore> = Arc::new(KubeSecretStore::new(client));
     let verify = verifier(&mut tasks, &store, &events, &metrics);
     let mut ready = listed;
@@ -207,6 +209,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let access_controller = AccessController {
         cluster,
         store,
+        rollouts,
         clients,
         secrets,
         grants: granted_topics,
@@ -219,6 +222,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             iterations: settings.scram_iterations,
             scope,
             resync: settings.resync,
+            rotate_after: settings.rotate_after.age(),
         },
         events,
         health: health.clone(),

@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use topicops_contract::{DriftPolicy, NamePattern, OperatorId};
+use topicops_contract::{DriftPolicy, NamePattern, OperatorId, Problem, RotateAfter};
 
 use super::byte_rate::byte_rate;
 use crate::topic::{OwnerRule, RetentionSteps, limits::ByteSize};
@@ -114,6 +114,10 @@ pub struct Settings {
     #[arg(long, env = "TOPICOPS_RESYNC", default_value = "5m", value_parser = duration, value_name = "DURATION")]
     pub resync: Duration,
 
+    /// How old credentials become before they are made anew, of workloads that do not say: 30d, or never.
+    #[arg(long, env = "TOPICOPS_ROTATE_AFTER", default_value = "never", value_parser = rotate_after, value_name = "DURATION")]
+    pub rotate_after: RotateAfter,
+
     /// What each step of a large cut in retention keeps of the present value; 0% makes every cut at once.
     #[arg(long, env = "TOPICOPS_RETENTION_STEP", default_value = "50%", value_parser = kept, value_name = "PERCENT")]
     pub retention_step: u8,
@@ -194,10 +198,14 @@ pub enum LogFormat {
     Json,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("\"{text}\" is no duration: write 30s, 5m, 1h30m");
     let duration: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(duration).map_err(|_| wrong())
+}
+
+fn rotate_after(text: &str) -> Result<RotateAfter, String> {
+    text.parse().map_err(|problem: Problem| format!("\"{text}\": {}", problem.expected))
 }
 
 fn kept(text: &str) -> Result<u8, String> {
@@ -252,6 +260,7 @@ mod tests {
             ("--topic-owners", "shop"),
             ("--protected-topics", "a b"),
             ("--resync", "soon"),
+            ("--rotate-after", "5m"),
             ("--move-throttle", "fast"),
             ("--move-batch", "0"),
             ("--retention-step", "91%"),

@@ -14,6 +14,7 @@ impl ItemError {
     pub const INVALID_CONFIG: i16 = 40;
     pub const INVALID_REQUEST: i16 = 42;
     pub const POLICY_VIOLATION: i16 = 44;
+    pub const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
     pub const SECURITY_DISABLED: i16 = 54;
     pub const SASL_AUTHENTICATION_FAILED: i16 = 58;
     pub const PREFERRED_LEADER_NOT_AVAILABLE: i16 = 80;
@@ -79,6 +80,7 @@ fn meaning(number: i16) -> &'static str {
         41 => "this broker is not the controller",
         42 => "the broker calls the request malformed",
         44 => "a policy of the brokers forbids it",
+        53 => "not authorized for this transactional id",
         54 => "the brokers run without an authorizer",
         56 => "the disk or directory cannot be used; the broker's log has more",
         58 => "the broker refused the credentials",
@@ -107,6 +109,7 @@ mod tests {
             (36, "TOPIC_ALREADY_EXISTS", false),
             (37, "INVALID_PARTITIONS", false),
             (41, "NOT_CONTROLLER", true),
+            (53, "TRANSACTIONAL_ID_AUTHORIZATION_FAILED", false),
             (58, "SASL_AUTHENTICATION_FAILED", false),
             (89, "THROTTLING_QUOTA_EXCEEDED", true),
             (91, "RESOURCE_NOT_FOUND", false),

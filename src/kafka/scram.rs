@@ -48,6 +48,7 @@ pub struct LoginCheck {
     pub keys: ScramKeys,
     pub topics: Vec<TopicName>,
     pub groups: Vec<String>,
+    pub transactional_ids: Vec<String>,
 }
 
 /// What a login saw. All is well when nothing is missing.
@@ -57,10 +58,14 @@ pub struct LoginReport {
     pub hidden_topics: Vec<(TopicName, String)>,
     /// Groups that the brokers did not show to this user, with their answer.
     pub hidden_groups: Vec<(String, String)>,
+    /// Transactional ids that the brokers did not show to this user, with their answer.
+    pub hidden_transactional_ids: Vec<(String, String)>,
 }
 
 impl LoginReport {
     pub fn is_complete(&self) -> bool {
-        self.hidden_topics.is_empty() && self.hidden_groups.is_empty()
+        self.hidden_topics.is_empty()
+            && self.hidden_groups.is_empty()
+            && self.hidden_transactional_ids.is_empty()
     }
 }

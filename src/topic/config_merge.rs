@@ -30,11 +30,14 @@ impl ConfigMerge {
         let mut merge = Self::default();
         for (key, value) in declared {
             let found = observed.get(key);
-            if found.is_some_and(|found| TopicConfig::same(key, found, value)) {
+            let is_applied = applied.has(key, value);
+            // What was applied last may come yet, on brokers that show a change late: what is there already is set again over it.
+            let may_change = !is_applied && applied.config(key).is_some();
+            if !may_change && found.is_some_and(|found| TopicConfig::same(key, found, value)) {
                 applied.set(key, value);
                 continue;
             }
-            if applied.has(key, value) {
+            if is_applied {
                 let one = Drift::Config { key: key.clone(), declared: value.clone(), found: found.cloned() };
                 if drift == DriftPolicy::Report {
                     merge.drifted.push(one);
@@ -46,8 +49,9 @@ impl ConfigMerge {
             applied.set(key, value);
         }
         for key in gone {
+            let may_come = applied.config(key).is_some();
             applied.forget(key);
-            if observed.contains_key(key) {
+            if may_come || observed.contains_key(key) {
                 merge.change.unset.push(key.clone());
             }
         }

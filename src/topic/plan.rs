@@ -73,7 +73,10 @@ impl TopicPlan {
         holding: Option<&Holding>,
         context: &PlanContext,
     ) -> Self {
-        let settled = Ownership::settle(topic, declarations, holding, observed.is_some(), &context.policy);
+        // A name is not free before what is to be deleted under it is, whether the brokers that were asked show it or not.
+        let due = |holding: &Holding| holding.deletion.as_ref().is_some_and(|due| due.topic_id.is_some());
+        let exists = observed.is_some() || holding.is_some_and(due);
+        let settled = Ownership::settle(topic, declarations, holding, exists, &context.policy);
         let mut plan = Self {
             topic: topic.clone(),
             owner: settled.owner.cloned(),
@@ -123,11 +126,10 @@ impl TopicPlan {
             return plan;
         }
         match (owner.deleting, manifest.deletion_policy, observed) {
-            (true, DeletionPolicy::Delete, Some(observed)) => {
+            (true, DeletionPolicy::Delete, observed) => {
                 let known = applied_by(owner, holding).topic_id;
                 plan.delete(observed, known.as_deref(), manifest.force_delete);
             }
-            (true, DeletionPolicy::Delete, None) => plan.holding_after = None,
             // The topic stays; a mistaken policy is read as retain.
             (true, DeletionPolicy::Retain, _) => {}
             (false, ..) if context.policy.unread => {
@@ -171,21 +173,26 @@ impl TopicPlan {
         settled.owner.is_none_or(|owner| owner.object != going.object)
     }
 
-    /// The step that deletes the topic, if there is one.
-    pub fn deletes(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Delete { .. }))
+    /// Kafka's id of the topic that is to be deleted, if one is.
+    pub fn deletes(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Delete { id, .. } => Some(id.as_str()),
+            _ => None,
+        })
     }
 
-    /// Deletes the topic that is known, and none that somebody made in its place.
-    fn delete(&mut self, observed: &TopicDescription, known: Option<&str>, force: bool) {
+    /// Deletes the topic that is known, and none that somebody made in its place. Where no broker that was asked shows any, one of
+    /// them may not know it yet: their controller does.
+    fn delete(&mut self, observed: Option<&TopicDescription>, known: Option<&str>, force: bool) {
         let topic = self.topic.clone();
-        match known {
-            Some(id) if id == observed.id => {
-                self.steps.push(Step::Delete { force, id: observed.id.clone() });
+        match (known, observed) {
+            (Some(id), observed) if observed.is_none_or(|observed| observed.id == id) => {
+                self.steps.push(Step::Delete { force, id: id.to_owned() });
                 self.holding_after = None;
             }
-            Some(_) => self.refusals.push(Refusal::Replaced { topic }),
-            None => self.refusals.push(Refusal::NeverSeen { topic }),
+            (Some(_), _) => self.refusals.push(Refusal::Replaced { topic }),
+            (None, Some(_)) => self.refusals.push(Refusal::NeverSeen { topic }),
+            (None, None) => self.holding_after = None,
         }
     }
 
@@ -194,15 +201,10 @@ impl TopicPlan {
         let Some(deletion) = self.holding.as_ref().and_then(|holding| holding.deletion.clone()) else {
             return;
         };
-        match observed {
-            Some(observed) => {
-                if let Some(after) = &mut self.holding_after {
-                    after.deletion = None;
-                }
-                self.delete(observed, deletion.topic_id.as_deref(), deletion.force);
-            }
-            None => self.holding_after = None,
+        if let Some(after) = &mut self.holding_after {
+            after.deletion = None;
         }
+        self.delete(observed, deletion.topic_id.as_deref(), deletion.force);
     }
 
     pub fn creates(&self) -> bool {

@@ -439,12 +439,12 @@ proptest! {
         wishes in proptest::collection::vec(wish(), 1..4),
         stored in 11u64..1 << 40,
         disk in 1u64 << 20..1 << 40,
-        killed in proptest::collection::vec(any::<bool>(), 8),
+        killed in proptest::collection::vec(any::<bool>(), 24),
     ) {
         let mut topic = existing(1, 1, &[]);
         // Killed before it was noted, and taken back by its author then: that looks like somebody's hand.
         let mut unnoted = false;
-        let (mut holding, mut now, mut kills) = (held(&[]), 0, killed.into_iter().cycle());
+        let (mut holding, mut now, mut kills) = (held(&[]), 0, killed.into_iter().chain(std::iter::repeat(false)));
         let facts = || Some(facts(vec![vec![dir(Some(disk), &[stored])]]));
         for wish in &wishes {
             let declaration = wish.declaration();

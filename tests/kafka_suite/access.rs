@@ -153,18 +153,21 @@ pub(crate) async fn a_login_sees_what_its_rules_open(cluster: &dyn Cluster, pref
     let rules = [
         acl(&user, ResourceType::Topic, names[0].as_str(), AclOperation::Read),
         prefixed(acl(&user, ResourceType::Group, &format!("{prefix}.g"), AclOperation::Read)),
+        prefixed(acl(&user, ResourceType::TransactionalId, &format!("{prefix}.t"), AclOperation::Write)),
     ];
     cluster.create_acls(&rules).await.unwrap();
     let keys = keys("hunter2");
     cluster.upsert_scram_users(&[(user.clone(), keys.clone())]).await.unwrap().remove(0).unwrap();
     let (open, closed) = (format!("{prefix}.g_1"), format!("{prefix}.other"));
-    let check = |topics: &[TopicName], groups: &[String]| LoginCheck {
+    let id = format!("{prefix}.t-1");
+    let check = |topics: &[TopicName], groups: &[String], ids: &[String]| LoginCheck {
         username: user.clone(),
         keys: keys.clone(),
         topics: topics.to_vec(),
         groups: groups.to_vec(),
+        transactional_ids: ids.to_vec(),
     };
-    let all_is_well = check(&names[..1], std::slice::from_ref(&open));
+    let all_is_well = check(&names[..1], std::slice::from_ref(&open), std::slice::from_ref(&id));
     eventually("the login", || async {
         match cluster.check_logins(std::slice::from_ref(&all_is_well)).await.unwrap().remove(0) {
             Ok(report) if report.is_complete() => Ok(()),
@@ -172,7 +175,7 @@ pub(crate) async fn a_login_sees_what_its_rules_open(cluster: &dyn Cluster, pref
         }
     })
     .await;
-    let too_much = check(&names, &[open, closed.clone()]);
+    let too_much = check(&names, &[open, closed.clone()], &[id, closed.clone()]);
     let reports = cluster.check_logins(&[too_much, all_is_well]).await.unwrap();
     let report = reports[0].as_ref().unwrap();
     assert_eq!(report.hidden_topics.len(), 1, "{report:?}");
@@ -181,6 +184,10 @@ pub(crate) async fn a_login_sees_what_its_rules_open(cluster: &dyn Cluster, pref
     assert_eq!(report.hidden_groups.len(), 1, "{report:?}");
     assert_eq!(report.hidden_groups[0].0, closed);
     assert!(report.hidden_groups[0].1.starts_with("GROUP_AUTHORIZATION_FAILED"), "{report:?}");
+    assert_eq!(report.hidden_transactional_ids.len(), 1, "{report:?}");
+    assert_eq!(report.hidden_transactional_ids[0].0, closed);
+    let answer = &report.hidden_transactional_ids[0].1;
+    assert!(answer.starts_with("TRANSACTIONAL_ID_AUTHORIZATION_FAILED"), "{report:?}");
     assert_eq!(reports[1], Ok(LoginReport::default()));
     cluster.delete_acls(&rules).await.unwrap();
     cluster.delete_scram_users(&[user]).await.unwrap();
@@ -195,6 +202,7 @@ pub(crate) async fn wrong_keys_and_unknown_users_do_not_log_in(cluster: &dyn Clu
         keys: keys.clone(),
         topics: Vec::new(),
         groups: Vec::new(),
+        transactional_ids: Vec::new(),
     };
     let good = check(&user, &right);
     eventually("the right keys", || async {

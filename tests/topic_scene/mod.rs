@@ -27,6 +27,7 @@ use topicops::{
     controller::{
         Reporter, Scope,
         health::Health,
+        moves::MoveDesk,
         topics::{
             KubeEvidence, LedgerError, LedgerStore, Page, StatusWriter, TopicController, TopicIndex,
             TopicUsers,
@@ -195,6 +196,8 @@ pub struct Scene {
     pub index: Arc<TopicIndex>,
     pub users: Arc<Users>,
     pub kubernetes: Arc<Mutex<Kubernetes>>,
+    /// What the mover is told.
+    pub desk: Arc<MoveDesk>,
     /// Whom access is built for.
     pub grants: watch::Receiver<Arc<TopicGrants>>,
     metrics: Metrics,
@@ -213,7 +216,7 @@ impl Scene {
         let statuses = StatusWriter::new(client.clone(), Arc::clone(&index));
         let reporter = Reporter::new(client.clone(), None);
         let (leads, leading) = watch::channel(false);
-        let users = Arc::new(Users::default());
+        let (users, desk) = (Arc::new(Users::default()), Arc::new(MoveDesk::default()));
         let (grants_sent, grants) = watch::channel(Arc::new(TopicGrants::default()));
         let controller = TopicController {
             cluster: Arc::new(cluster.clone()),
@@ -226,7 +229,7 @@ impl Scene {
             reporter: reporter.clone(),
             health: Health::new(metrics.clone()),
             metrics: metrics.clone(),
-            desk: Arc::default(),
+            desk: Arc::clone(&desk),
             context: PlanContext::default(),
             grants: grants_sent,
             granted: watch::channel(false).0,
@@ -235,7 +238,7 @@ impl Scene {
         tokio::spawn(statuses.run());
         tokio::spawn(reporter.run());
         tokio::spawn(controller.run(leading));
-        Self { cluster, ledger, index, users, kubernetes, grants, metrics, leads }
+        Self { cluster, ledger, index, users, kubernetes, desk, grants, metrics, leads }
     }
 
     /// One with nothing there, that leads from its beginning.

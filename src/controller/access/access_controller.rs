@@ -7,7 +7,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    AccessSettings, ClientEvents, ClientIndex, SecretIndex, SecretStore, VerifyQueue, pass::Pass,
+    AccessSettings, ClientEvents, ClientIndex, Rollouts, SecretIndex, SecretStore, VerifyQueue, pass::Pass,
     tenure::Tenure,
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
 pub struct AccessController {
     pub cluster: Arc<dyn Cluster>,
     pub store: Arc<dyn SecretStore>,
+    pub rollouts: Arc<dyn Rollouts>,
     pub clients: Arc<ClientIndex>,
     pub secrets: Arc<SecretIndex>,
     /// Whole: a topic that is missing for a moment would cost its users their rules for that moment.
@@ -117,7 +118,13 @@ impl AccessController {
                     continue;
                 }
             }
-            let next = tenure.lock().backoff.next().map_or(resync, |due| due.min(resync));
+            let next = {
+                let known = tenure.lock();
+                [known.backoff.next(), known.rotations.next()]
+                    .into_iter()
+                    .flatten()
+                    .fold(resync, Instant::min)
+            };
             let open = tokio::select! {
                 result = clients.changed() => result.is_ok(),
                 result = secrets.changed() => result.is_ok(),

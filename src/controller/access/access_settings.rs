@@ -17,6 +17,8 @@ pub struct AccessSettings {
     pub scope: Scope,
     /// What the brokers have is looked at again after about this long.
     pub resync: Duration,
+    /// How old credentials become of workloads that do not say; `None`: as old as they like.
+    pub rotate_after: Option<Duration>,
 }
 
 impl AccessSettings {

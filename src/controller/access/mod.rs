@@ -8,6 +8,8 @@
 //! - a Secret without user: the user is made again with the password from the Secret, so that running Pods keep working;
 //! - rules or users under our prefix that no workload asks for: they go, as do Secrets with our mark in their namespace.
 //!
+//! Rotation ([`rotation`]) gives a workload another user, and takes the one before when no Pod runs with it any more.
+//!
 //! Passwords are in memory from their making to their Secret, and while a Secret is judged. Whoever may write Secrets in
 //! a namespace may choose the password of that namespace's workloads, as may whoever writes Pods there read it.
 
@@ -20,6 +22,7 @@ mod client_index;
 mod consented;
 mod failure;
 mod kind_index;
+mod kube_rollouts;
 mod kube_secret_store;
 #[cfg(feature = "verify")]
 mod librdkafka_verifier;
@@ -30,6 +33,10 @@ mod prepare;
 mod prepared;
 mod provide;
 mod revoke;
+mod rollouts;
+mod rotation;
+#[cfg(test)]
+mod rotation_tests;
 mod secret_index;
 mod secret_meta;
 mod secret_store;
@@ -49,10 +56,12 @@ pub use access_settings::AccessSettings;
 pub use client_events::{ClientEvents, ReporterEvents};
 pub use client_index::{ClientIndex, Template};
 pub use consented::Consented;
+pub use kube_rollouts::KubeRollouts;
 pub use kube_secret_store::KubeSecretStore;
 #[cfg(feature = "verify")]
 pub use librdkafka_verifier::LibrdkafkaVerifier;
 pub use maker::Maker;
+pub use rollouts::{Rollout, RolloutError, Rollouts};
 pub use secret_index::SecretIndex;
 pub use secret_store::{SecretDraft, SecretStore, StoreError, Written};
 pub use stored_secret::StoredSecret;

@@ -38,8 +38,9 @@ impl AccessController {
             known.belief.observed.secrets = self.secrets.observed();
             let observed = &known.belief.observed;
             let settings = &self.settings;
+            let rules = known.rotations.rules(settings.rotate_after, now);
             let decisions =
-                Decision::all(&clients, &settings.operator, grants, settings.mode, &observed.acls);
+                Decision::all(&clients, &settings.operator, grants, settings.mode, observed, &rules);
             let mut plan = plan(&settings.prefix(), &decisions, observed);
             let with_work = plan.users();
             known.backoff.retain(|username| with_work.contains(username));
@@ -52,7 +53,8 @@ impl AccessController {
         };
         if plan.is_empty() {
             self.report(tenure, &decisions, &plan.blocked);
-            return Ok(Pass::default());
+            let busy = self.follow_rotations(tenure, &decisions).await;
+            return Ok(Pass { busy, asked_kafka: false });
         }
         let users = plan.users();
         let asks_kafka = plan.asks_kafka();
@@ -153,7 +155,7 @@ impl AccessController {
         let mut states = BTreeMap::from([("ready", 0), ("partly", 0), ("waiting", 0), ("invalid", 0)]);
         let mut known = tenure.lock();
         let mut told = std::mem::take(&mut known.told);
-        for (username, decision) in decisions {
+        for (username, decision) in decisions.iter().filter(|(username, one)| one.is_current(username)) {
             let mut findings = decision.findings.clone();
             findings.extend(blocked.get(username).map(secret_exists));
             findings.extend(known.backoff.failure(username).map(|failure| failure.finding.clone()));

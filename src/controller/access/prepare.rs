@@ -3,12 +3,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use topicops_contract::Password;
 
 use super::{
-    AccessController, StoredSecret, failure::Failure, pass::secret_exists, passwords, prepared::Prepared,
-    secret_meta, tenure::Tenure,
+    AccessController, StoredSecret,
+    failure::Failure,
+    pass::secret_exists,
+    passwords,
+    prepared::Prepared,
+    secret_meta::{self, Making},
+    tenure::Tenure,
 };
 use crate::{
     ObjectKey, Reason,
@@ -31,8 +37,15 @@ impl AccessController {
         {
             return Some(pending);
         }
+        let mut replaces = None;
+        let mut making = Making::default();
         let (password, base, content) = match &step.source {
             Source::Generate => (None, None, SecretContent::Unread),
+            Source::Succeed(before) => {
+                let found = self.read_ours(tenure, &step.username, before, &step.secret).await?;
+                replaces = Some(before.clone());
+                (None, Some(found.meta), SecretContent::Unread)
+            }
             Source::GenerateIfGone => {
                 if let Some(found) = self.read(tenure, &step.username, &step.secret).await? {
                     self.found_after_all(tenure, &step, &found);
@@ -41,14 +54,21 @@ impl AccessController {
                 (None, None, SecretContent::Unread)
             }
             Source::Read(key) => {
-                let found = self.read_ours(tenure, &step.username, key).await?;
+                let found = self.read_ours(tenure, &step.username, &step.username, key).await?;
                 let content = self.judge(&step.username, decision, &found);
                 let password = found.password();
+                making.made = secret_meta::made(&found.meta);
+                making.made_for = secret_meta::made_for(&found.meta).map(str::to_owned);
                 let base = (*key == step.secret).then_some(found.meta);
                 (password, base, content)
             }
         };
         let upsert = step.upsert || password.is_none();
+        if password.is_none() {
+            making.made = Some(Timestamp::now());
+            making.made_for = decision.wish().and_then(|wish| wish.token.clone());
+        }
+        making.previous = decision.desired.secret.as_ref().and_then(|secret| secret.previous.clone());
         let Some(password) = password.or_else(passwords::generate) else {
             tenure
                 .failed(&step.username, Failure::passing(Reason::NoRandomness, "no random bytes".to_owned()));
@@ -56,14 +76,19 @@ impl AccessController {
         };
         let keys = if upsert { Some(self.hash(tenure, &step.username, &password).await?) } else { None };
         let owner_uid = base.as_ref().and_then(secret_meta::owner_uid);
-        let write = content != SecretContent::Current || owner_uid != Some(decision.client.uid.as_str());
+        let previous = base.as_ref().and_then(secret_meta::previous);
+        let tells = content != SecretContent::Current || owner_uid != Some(decision.client.uid.as_str());
+        let write = tells || previous != making.previous.as_deref();
         Some(Prepared {
             username: step.username,
             secret: step.secret,
             password,
             keys,
             base,
+            replaces,
+            making,
             write,
+            tells,
             upserted: None,
         })
     }
@@ -78,7 +103,7 @@ impl AccessController {
         let reading = read.into_iter().filter_map(|(username, key)| {
             let decision = decisions.get(&username)?;
             Some(async move {
-                let found = self.read_ours(tenure, &username, &key).await?;
+                let found = self.read_ours(tenure, &username, &username, &key).await?;
                 self.secrets.note(&found.meta, self.judge(&username, decision, &found));
                 Some(())
             })
@@ -97,14 +122,20 @@ impl AccessController {
         self.store.read(key).await.map_err(|error| tenure.failed(username, Failure::store(&error))).ok()
     }
 
-    /// A Secret that the index says is this user's; where Kubernetes says otherwise, the index is told.
-    async fn read_ours(&self, tenure: &Tenure, username: &str, key: &ObjectKey) -> Option<StoredSecret> {
+    /// A Secret that the index says is the holder's; where Kubernetes says otherwise, the index is told.
+    async fn read_ours(
+        &self,
+        tenure: &Tenure,
+        username: &str,
+        holder: &str,
+        key: &ObjectKey,
+    ) -> Option<StoredSecret> {
         match self.read(tenure, username, key).await? {
             None => {
                 self.secrets.forget(key);
                 None
             }
-            Some(found) if secret_meta::is_ours(&found.meta, username) => Some(found),
+            Some(found) if secret_meta::is_ours(&found.meta, holder) => Some(found),
             Some(other) => {
                 self.secrets.note(&other.meta, SecretContent::Unread);
                 None

@@ -2,6 +2,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::time::Instant;
 use topicops_contract::Password;
 
+use super::secret_meta::Making;
 use crate::{ObjectKey, kafka::ScramKeys};
 
 /// A client's credential on its way into the Secret. Lives for as long as that takes.
@@ -14,8 +15,13 @@ pub(super) struct Prepared {
     pub(super) keys: Option<ScramKeys>,
     /// The Secret as it was read, when there is one to replace.
     pub(super) base: Option<ObjectMeta>,
+    /// Who may have to make room in the Secret.
+    pub(super) replaces: Option<String>,
+    pub(super) making: Making,
     /// Whether what the Secret holds has to change.
     pub(super) write: bool,
+    /// Whether that is more than a mark of topicops' own.
+    pub(super) tells: bool,
     /// When the brokers acknowledged the password.
     pub(super) upserted: Option<Instant>,
 }
@@ -32,7 +38,10 @@ mod tests {
             password: Password::new("hunter2"),
             keys: None,
             base: None,
+            replaces: None,
+            making: Making::default(),
             write: true,
+            tells: true,
             upserted: None,
         };
         let shown = format!("{prepared:?}");

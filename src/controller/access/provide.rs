@@ -13,7 +13,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, sleep},
 };
-use topicops_contract::{ClientSecret, TopicName};
+use topicops_contract::ClientSecret;
 use tracing::{debug, info};
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     ObjectKey, Reason,
     access::{Decision, Provision, SecretContent},
+    fail_point::fail_point,
     kafka::{Acl, ClusterError, LoginCheck, LoginReport, ScramKeys},
 };
 
@@ -87,6 +88,7 @@ impl AccessController {
         let mut prepared = self.prepare_all(tenure, decisions, steps).await;
         debug!(clients = prepared.len(), elapsed = ?started.elapsed(), "passwords are hashed");
         let mut result = self.upsert(tenure, &mut prepared).await;
+        fail_point!("access/user-made");
         if result.is_ok() {
             result = self.add_acls(tenure, acls).await;
         }
@@ -246,6 +248,7 @@ impl AccessController {
             &one.secret,
             &one.username,
             content.fingerprint(),
+            &one.making,
             &decision.client,
         );
         let draft = SecretDraft { meta, content };
@@ -258,11 +261,14 @@ impl AccessController {
         };
         match written {
             Ok(Written::Done(meta)) => {
+                fail_point!("access/secret-written");
                 self.secrets.note(&meta, SecretContent::Current);
                 self.count("write_secrets", 1);
-                self.tell_ready(decision, &one.username, &one.secret);
+                if one.tells {
+                    self.tell_ready(decision, &one.username, &one.secret);
+                }
             }
-            Ok(Written::Conflict) => self.conflict(tenure, &one).await,
+            Ok(Written::Conflict) => self.conflict(tenure, one).await,
             Err(error) => {
                 tenure.failed(&one.username, Failure::store(&error));
                 if one.upserted.is_some() {
@@ -274,7 +280,7 @@ impl AccessController {
 
     /// Somebody else wrote the Secret since we looked: if it is ours by its marks, its password counts, and the brokers
     /// have to be told it again.
-    async fn conflict(&self, tenure: &Tenure, one: &Prepared) {
+    async fn conflict(&self, tenure: &Tenure, one: Prepared) {
         let Some(found) = self.read(tenure, &one.username, &one.secret).await else { return };
         let Some(found) = found else {
             if let Some(base) = &one.base {
@@ -286,6 +292,10 @@ impl AccessController {
         self.secrets.note(&found.meta, SecretContent::Unread);
         if secret_meta::is_ours(&found.meta, &one.username) {
             tenure.lock().belief.doubt_user(&one.username);
+        } else if one.replaces.as_ref().is_some_and(|before| secret_meta::is_ours(&found.meta, before)) {
+            // Something else about it changed: the same password goes into it as it is now.
+            let again = Prepared { base: Some(found.meta), ..one };
+            tenure.lock().pending.insert(again.username.clone(), again);
         } else {
             let finding = secret_exists(&one.secret);
             tenure.failed(&one.username, Failure::now(finding.reason, finding.message));
@@ -294,24 +304,38 @@ impl AccessController {
 
     fn tell_ready(&self, decision: &Decision, username: &str, secret: &ObjectKey) {
         info!(username, secret = %secret, "credentials are ready");
-        let note = format!("Secret {} holds the credentials of user {username}, which work", secret.name);
-        self.events.say(&decision.client, Reason::CredentialsReady, &note);
+        let mut note = format!("Secret {} holds the credentials of user {username}, which work", secret.name);
+        let reason = match decision.lineage.previous.as_ref().filter(|_| decision.lineage.begins) {
+            None => Reason::CredentialsReady,
+            Some(previous) => {
+                note.push_str(&format!(
+                    "; those of user {previous} stay good until no Pod has them any more"
+                ));
+                Reason::Rotating
+            }
+        };
+        self.events.say(&decision.client, reason, &note);
         if let Some(queue) = &self.verify {
             queue.push(VerifyJob {
                 client: decision.client.clone(),
                 secret: secret.clone(),
                 username: username.to_owned(),
                 topics: decision.granted.topics().into_iter().collect(),
-                groups: decision.granted.named_groups(),
+                groups: decision.granted.distinct_groups(),
             });
         }
     }
 }
 
 fn login_check(one: &Prepared, decision: &Decision) -> Option<LoginCheck> {
-    let topics: Vec<TopicName> = decision.granted.topics().into_iter().collect();
-    let keys = one.keys.clone()?;
-    Some(LoginCheck { username: one.username.clone(), keys, topics, groups: decision.granted.named_groups() })
+    let (keys, granted) = (one.keys.clone()?, &decision.granted);
+    Some(LoginCheck {
+        username: one.username.clone(),
+        keys,
+        topics: granted.visible_topics().into_iter().collect(),
+        groups: granted.visible_groups(),
+        transactional_ids: granted.visible_transactional_ids(),
+    })
 }
 
 /// What a user that got in does not see and should. A topic that is not there yet is none of the user's concern.
@@ -319,7 +343,9 @@ fn hidden(report: &LoginReport) -> Option<Failure> {
     let topics = report.hidden_topics.iter().filter(|(_, answer)| !answer.contains("UNKNOWN_TOPIC"));
     let topics = topics.map(|(topic, answer)| format!("topic {topic} ({answer})"));
     let groups = report.hidden_groups.iter().map(|(group, answer)| format!("group {group} ({answer})"));
-    let hidden: Vec<String> = topics.chain(groups).collect();
+    let ids = report.hidden_transactional_ids.iter();
+    let ids = ids.map(|(id, answer)| format!("transactional id {id} ({answer})"));
+    let hidden: Vec<String> = topics.chain(groups).chain(ids).collect();
     if hidden.is_empty() {
         return None;
     }

@@ -8,6 +8,7 @@ use tracing::info;
 use super::{AccessController, failure::Failure, tenure::Tenure};
 use crate::{
     ObjectKey,
+    fail_point::fail_point,
     kafka::{Acl, ClusterError},
 };
 
@@ -19,7 +20,11 @@ impl AccessController {
         users: BTreeSet<String>,
         secrets: BTreeMap<ObjectKey, (String, String)>,
     ) -> Result<(), ClusterError> {
+        let revokes = !acls.is_empty();
         self.remove_acls(tenure, acls).await?;
+        if revokes {
+            fail_point!("access/revoked");
+        }
         let users: Vec<String> = users.into_iter().collect();
         if !users.is_empty() {
             let outcomes = self.cluster.delete_scram_users(&users).await?;

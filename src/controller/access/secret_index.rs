@@ -126,6 +126,9 @@ fn entry(meta: &ObjectMeta, content: SecretContent) -> Entry {
             uid: meta.uid.clone().unwrap_or_default(),
             owner_uid: secret_meta::owner_uid(meta).map(str::to_owned),
             content,
+            made: secret_meta::made(meta),
+            made_for: secret_meta::made_for(meta).map(str::to_owned),
+            previous: secret_meta::previous(meta).map(str::to_owned),
         },
     }
 }

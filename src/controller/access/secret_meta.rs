@@ -1,5 +1,6 @@
 //! What the metadata of a credentials Secret says.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use topicops_contract::keys;
 
@@ -18,6 +19,20 @@ pub(super) fn fingerprint(meta: &ObjectMeta) -> Option<&str> {
     annotation(meta, keys::secret::FINGERPRINT)
 }
 
+pub(super) fn previous(meta: &ObjectMeta) -> Option<&str> {
+    annotation(meta, keys::secret::PREVIOUS)
+}
+
+/// When the password in it was made; of one that does not say, when the Secret was.
+pub(super) fn made(meta: &ObjectMeta) -> Option<Timestamp> {
+    let said = annotation(meta, keys::secret::MADE).and_then(|text| text.parse().ok());
+    said.or_else(|| meta.creation_timestamp.as_ref().map(|time| time.0))
+}
+
+pub(super) fn made_for(meta: &ObjectMeta) -> Option<&str> {
+    annotation(meta, keys::secret::MADE_FOR)
+}
+
 /// The uid of the one workload that it belongs to.
 pub(super) fn owner_uid(meta: &ObjectMeta) -> Option<&str> {
     match meta.owner_references.as_deref() {
@@ -31,12 +46,21 @@ pub(super) fn is_ours(meta: &ObjectMeta, user: &str) -> bool {
     is_labelled(meta) && username(meta) == Some(user)
 }
 
+/// What a Secret says of its password.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Making {
+    pub(super) made: Option<Timestamp>,
+    pub(super) made_for: Option<String>,
+    pub(super) previous: Option<String>,
+}
+
 /// The metadata to write: what others put on the Secret stays, but for owners, which would keep it alive or take it away.
 pub(super) fn ours(
     base: Option<&ObjectMeta>,
     key: &ObjectKey,
     user: &str,
     fingerprint: String,
+    making: &Making,
     owner: &Client,
 ) -> ObjectMeta {
     let mut labels = base.and_then(|meta| meta.labels.clone()).unwrap_or_default();
@@ -44,6 +68,16 @@ pub(super) fn ours(
     let mut annotations = base.and_then(|meta| meta.annotations.clone()).unwrap_or_default();
     annotations.insert(keys::secret::USERNAME.to_owned(), user.to_owned());
     annotations.insert(keys::secret::FINGERPRINT.to_owned(), fingerprint);
+    for (key, value) in [
+        (keys::secret::MADE, making.made.map(|made| made.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())),
+        (keys::secret::MADE_FOR, making.made_for.clone()),
+        (keys::secret::PREVIOUS, making.previous.clone()),
+    ] {
+        match value {
+            Some(value) => annotations.insert(key.to_owned(), value),
+            None => annotations.remove(key),
+        };
+    }
     ObjectMeta {
         name: Some(key.name.clone()),
         namespace: Some(key.namespace.clone()),

@@ -5,7 +5,9 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{backoff::Backoff, belief::Belief, failure::Failure, maker::Maker, prepared::Prepared};
+use super::{
+    backoff::Backoff, belief::Belief, failure::Failure, maker::Maker, prepared::Prepared, rotation::Rotations,
+};
 use crate::{
     Reason,
     kafka::{Acl, Item},
@@ -30,6 +32,7 @@ pub(super) struct Known {
     pub(super) told: HashMap<String, BTreeMap<Reason, String>>,
     /// Those of whose labelled Pods was said that the label does nothing there.
     pub(super) strays_told: BTreeSet<Maker>,
+    pub(super) rotations: Rotations,
 }
 
 impl Tenure {

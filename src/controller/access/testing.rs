@@ -10,10 +10,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use topicops_contract::TopicName;
+use topicops_contract::{TopicName, Workload};
 
-use super::{ClientEvents, SecretDraft, SecretIndex, SecretStore, StoreError, StoredSecret, Written};
+use super::{
+    ClientEvents, Rollout, RolloutError, Rollouts, SecretDraft, SecretIndex, SecretStore, StoreError,
+    StoredSecret, Written,
+};
 use crate::{
     ObjectKey, Reason,
     access::Client,
@@ -144,6 +148,46 @@ impl SecretStore for MemorySecrets {
         };
         self.death.step(delete).await;
         Ok(())
+    }
+}
+
+/// Workloads' Pods: which user each of them has, by workload.
+#[derive(Debug)]
+pub(super) struct MemoryRollouts {
+    pub(super) death: Arc<Death>,
+    pub(super) pods: Arc<Mutex<Pods>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pods {
+    pub(super) users: BTreeMap<Workload, Vec<String>>,
+    /// Rollouts do not get on.
+    pub(super) stuck: bool,
+    /// Kubernetes refuses.
+    pub(super) refused: bool,
+    pub(super) asked: usize,
+}
+
+#[async_trait]
+impl Rollouts for MemoryRollouts {
+    /// At each call one more Pod is replaced.
+    async fn advance(&self, client: &Client, username: &str, _: Timestamp) -> Result<Rollout, RolloutError> {
+        let advance = async {
+            let mut pods = self.pods.lock().unwrap();
+            pods.asked += 1;
+            if pods.refused {
+                let workload = client.workload.to_string();
+                return Err(RolloutError { doing: "roll out", workload, message: "forbidden".to_owned() });
+            }
+            let moves = !pods.stuck;
+            let users = pods.users.entry(client.workload.clone()).or_default();
+            if let Some(old) = users.iter_mut().find(|user| *user != username).filter(|_| moves) {
+                username.clone_into(old);
+            }
+            let left: Vec<String> = users.iter().filter(|user| *user != username).cloned().collect();
+            Ok(if left.is_empty() { Rollout::Done } else { Rollout::Waits { left, needs: None } })
+        };
+        self.death.step(advance).await
     }
 }
 

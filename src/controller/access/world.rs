@@ -18,12 +18,12 @@ use topicops_contract::{ClientEndpoint, OperatorId};
 
 use super::{
     AccessController, AccessSettings, ClientIndex, Limits, SecretIndex, secret_meta,
-    testing::{Death, Heard, Kept, MemorySecrets, MortalCluster},
+    testing::{Death, Heard, Kept, MemoryRollouts, MemorySecrets, MortalCluster, Pods},
 };
 use crate::{
     ObjectKey,
     access::{
-        Client, Decision, GrantsMode,
+        Client, Decision, GrantsMode, Observed, RotationRules,
         testing::{Asking, at, grants},
     },
     controller::{Scope, health::Health},
@@ -38,6 +38,7 @@ pub(super) struct World {
     pub(super) told: Arc<Mutex<BTreeMap<String, ScramKeys>>>,
     pub(super) kept: Arc<Mutex<Kept>>,
     pub(super) clients: Arc<ClientIndex>,
+    pub(super) pods: Arc<Mutex<Pods>>,
     pub(super) heard: Arc<Heard>,
     pub(super) health: Health,
     pub(super) grants: watch::Sender<Arc<TopicGrants>>,
@@ -80,6 +81,7 @@ impl World {
             told: Arc::default(),
             kept: Arc::default(),
             clients: Arc::default(),
+            pods: Arc::default(),
             heard: Arc::default(),
             health: Health::new(Metrics::with_registry().0),
             grants: watch::Sender::new(Arc::new(grants(topics))),
@@ -117,6 +119,7 @@ impl World {
                 kept: Arc::clone(&self.kept),
                 index: self.watching.then(|| Arc::clone(&secrets)),
             }),
+            rollouts: Arc::new(MemoryRollouts { death: Arc::clone(death), pods: Arc::clone(&self.pods) }),
             clients: Arc::clone(&self.clients),
             secrets: Arc::clone(&secrets),
             grants: self.grants.subscribe(),
@@ -134,6 +137,7 @@ impl World {
                 iterations: AccessSettings::DEFAULT_ITERATIONS,
                 scope: self.scope.clone(),
                 resync: AccessSettings::DEFAULT_RESYNC,
+                rotate_after: None,
             },
             events: Arc::clone(&self.heard) as _,
             health: self.health.clone(),
@@ -174,24 +178,32 @@ impl World {
 
     /// Whether users, rules and Secrets are exactly those that are asked for, and every Secret works.
     pub(super) async fn is_in_order(&self) -> bool {
-        let decisions = Decision::all(
-            &self.clients.all(),
-            &OperatorId::default(),
-            &self.grants.borrow(),
-            GrantsMode::Namespace,
-            &BTreeSet::new(),
-        );
         let (Ok(users), Ok(acls)) =
             (self.cluster.describe_scram_users("").await, self.cluster.describe_acls("").await)
         else {
             return false;
         };
         let users: BTreeSet<String> = users.into_iter().map(|user| user.username).collect();
+        let index = SecretIndex::default();
+        for secret in self.kept.lock().unwrap().secrets.values() {
+            if secret_meta::is_labelled(&secret.metadata) {
+                index.apply_meta(&secret.metadata);
+            }
+        }
+        let observed = Observed { users: users.clone(), acls: BTreeSet::new(), secrets: index.observed() };
+        let decisions = Decision::all(
+            &self.clients.all(),
+            &OperatorId::default(),
+            &self.grants.borrow(),
+            GrantsMode::Namespace,
+            &observed,
+            &RotationRules::default(),
+        );
         let wanted: BTreeSet<Acl> =
             decisions.values().flat_map(|decision| decision.desired.acls.clone()).collect();
         let secrets: BTreeSet<ObjectKey> = self.kept.lock().unwrap().secrets.keys().cloned().collect();
         let keys: BTreeSet<ObjectKey> =
-            decisions.values().map(|decision| decision.desired.secret.clone().unwrap().key).collect();
+            decisions.values().filter_map(|decision| Some(decision.desired.secret.clone()?.key)).collect();
         users == decisions.keys().cloned().collect()
             && acls == wanted
             && secrets == keys

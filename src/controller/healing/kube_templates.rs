@@ -1,14 +1,16 @@
 use async_trait::async_trait;
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
-    core::GroupVersionKind,
+    api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::Value;
 use topicops_contract::{Workload, WorkloadKind, keys};
 
 use super::{Patched, StoredTemplate, Templates};
-use crate::controller::{Scope, scope::is_of_no_namespace};
+use crate::{
+    controller::{Scope, scope::is_of_no_namespace},
+    workload_resource::workload_resource,
+};
 
 /// Workloads in Kubernetes.
 #[allow(missing_debug_implementations)]
@@ -30,7 +32,7 @@ impl KubeTemplates {
     }
 
     fn api(&self, workload: &Workload) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), workload.namespace(), &resource(workload.kind()))
+        Api::namespaced_with(self.client.clone(), workload.namespace(), &workload_resource(workload.kind()))
     }
 
     /// Where pages are asked for, one after the other.
@@ -59,7 +61,7 @@ impl Templates for KubeTemplates {
             None => (0, ""),
         };
         let places = self.places();
-        let resource = resource(kind);
+        let resource = workload_resource(kind);
         let api: Api<DynamicObject> = match places.get(place) {
             Some(Some(namespace)) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             Some(None) => Api::all_with(self.client.clone(), &resource),
@@ -113,36 +115,4 @@ fn stored(kind: WorkloadKind, object: &DynamicObject) -> Option<StoredTemplate> 
         resource_version: meta.resource_version.clone()?,
         json: serde_json::to_string(object).ok()?,
     })
-}
-
-fn resource(kind: WorkloadKind) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk(kind.group(), "v1", kind.as_str()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_kind_is_asked_for_where_it_is_served() {
-        let served: Vec<(String, String)> = WorkloadKind::ALL
-            .into_iter()
-            .map(|kind| {
-                let resource = resource(kind);
-                assert_eq!(resource.api_version, kind.api_version());
-                (resource.api_version, resource.plural)
-            })
-            .collect();
-        let expected = [
-            ("apps/v1", "deployments"),
-            ("apps/v1", "statefulsets"),
-            ("apps/v1", "daemonsets"),
-            ("batch/v1", "jobs"),
-            ("batch/v1", "cronjobs"),
-            ("v1", "pods"),
-        ];
-        let expected: Vec<_> =
-            expected.iter().map(|(version, plural)| ((*version).to_owned(), (*plural).to_owned())).collect();
-        assert_eq!(served, expected);
-    }
 }

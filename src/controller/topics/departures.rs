@@ -149,12 +149,7 @@ impl TopicController {
         let policy = self.index.policy();
         let mut waiting = Vec::new();
         for topic in topics {
-            let declarations = self.index.declarations(topic);
-            let going = declarations.iter().filter(|one| one.deleting);
-            let held = tenure.ledger.get(topic);
-            waiting.extend(
-                going.filter(|one| !TopicPlan::leaves_topic(one, &declarations, held, &policy)).cloned(),
-            );
+            waiting.extend(going(&self.index.declarations(topic), tenure.ledger.get(topic), &policy));
         }
         waiting
     }
@@ -185,6 +180,9 @@ impl TopicController {
     ) -> Option<(TopicName, Option<Holding>)> {
         let topic = &last.manifest.topic;
         let held = tenure.ledger.get(topic)?;
+        if !wants_deletion(last) {
+            return None;
+        }
         let mut declarations = self.index.declarations(topic);
         if declarations.iter().any(|one| one.object == last.object && !one.deleting) {
             // It is there again already.
@@ -256,11 +254,23 @@ impl TopicController {
     }
 }
 
+/// Those of a topic's objects that are being deleted and that the topic is to go with.
+pub(super) fn going(
+    declarations: &[Declaration],
+    held: Option<&Holding>,
+    policy: &TopicPolicy,
+) -> Vec<Declaration> {
+    let takes_it =
+        |one: &&Declaration| one.deleting && !TopicPlan::leaves_topic(one, declarations, held, policy);
+    declarations.iter().filter(takes_it).cloned().collect()
+}
+
 /// Whether an object that went without our finalizer wanted its topic, which its namespace holds, to go with it.
 fn asks_for_deletion(last: &Declaration, tenure: &Tenure) -> bool {
-    let manifest = &last.manifest;
-    let held = tenure.ledger.get(&manifest.topic);
-    manifest.deletion_policy == DeletionPolicy::Delete
-        && !manifest.paused
-        && held.is_some_and(|held| held.namespace == last.object.namespace)
+    let held = tenure.ledger.get(&last.manifest.topic);
+    wants_deletion(last) && held.is_some_and(|held| held.namespace == last.object.namespace)
+}
+
+fn wants_deletion(last: &Declaration) -> bool {
+    last.manifest.deletion_policy == DeletionPolicy::Delete && !last.manifest.paused
 }

@@ -24,6 +24,8 @@ pub(super) struct Answers {
     pub(super) deleted: bool,
     pub(super) grown: bool,
     pub(super) configured: bool,
+    /// Its settings were refused, and nothing of them was done.
+    pub(super) config_refused: bool,
     /// The brokers will not delete it, and trying again would change nothing.
     pub(super) deletion_refused: Option<ItemError>,
     /// It is there, or has grown, already: by somebody else's hand since we looked, or behind lagging metadata.
@@ -35,7 +37,7 @@ pub(super) struct Answers {
 impl Answers {
     pub(super) fn acknowledged(&self) -> Acknowledged {
         let created = self.created.as_ref().map(|topic| topic.id.clone());
-        Acknowledged { created, grown: self.grown, configured: self.configured }
+        Acknowledged { created, grown: self.grown, configured: self.configured, refused: self.config_refused }
     }
 
     /// Whether trying again would change nothing.
@@ -152,6 +154,8 @@ impl TopicController {
                     answers[index].lagging = true;
                 }
                 Err(error) => {
+                    answers[index].config_refused =
+                        !error.retriable && !error.is(ItemError::UNKNOWN_SERVER_ERROR);
                     answers[index].failures.push(("change the topic's configuration".to_owned(), error));
                 }
             }

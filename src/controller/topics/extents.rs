@@ -40,7 +40,7 @@ impl TopicController {
         }
         let counts = |topic: &&TopicName| {
             // What was made or deleted a moment ago the brokers may not know yet.
-            !tenure.made.contains_key(*topic)
+            !tenure.own_changes.made(topic)
                 && !tenure.deleted.contains_key(*topic)
                 && tenure.ledger.get(topic).is_some_and(|held| rules.of(&held.namespace).has_totals())
         };

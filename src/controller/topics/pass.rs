@@ -12,15 +12,16 @@ use tracing::debug;
 
 use super::{
     LedgerError, LeftOut, Outcome, TopicController,
+    departures::going,
     execute::asked_for,
     own_changes::LONGEST_LAG,
-    topic_controller::{LAG, Made, PassError, Tenure},
+    topic_controller::{PARTING, PassError, Tenure},
 };
 use crate::{
     Reason,
     fail_point::fail_point,
     kafka::{ConfigKeys, Item, TopicDescription},
-    topic::{Declaration, Drift, Holding, RETENTION_BYTES, Refusal, TopicGrant},
+    topic::{Declaration, Holding, RETENTION_BYTES, Refusal, TopicGrant},
 };
 
 /// How soon it is looked again at what may only seem to be somebody's hand.
@@ -37,13 +38,10 @@ impl TopicController {
         topics: &[TopicName],
     ) -> Result<Option<LedgerError>, PassError> {
         let now = Instant::now();
-        tenure.made.retain(|_, (made, at)| {
-            now.duration_since(*at) < if *made == Made::Seen { LAG } else { LONGEST_LAG }
-        });
         tenure.deleted.retain(|_, (_, at)| now.duration_since(*at) < LONGEST_LAG);
         tenure.own_changes.forget_old(now);
         if tenure.departed.is_empty() {
-            tenure.undeclared.retain(|_, (_, at)| now.duration_since(*at) < LAG);
+            tenure.undeclared.retain(|_, (_, at)| now.duration_since(*at) < PARTING);
         }
         self.release_undisputed(tenure, topics);
         let declared: Vec<_> = topics.iter().map(|topic| (topic, self.index.declarations(topic))).collect();
@@ -89,6 +87,12 @@ impl TopicController {
                     continue;
                 }
             };
+            let unknown = tenure.own_changes.made(topic) && known_id(tenure.ledger.get(topic)).is_none();
+            let going = if unknown && description.is_none() {
+                going(&declarations, tenure.ledger.get(topic), &context.policy)
+            } else {
+                Vec::new()
+            };
             let description = match description {
                 Some(ref found) if deleted_lately(tenure, topic, found) => {
                     if !declarations.is_empty() {
@@ -100,23 +104,19 @@ impl TopicController {
                             self.report(&one.object, &outcome, None, None);
                         }
                         tenure.retries.failed(topic.clone(), now);
+                        keep_grant(tenure, topic, &declarations);
                     }
                     continue;
                 }
-                None if made_lately(tenure, topic) && is_to_go(tenure, topic, &declarations) => {
-                    // The brokers that were asked do not know yet what is to be deleted.
+                None if !going.is_empty() => {
+                    // Which one is to be deleted is not known before brokers show it.
                     tenure.retries.failed(topic.clone(), now);
-                    held_up.extend(declarations.into_iter().filter(|one| one.deleting));
+                    keep_grant(tenure, topic, &declarations);
+                    held_up.extend(going);
                     continue;
                 }
                 mut description => {
                     if let Some(found) = &mut description {
-                        if let Some((made, at)) = tenure.made.get_mut(topic)
-                            && matches!(made, Made::Unseen(id) if *id == found.id)
-                        {
-                            (*made, *at) = (Made::Seen, now);
-                        }
-                        tenure.own_changes.seen(topic, found);
                         let until = tenure.own_changes.bring_up_to_date(topic, found, now);
                         late.extend(until.map(|until| (topic.clone(), until)));
                     }
@@ -153,8 +153,15 @@ impl TopicController {
         let (mut told, mut extents) = (Vec::new(), Vec::new());
         for (plan, mut answers) in plans.iter().zip(answers) {
             let held = held.remove(&plan.topic);
+            let is_known = plan.owner.as_ref().is_some_and(|owner| is_known_of(held.as_ref(), owner));
             answers.lagging |= unsettled.contains(&plan.topic);
             let description = descriptions.remove(&plan.topic).flatten();
+            let may_be_there = description.is_some() || may_be_there(tenure, &plan.topic);
+            if !may_be_there && !answers.in_use.is_empty() {
+                // What is gone nobody uses.
+                (answers.deleted, answers.used_by_workloads) = (true, false);
+                answers.in_use.clear();
+            }
             let in_order = answers.failures.is_empty()
                 && answers.in_use.is_empty()
                 && answers.deletion_refused.is_none()
@@ -176,20 +183,14 @@ impl TopicController {
                 } else {
                     tenure.retries.succeeded(&plan.topic);
                 }
-                if let Some(until) = late.get(&plan.topic) {
-                    // Then it is somebody's hand if it is there still.
-                    tenure.retries.at_latest(plan.topic.clone(), *until);
-                } else if !plan.drifted.is_empty() && now.duration_since(tenure.begun) < LONGEST_LAG {
-                    // What was changed before this leadership is not known here: a broker that lags may look so.
-                    tenure.retries.at_latest(plan.topic.clone(), now + LOOK_AGAIN);
-                }
                 self.wake_for(tenure, plan);
                 // A topic that is gone and that nobody declares is forgotten: its name is free.
-                let new = answers.created.is_some()
-                    || (tenure.made.contains_key(&plan.topic) || tenure.deleted.contains_key(&plan.topic));
                 let unwanted = plan.owner.is_none() && plan.refused.is_empty();
-                let forget = description.is_none() && unwanted && !new;
+                let forget = unwanted && !may_be_there && !tenure.deleted.contains_key(&plan.topic);
                 let mut holding = plan.holding_after.clone().filter(|_| !forget);
+                if unwanted && description.is_none() && holding.is_some() {
+                    tenure.retries.at_latest(plan.topic.clone(), now + LONGEST_LAG);
+                }
                 if let (Some(holding), Some(created)) = (&mut holding, &answers.created) {
                     holding.applied.topic_id = Some(created.id.clone());
                 }
@@ -214,6 +215,13 @@ impl TopicController {
                     after.push((plan.topic.clone(), held.filter(stays)));
                 }
             }
+            if let Some(until) = late.get(&plan.topic) {
+                // Then it is somebody's hand if it is there still.
+                tenure.retries.at_latest(plan.topic.clone(), *until);
+            } else if !plan.drifted.is_empty() && now.duration_since(tenure.begun) < LONGEST_LAG {
+                // What was changed before this leadership is not known here: a broker that lags may look so.
+                tenure.retries.at_latest(plan.topic.clone(), now + LOOK_AGAIN);
+            }
             if answers.deleted && !plan.refused.is_empty() {
                 // Its name is free for those who were refused it.
                 tenure.retries.failed(plan.topic.clone(), now);
@@ -222,32 +230,34 @@ impl TopicController {
                 Some(grant) => tenure.in_use.insert(plan.topic.clone(), grant),
                 None => tenure.in_use.remove(&plan.topic),
             };
-            let waits = plan.deletes() && !answers.deleted && answers.deletion_refused.is_none();
+            let waits = plan.deletes().is_some() && !answers.deleted && answers.deletion_refused.is_none();
             if waits {
                 held_up.extend(plan.owner.clone());
             }
-            if let Some(gone) = description.as_ref().filter(|_| answers.deleted) {
-                tenure.made.remove(&plan.topic);
-                tenure.deleted.insert(plan.topic.clone(), (gone.id.clone(), now));
-            } else if let Some(created) = &answers.created {
-                tenure.made.insert(plan.topic.clone(), (Made::Unseen(created.id.clone()), now));
+            if let Some(gone) = plan.deletes().filter(|_| answers.deleted) {
+                tenure.own_changes.forget(&plan.topic);
+                tenure.deleted.insert(plan.topic.clone(), (gone.to_owned(), now));
             }
             let exists = (description.is_some() || answers.created.is_some()) && !answers.deleted;
-            // A look at metadata that does not show the topic tells nothing: what was granted stays so until the next, also while
-            // that it is gone is only reported. While its deletion waits for its users, they keep their access.
-            if !answers.lagging || description.is_some() {
-                let there = exists || plan.drifted.contains(&Drift::Missing);
-                let owner = plan.owner.as_ref().filter(|owner| there && (!owner.deleting || waits));
+            // Whom the owner of a topic that is known lets in is his word alone, whatever the brokers show and however its deletion
+            // waits. Of any other, a look at metadata that does not show it tells nothing: what was granted stays so.
+            if exists || is_known || !answers.lagging {
+                let owner = plan
+                    .owner
+                    .as_ref()
+                    .filter(|owner| (exists || is_known) && !answers.deleted && (!owner.deleting || waits));
                 tenure.grants.set(&plan.topic, owner.map(grant_of));
             }
             if answers.misplaced {
                 tenure.placing.forget();
             }
-            if description.is_some() || !made_lately(tenure, &plan.topic) || answers.created.is_some() {
+            if description.is_some() || !tenure.own_changes.made(&plan.topic) || answers.created.is_some() {
                 let extent = self.extent(plan, &answers, description.as_ref()).filter(|_| exists);
                 extents.push((plan.topic.clone(), extent));
             }
-            self.note_at_desk(plan, exists);
+            if !unsettled.contains(&plan.topic) {
+                self.note_at_desk(plan, exists);
+            }
             told.push((plan, answers, description));
         }
         if let Some(more) = tenure.ledger.record(self.store.as_ref(), after).await? {
@@ -312,8 +322,10 @@ fn known_id(holding: Option<&Holding>) -> Option<String> {
     holding.and_then(|holding| holding.applied.topic_id.clone())
 }
 
-fn made_lately(tenure: &Tenure, topic: &TopicName) -> bool {
-    tenure.made.contains_key(topic)
+/// Whether brokers that do not show a topic may not know it yet, although it is there: of what was made before this leadership
+/// it is not known when.
+fn may_be_there(tenure: &Tenure, topic: &TopicName) -> bool {
+    tenure.own_changes.made(topic) || tenure.begun.elapsed() < LONGEST_LAG
 }
 
 /// Whether what is found is but what the brokers are to forget.
@@ -321,22 +333,24 @@ fn deleted_lately(tenure: &Tenure, topic: &TopicName, found: &TopicDescription) 
     tenure.deleted.get(topic).is_some_and(|(id, _)| *id == found.id)
 }
 
-/// Whether somebody asked for its deletion, in Kubernetes or before.
-fn is_to_go(tenure: &Tenure, topic: &TopicName, declarations: &[Declaration]) -> bool {
-    declarations.iter().any(|one| one.deleting)
-        || tenure.ledger.get(topic).is_some_and(|holding| holding.deletion.is_some())
+/// Whether the topic was made or seen for the namespace of its owner.
+fn is_known_of(held: Option<&Holding>, owner: &Declaration) -> bool {
+    held.is_some_and(|held| held.namespace == owner.object.namespace && held.applied.topic_id.is_some())
 }
 
-/// A topic that the brokers will not describe keeps its grant; when none is known yet, that of its holder's ConfigMap.
+/// A topic that cannot be looked at keeps its grant, as its object has it by now; when none is known yet, that of its holder's.
 fn keep_grant(tenure: &mut Tenure, topic: &TopicName, declarations: &[Declaration]) {
-    if tenure.grants.owner(topic.as_str()).is_some() {
-        return;
-    }
+    let granted = tenure.grants.owner(topic.as_str()).map(|grant| &grant.owner);
     let holder = tenure.ledger.get(topic).map(|holding| holding.namespace.as_str());
-    let held =
-        declarations.iter().filter(|one| !one.deleting && Some(one.object.namespace.as_str()) == holder);
-    if let Some(owner) = held.min_by_key(|one| one.seniority()) {
-        tenure.grants.set(topic, Some(grant_of(owner)));
+    let owner = match granted {
+        Some(owner) => declarations.iter().find(|one| one.object == *owner),
+        None => declarations
+            .iter()
+            .filter(|one| !one.deleting && Some(one.object.namespace.as_str()) == holder)
+            .min_by_key(|one| one.seniority()),
+    };
+    if let Some(grant) = owner.map(grant_of) {
+        tenure.grants.set(topic, Some(grant));
     }
 }
 

@@ -3,12 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use topicops_contract::{DriftPolicy, TopicName};
+use topicops_contract::{DriftPolicy, PartitionCount, TopicName};
 use tracing::warn;
 
 use super::{TopicController, topic_controller::Tenure};
 use crate::{
-    kafka::{Cluster, ClusterError, ConfigKeys, TopicDescription, Trouble},
+    kafka::{Cluster, ClusterError, ConfigKeys, Item, ItemError, NewPartitions, TopicDescription, Trouble},
     topic::{Declaration, Drift, PlanContext, StorageFacts, TopicPlan},
 };
 
@@ -34,20 +34,40 @@ impl TopicController {
                 *one = plan(tenure, look, &context, &mut unsettled);
             }
         }
+        let missing = plans.iter().filter(|plan| plan.drifted.contains(&Drift::Missing));
+        let missing = missing.map(|plan| &plan.topic).filter(|topic| !unsettled.contains(*topic));
+        let missing: Vec<TopicName> = missing.cloned().collect();
+        unsettled.extend(self.not_gone(missing).await?);
         Ok((plans, unsettled))
+    }
+
+    /// Those of these topics, which the brokers that were asked do not show, that are there all the same, or may be. The brokers'
+    /// controller knows, and tells when it is asked for one partition: no topic has less, so nothing is ever done.
+    async fn not_gone(&self, topics: Vec<TopicName>) -> Result<Vec<TopicName>, ClusterError> {
+        let Ok(total) = PartitionCount::try_from(1) else { return Ok(Vec::new()) };
+        let asked = topics.iter().map(|topic| NewPartitions { topic: topic.clone(), total, placement: None });
+        let answers = self.cluster.create_partitions(&asked.collect::<Vec<_>>()).await?;
+        let may_be_there = |answer: &Item<()>| {
+            answer.as_ref().err().is_some_and(|error| {
+                error.is(ItemError::INVALID_PARTITIONS)
+                    || (error.retriable && !error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION))
+            })
+        };
+        let there = topics.into_iter().zip(answers).filter(|(_, answer)| may_be_there(answer));
+        Ok(there.map(|(topic, _)| topic).collect())
     }
 
     /// A topic whose plan goes on later is looked at again then.
     pub(super) fn wake_for(&self, tenure: &mut Tenure, plan: &TopicPlan) {
         let now = Instant::now();
         if plan.again {
-            tenure.retries.at(plan.topic.clone(), now + AGAIN);
+            tenure.retries.at_latest(plan.topic.clone(), now + AGAIN);
         }
         if let Some(next) = plan.stepping.iter().map(|step| step.next_at).min() {
             let wait = next.saturating_sub(unix_seconds()).clamp(0, self.context.steps.interval.max(0));
             let wait = Duration::from_secs(u64::try_from(wait).unwrap_or(0));
             // At once would be in a loop, should the clock stand still.
-            tenure.retries.at(plan.topic.clone(), now + wait.max(AGAIN));
+            tenure.retries.at_latest(plan.topic.clone(), now + wait.max(AGAIN));
         }
     }
 }
@@ -67,17 +87,18 @@ fn plan(
         |context: &PlanContext| TopicPlan::of(topic, declarations, observed.as_ref(), held, context);
     let plan = plan_in(context);
     let by_hand = !plan.corrected.is_empty() || !plan.drifted.is_empty() || plan.remade;
-    if !by_hand || !tenure.own_changes.explain(&plan, Instant::now()) {
+    if !by_hand || !tenure.own_changes.explain(&plan, observed.as_ref(), Instant::now()) {
         return plan;
     }
     // Our own change may be what this broker does not know yet: nothing is concluded from that.
     unsettled.insert(topic.clone());
-    let lacks_partitions =
-        plan.corrected.iter().chain(&plan.drifted).any(|one| matches!(one, Drift::Partitions { .. }));
+    let lacks = |one: &Drift| matches!(one, Drift::Partitions { declared, found } if found < declared);
+    let lacks_partitions = plan.corrected.iter().chain(&plan.drifted).any(lacks);
     let mut plan = plan_in(&PlanContext { drift: DriftPolicy::Report, ..context.clone() });
     if lacks_partitions {
-        // What depends on their number would be wrong, too.
+        // What depends on their number would be wrong, too; what is not done is not claimed either.
         plan.steps.clear();
+        plan.holding = held.cloned();
     }
     plan
 }

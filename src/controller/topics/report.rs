@@ -40,7 +40,7 @@ impl TopicController {
             self.release(&owner.object);
             return;
         }
-        if owner.deleting && (answers.deleted || !plan.deletes()) {
+        if owner.deleting && (answers.deleted || plan.deletes().is_none()) {
             if let Some(outcome) = Outcome::refused(&plan.refusals, owner.object.kind) {
                 self.tell(&owner.object, outcome.reason, &outcome.message);
             }

@@ -36,9 +36,8 @@ impl<K: Eq + Hash + Clone> Retries<K> {
 
     /// The same, unless it is looked at before.
     pub fn at_latest(&mut self, item: K, due: Instant) {
-        if self.due.get(&item).is_none_or(|(_, sooner)| *sooner > due) {
-            self.at(item, due);
-        }
+        let (_, noted) = self.due.entry(item).or_insert((0, due));
+        *noted = due.min(*noted);
     }
 
     /// When the next item is due.

@@ -70,8 +70,8 @@ const GATHER_AT_MOST: Duration = Duration::from_secs(1);
 const JITTER: f64 = 0.1;
 /// Topics a pass takes at most: bounds its requests and how long a new change waits behind it.
 pub(super) const BATCH: usize = 2_000;
-/// Brokers may show a deleted topic, or not show a new one, for as long as their metadata lags.
-pub(super) const LAG: Duration = Duration::from_secs(60);
+/// It is known by then whether an object that is not watched any more is gone.
+pub(super) const PARTING: Duration = Duration::from_secs(60);
 /// What one leadership knows.
 pub(super) struct Tenure {
     pub(super) ledger: Ledger,
@@ -87,8 +87,6 @@ pub(super) struct Tenure {
     pub(super) begun: Instant,
     /// What was last told to be left as somebody changed it.
     pub(super) drifted: BTreeMap<TopicName, Vec<Drift>>,
-    /// Topics whose creation the brokers acknowledged, and when, or when they were first shown.
-    pub(super) made: BTreeMap<TopicName, (Made, Instant)>,
     /// Kafka's ids of topics whose deletion the brokers acknowledged, and when: under the same name there may be another by now.
     pub(super) deleted: BTreeMap<TopicName, (String, Instant)>,
     /// Kafka's ids of topics that nobody declares any more, and since when: an object may be seen to be missing before it is
@@ -100,15 +98,6 @@ pub(super) struct Tenure {
     pub(super) placing: Placing,
     /// The limits for whose totals it was asked what is there.
     pub(super) stocked: Option<Arc<TopicRules>>,
-}
-
-/// What became of a topic that was made here lately.
-#[derive(PartialEq, Eq)]
-pub(super) enum Made {
-    /// Kafka's id of it; no broker has shown it yet.
-    Unseen(String),
-    /// Some broker has; others may lag.
-    Seen,
 }
 
 /// What failed a whole pass; nothing is lost, the topics are looked at again.
@@ -141,7 +130,7 @@ impl TopicController {
 
     async fn keep(&self) {
         let mut backoff = Backoff::default();
-        let (mut own_changes, mut made, mut deleted) = Default::default();
+        let (mut own_changes, mut deleted, mut undeclared, mut departed) = Default::default();
         let begun = Instant::now();
         loop {
             let ledger = loop {
@@ -166,10 +155,9 @@ impl TopicController {
                 own_changes: std::mem::take(&mut own_changes),
                 begun,
                 drifted: BTreeMap::new(),
-                made: std::mem::take(&mut made),
                 deleted: std::mem::take(&mut deleted),
-                undeclared: BTreeMap::new(),
-                departed: Vec::new(),
+                undeclared: std::mem::take(&mut undeclared),
+                departed: std::mem::take(&mut departed),
                 endings: Endings::new(),
                 placing: Placing::default(),
                 stocked: None,
@@ -180,8 +168,8 @@ impl TopicController {
             self.publish(&mut tenure, &[]);
             // Ends only when the ledger has to be loaded again.
             self.passes(&mut tenure, &mut backoff).await;
-            // What brokers may not show yet does not depend on the ledger.
-            Tenure { own_changes, made, deleted, .. } = tenure;
+            // What brokers may not show yet does not depend on the ledger, nor does who went.
+            Tenure { own_changes, deleted, undeclared, departed, .. } = tenure;
         }
     }
 
@@ -218,6 +206,7 @@ impl TopicController {
             let gone = self.index.take_gone();
             let not_lost: Vec<Gone> = gone.iter().chain(&tenure.departed).cloned().collect();
             if let Err(error) = self.see_off(tenure, gone).await {
+                tenure.departed.clear();
                 self.index.give_back(not_lost);
                 self.ledger_failed(&error, backoff).await;
                 return;

@@ -317,6 +317,12 @@ impl State {
                 report.hidden_groups.push((group.clone(), error.to_string()));
             }
         }
+        for id in &check.transactional_ids {
+            if !self.may_see(&check.username, ResourceType::TransactionalId, id) {
+                let error = ItemError::of(ItemError::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, None);
+                report.hidden_transactional_ids.push((id.clone(), error.to_string()));
+            }
+        }
         Ok(report)
     }
 

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use kafka_protocol::messages::{
-    DescribeGroupsRequest, GroupId, MetadataRequest, metadata_request::MetadataRequestTopic,
+    DescribeGroupsRequest, DescribeTransactionsRequest, GroupId, MetadataRequest, TransactionalId,
+    metadata_request::MetadataRequestTopic,
 };
 
 use super::{connection::Connection, fault::Fault, login::Login, pool::Pool, text::text, topics::wire};
@@ -64,6 +65,21 @@ async fn report(connection: &mut Connection, check: &LoginCheck) -> Result<Login
                 Some(_) => {}
                 None => report.hidden_groups.push((group.clone(), ItemError::unmentioned().to_string())),
             }
+        }
+    }
+    if !check.transactional_ids.is_empty() {
+        // Likewise for whose transaction it is. To begin one would tell more, and fence the producer that has the id.
+        let ids = check.transactional_ids.iter().map(|id| TransactionalId(text(id)));
+        let request = DescribeTransactionsRequest::default().with_transactional_ids(ids.collect());
+        let answer = connection.call(&request).await?;
+        for id in &check.transactional_ids {
+            let seen = answer.transaction_states.iter().find(|seen| *seen.transactional_id.0 == **id);
+            let error = match seen.map(|seen| seen.error_code) {
+                Some(code @ ItemError::TRANSACTIONAL_ID_AUTHORIZATION_FAILED) => ItemError::of(code, None),
+                Some(_) => continue,
+                None => ItemError::unmentioned(),
+            };
+            report.hidden_transactional_ids.push((id.clone(), error.to_string()));
         }
     }
     Ok(report)

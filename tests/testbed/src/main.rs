@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use topicops_testbed::internal::{
     self, FINGERPRINT, InitArguments, Lifetime, Request, Residence, SupervisorArguments,
 };
-use topicops_testbed::{BedInfo, Cache, Options, Program, wait};
+use topicops_testbed::{BedInfo, Cache, KafkaVersion, Options, Program, wait};
 
 /// As container runtimes say that there was nothing to run.
 const START_ERROR: u8 = 128;
@@ -36,6 +36,9 @@ enum Command {
         name: String,
         #[arg(long, default_value_t = 1)]
         brokers: u8,
+        /// Kafka of this version: 4.3, or 3.9.
+        #[arg(long, default_value = "4.3", value_parser = kafka_version)]
+        kafka: KafkaVersion,
         /// IMAGE=PROGRAM@PATH: let an image name stand for a local binary, found at PATH in containers.
         #[arg(long = "image", value_name = "IMAGE=PROGRAM@PATH")]
         images: Vec<String>,
@@ -80,7 +83,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build => {
             println!("{}", Cache::ready()?.root().display());
         }
-        Command::Up { name, brokers, images, json } => up(&name, brokers, &images, json)?,
+        Command::Up { name, brokers, kafka, images, json } => {
+            up(&name, Options::default().brokers(brokers).kafka(kafka), kafka, &images, json)?;
+        }
         Command::Down { name } => down(&name)?,
         Command::Status { name, json } => return status(&name, json),
         Command::Fingerprint => println!("{FINGERPRINT}"),
@@ -94,10 +99,9 @@ fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn up(name: &str, brokers: u8, images: &[String], json: bool) -> Result<()> {
+fn up(name: &str, options: Options, kafka: KafkaVersion, images: &[String], json: bool) -> Result<()> {
     let images = images.iter().map(|text| image(text)).collect::<Result<Vec<_>>>()?;
-    let cache = Cache::ready()?;
-    let options = Options::default().brokers(brokers);
+    let cache = Cache::ready_for(kafka)?;
     let launched = internal::launch(&cache, &options, &Lifetime::Named(name.to_owned()))?;
     runtime()?.block_on(async {
         for (image, program) in images {
@@ -106,6 +110,11 @@ fn up(name: &str, brokers: u8, images: &[String], json: bool) -> Result<()> {
         anyhow::Ok(())
     })?;
     print(launched.info(), name, json)
+}
+
+fn kafka_version(text: &str) -> Result<KafkaVersion> {
+    let known = KafkaVersion::ALL.into_iter().find(|version| version.line() == text);
+    known.with_context(|| format!("{text} is not there: {:?} are", KafkaVersion::ALL.map(KafkaVersion::line)))
 }
 
 fn image(text: &str) -> Result<(String, Program)> {

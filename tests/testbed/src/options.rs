@@ -1,6 +1,8 @@
 //! What a bed consists of.
 use serde::{Deserialize, Serialize};
 
+use crate::KafkaVersion;
+
 /// What a bed consists of: by default an API server with controllers, one broker and a node.
 ///
 /// ```
@@ -18,6 +20,8 @@ pub struct Options {
     pub(crate) log_requests: bool,
     #[serde(default)]
     pub(crate) disk_mebibytes: Option<u32>,
+    #[serde(default)]
+    pub(crate) kafka: KafkaVersion,
 }
 
 impl Default for Options {
@@ -30,6 +34,7 @@ impl Default for Options {
             broker_settings: Vec::new(),
             log_requests: false,
             disk_mebibytes: None,
+            kafka: KafkaVersion::default(),
         }
     }
 }
@@ -45,6 +50,12 @@ impl Options {
     #[must_use]
     pub fn racks(self, count: u8) -> Self {
         Self { racks: Some(count.max(1)), ..self }
+    }
+
+    /// Brokers, tools and clients of another version than the newest.
+    #[must_use]
+    pub fn kafka(self, version: KafkaVersion) -> Self {
+        Self { kafka: version, ..self }
     }
 
     #[must_use]

@@ -39,7 +39,7 @@ impl Testbed {
     /// When a tool is missing, or a part does not start: which one, and the end of its log.
     pub async fn start(options: Options) -> Result<Self> {
         let launched = tokio::task::spawn_blocking(move || {
-            let cache = Cache::ready()?;
+            let cache = Cache::ready_for(options.kafka)?;
             launcher::launch(&cache, &options, &Lifetime::ThisProcess)
         })
         .await??;

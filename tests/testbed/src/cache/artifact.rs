@@ -4,11 +4,12 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{etcd, kafka, kubernetes};
+use crate::KafkaVersion;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Artifact {
     Etcd,
-    Kafka,
+    Kafka(KafkaVersion),
     KubeApiserver,
     KubeControllerManager,
     Kubectl,
@@ -16,13 +17,14 @@ pub(super) enum Artifact {
 
 impl Artifact {
     /// The quick ones first, so that a missing tool shows before minutes have gone by.
-    pub(super) const ALL: [Self; 5] =
-        [Self::Etcd, Self::Kafka, Self::KubeApiserver, Self::KubeControllerManager, Self::Kubectl];
+    pub(super) fn all(kafka: KafkaVersion) -> [Self; 5] {
+        [Self::Etcd, Self::Kafka(kafka), Self::KubeApiserver, Self::KubeControllerManager, Self::Kubectl]
+    }
 
     pub(super) fn folder(self) -> String {
         match self {
             Self::Etcd => format!("etcd-{}", etcd::VERSION),
-            Self::Kafka => format!("kafka-{}", kafka::VERSION),
+            Self::Kafka(version) => kafka::folder(version),
             Self::KubeApiserver => format!("kube-apiserver-{}", kubernetes::VERSION),
             Self::KubeControllerManager => format!("kube-controller-manager-{}", kubernetes::VERSION),
             Self::Kubectl => format!("kubectl-{}", kubernetes::VERSION),
@@ -37,7 +39,7 @@ impl Artifact {
     pub(super) fn expected_time(self) -> &'static str {
         match self {
             Self::Etcd => "15 seconds",
-            Self::Kafka => "30 seconds",
+            Self::Kafka(_) => "30 seconds",
             Self::KubeApiserver => "4 minutes",
             Self::KubeControllerManager => "1 minute",
             Self::Kubectl => "30 seconds",
@@ -47,7 +49,7 @@ impl Artifact {
     pub(super) fn build(self, folder: &Path) -> Result<()> {
         match self {
             Self::Etcd => etcd::build(folder),
-            Self::Kafka => kafka::build(folder),
+            Self::Kafka(version) => kafka::build(folder, version),
             Self::KubeApiserver => kubernetes::build(folder, "kube-apiserver"),
             Self::KubeControllerManager => kubernetes::build(folder, "kube-controller-manager"),
             Self::Kubectl => kubernetes::build(folder, "kubectl"),

@@ -18,10 +18,13 @@ use anyhow::{Context, Result};
 
 use artifact::Artifact;
 
+use crate::KafkaVersion;
+
 /// The programs that beds are made of.
 #[derive(Debug, Clone)]
 pub struct Cache {
     root: PathBuf,
+    kafka: KafkaVersion,
 }
 
 impl Cache {
@@ -30,18 +33,26 @@ impl Cache {
     /// # Errors
     /// When Go, Maven or Java is missing, saying what to install, or a build fails, with its output.
     pub fn ready() -> Result<Self> {
+        Self::ready_for(KafkaVersion::default())
+    }
+
+    /// The same for beds with another Kafka than the newest.
+    ///
+    /// # Errors
+    /// As [`Self::ready`].
+    pub fn ready_for(kafka: KafkaVersion) -> Result<Self> {
         let root = root()?;
         fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
-        let cache = Self { root };
-        for artifact in Artifact::ALL {
+        let cache = Self { root, kafka };
+        for artifact in Artifact::all(kafka) {
             cache.ensure(artifact)?;
         }
         Ok(cache)
     }
 
     /// A cache that is known to be ready.
-    pub(crate) fn at(root: PathBuf) -> Self {
-        Self { root }
+    pub(crate) fn at(root: PathBuf, kafka: KafkaVersion) -> Self {
+        Self { root, kafka }
     }
 
     #[must_use]
@@ -69,16 +80,21 @@ impl Cache {
         self.place(Artifact::Kubectl).join("kubectl")
     }
 
+    #[must_use]
+    pub fn kafka_version(&self) -> KafkaVersion {
+        self.kafka
+    }
+
     /// The folder of Kafka's jars.
     #[must_use]
     pub fn kafka_libs(&self) -> PathBuf {
-        self.place(Artifact::Kafka).join("libs")
+        self.place(Artifact::Kafka(self.kafka)).join("libs")
     }
 
     /// A folder beside Kafka's jars for what the JVM makes of them.
     #[must_use]
     pub fn kafka_archives(&self) -> PathBuf {
-        self.root.join(format!("{}-archives", Artifact::Kafka.folder()))
+        self.root.join(format!("{}-archives", Artifact::Kafka(self.kafka).folder()))
     }
 
     fn place(&self, artifact: Artifact) -> PathBuf {

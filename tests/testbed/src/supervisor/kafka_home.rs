@@ -8,18 +8,18 @@ use anyhow::{Context, Result};
 use super::authority;
 use super::brokers::JVM_FLAGS;
 use super::class_archive::ClassArchive;
+use crate::KafkaVersion;
 use crate::cache::Cache;
 use crate::program::Program;
 
-pub(super) const IMAGE: &str = "apache/kafka:4.3.1";
-
 /// Kafka's scripts and the classes behind them.
-const TOOLS: [(&str, &str); 26] = [
+const TOOLS: [(&str, &str); 29] = [
     ("kafka-acls.sh", "org.apache.kafka.tools.AclCommand"),
     ("kafka-broker-api-versions.sh", "org.apache.kafka.tools.BrokerApiVersionsCommand"),
     ("kafka-client-metrics.sh", "org.apache.kafka.tools.ClientMetricsCommand"),
     ("kafka-cluster.sh", "org.apache.kafka.tools.ClusterTool"),
     ("kafka-configs.sh", "kafka.admin.ConfigCommand"),
+    ("connect-distributed.sh", "org.apache.kafka.connect.cli.ConnectDistributed"),
     ("kafka-console-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
     ("kafka-console-producer.sh", "org.apache.kafka.tools.ConsoleProducer"),
     ("kafka-console-share-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleShareConsumer"),
@@ -40,8 +40,33 @@ const TOOLS: [(&str, &str); 26] = [
     ("kafka-streams-groups.sh", "org.apache.kafka.tools.streams.StreamsGroupCommand"),
     ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),
     ("kafka-transactions.sh", "org.apache.kafka.tools.TransactionsCommand"),
+    ("kafka-verifiable-consumer.sh", "org.apache.kafka.tools.VerifiableConsumer"),
     ("kafka-verifiable-producer.sh", "org.apache.kafka.tools.VerifiableProducer"),
+    // No script of Kafka's: an example of Kafka Streams.
+    ("streams-wordcount.sh", "org.apache.kafka.streams.examples.wordcount.WordCountDemo"),
 ];
+
+/// What came with 4.x.
+const NEW_TOOLS: [&str; 4] = [
+    "kafka-console-share-consumer.sh",
+    "kafka-groups.sh",
+    "kafka-share-groups.sh",
+    "kafka-streams-groups.sh",
+];
+
+/// Each script that this version has, with its class.
+fn tools(version: KafkaVersion) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let old = version == KafkaVersion::V3_9;
+    TOOLS.into_iter().filter(move |(tool, _)| !(old && NEW_TOOLS.contains(tool))).map(move |(tool, class)| {
+        let class = match tool {
+            "kafka-acls.sh" if old => "kafka.admin.AclCommand",
+            "kafka-broker-api-versions.sh" if old => "kafka.admin.BrokerApiVersionsCommand",
+            "kafka-console-producer.sh" if old => "kafka.tools.ConsoleProducer",
+            _ => class,
+        };
+        (tool, class)
+    })
+}
 
 pub(super) fn folder(bed: &Path) -> PathBuf {
     bed.join("opt-kafka")
@@ -52,7 +77,7 @@ pub(super) fn write(bed: &Path, cache: &Cache, archive: &ClassArchive) -> Result
     let bin = folder(bed).join("bin");
     fs::create_dir_all(&bin)?;
     symlink(cache.kafka_libs(), folder(bed).join("libs"))?;
-    for (tool, class) in TOOLS {
+    for (tool, class) in tools(cache.kafka_version()) {
         write_script(
             &bin.join(tool),
             &format!("exec \"$(dirname \"$0\")/kafka-run-class.sh\" {class} \"$@\"\n"),

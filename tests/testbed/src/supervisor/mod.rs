@@ -98,7 +98,7 @@ struct Bed {
 async fn start(arguments: &SupervisorArguments, shutdown: &CancellationToken) -> Result<BedInfo> {
     let options: Options = serde_json::from_str(&arguments.options)?;
     let directory = arguments.directory.as_path();
-    let cache = Cache::at(arguments.cache.clone());
+    let cache = Cache::at(arguments.cache.clone(), options.kafka);
     let slot = Slot(arguments.slot);
     std::fs::create_dir_all(directory.join("logs"))?;
     let control_plane = ControlPlane::prepare(directory, &cache, slot, &options)?;
@@ -108,7 +108,7 @@ async fn start(arguments: &SupervisorArguments, shutdown: &CancellationToken) ->
     };
     let images = Arc::new(Images::default());
     let archive = ClassArchive::new(&cache)?;
-    images.map(kafka_home::IMAGE, kafka_home::program(directory, &cache, &archive));
+    images.map(&options.kafka.image(), kafka_home::program(directory, &cache, &archive));
 
     let kubernetes = async {
         control_plane.start().await?;

@@ -1,0 +1,183 @@
+//! Rotations from end to end, with Pods, a cluster and Secrets in memory and tokio's clock paused.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::time::sleep;
+use topicops_contract::keys;
+
+use super::{testing::Death, world::World};
+use crate::{
+    access::testing::{Asking, request},
+    kafka::{Acl, Call, Cluster},
+};
+
+const SECRET: &str = "orders-kafka-credentials";
+const FIRST: &str = "topicops.shop.orders";
+const SECOND: &str = "topicops.shop.orders_2";
+
+fn orders(token: Option<&str>) -> Asking {
+    let mut asking = request("shop/orders").consume("orders").produce("payments");
+    asking.rotation.token = token.map(str::to_owned);
+    asking
+}
+
+/// With credentials, and three Pods that run with them.
+async fn running() -> World {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&orders(None));
+    drop({
+        let process = world.run();
+        world.settled().await;
+        process
+    });
+    let users = vec![FIRST.to_owned(); 3];
+    world.pods.lock().unwrap().users.insert(orders(None).workload.clone(), users);
+    world
+}
+
+impl World {
+    fn mark(&self, key: &str) -> Option<String> {
+        self.secret(SECRET)?.metadata.annotations?.get(key).cloned()
+    }
+
+    /// Whether every Pod that is there can log in, and may do what all may.
+    async fn pods_are_let_in(&self) -> bool {
+        let users: Vec<String> = self
+            .cluster
+            .describe_scram_users("")
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|user| user.username)
+            .collect();
+        let acls = self.cluster.describe_acls("").await.unwrap();
+        let of = |username: &str| -> BTreeSet<String> {
+            let own = acls.iter().filter(|acl| acl.username == username);
+            own.map(|acl: &Acl| acl.to_string().replace(username, "")).collect()
+        };
+        let pods = self.pods.lock().unwrap();
+        let first = of(FIRST).len().max(of(SECOND).len());
+        pods.users.values().flatten().all(|user| users.contains(user) && of(user).len() == first)
+    }
+
+    async fn is_rotated(&self) -> bool {
+        let pods = self.pods.lock().unwrap().users.values().flatten().all(|user| user == SECOND);
+        pods && self.mark(keys::secret::USERNAME).as_deref() == Some(SECOND)
+            && self.mark(keys::secret::PREVIOUS).is_none()
+            && self.is_in_order().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_change_over_to_a_new_user_and_the_one_before_goes_when_none_has_it() {
+    let world = running().await;
+    let password = world.password(SECRET);
+    world.pods.lock().unwrap().stuck = true;
+    world.ask(&orders(Some("today")));
+    let _process = world.run();
+    world
+        .until("both users", async |world| {
+            world.mark(keys::secret::PREVIOUS).as_deref() == Some(FIRST) && world.is_in_order().await
+        })
+        .await;
+    assert_ne!(world.password(SECRET), password);
+    assert_eq!(world.mark(keys::secret::MADE_FOR).as_deref(), Some("today"));
+    assert!(world.heard.has(
+        "Rotating: Secret orders-kafka-credentials holds the credentials of user topicops.shop.orders_2"
+    ));
+    sleep(Duration::from_secs(3_600)).await;
+    assert!(world.pods_are_let_in().await, "{}", world.state().await);
+    let waits = "RotationWaits: 3 Pods may run with the credentials of user topicops.shop.orders still";
+    assert!(world.heard.has(waits), "{:?}", world.heard.lines.lock().unwrap());
+    world.pods.lock().unwrap().stuck = false;
+    world.until("the end", World::is_rotated).await;
+    assert!(world.heard.has("Rotated: all Pods have the credentials of user topicops.shop.orders_2"));
+    let asked = world.pods.lock().unwrap().asked;
+    let (writes, reads) = world.asked();
+    sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(world.pods.lock().unwrap().asked, asked, "what is over is not looked at");
+    assert_eq!(world.asked(), (writes, reads));
+    assert_eq!(world.count(Call::UpsertScramUsers), 2, "one for each password");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_step_of_a_rotation_shuts_no_pod_out_and_it_goes_on() {
+    for after_effect in [false, true] {
+        let mut steps = 1;
+        loop {
+            let world = running().await;
+            world.ask(&orders(Some("today")));
+            let death = Death::after(steps, after_effect);
+            let process = world.start(&death);
+            world.until("death or the end", async |world| death.has_come() || world.is_rotated().await).await;
+            let died = death.has_come();
+            drop(process);
+            assert!(world.pods_are_let_in().await, "step {steps}: {}", world.state().await);
+            let _process = world.run();
+            world
+                .until("the end", async |world| {
+                    assert!(world.pods_are_let_in().await, "step {steps}: {}", world.state().await);
+                    world.is_rotated().await
+                })
+                .await;
+            if !died {
+                break;
+            }
+            steps += 1;
+        }
+        assert!(
+            steps > 12,
+            "user, rules, login, Secret, three Pods, Secret, rules and user are steps: {steps}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_kubernetes_refuses_is_told_at_once_and_the_credentials_before_stay() {
+    let world = running().await;
+    world.pods.lock().unwrap().refused = true;
+    world.ask(&orders(Some("today")));
+    let _process = world.run();
+    world
+        .until("a word", async |world| {
+            world.heard.has(
+                "RotationWaits: the Pods could not be replaced: roll out Deployment shop/orders: forbidden",
+            )
+        })
+        .await;
+    assert!(world.pods_are_let_in().await);
+    world.pods.lock().unwrap().refused = false;
+    world.until("the end", World::is_rotated).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_that_goes_while_its_pods_change_over_loses_both_users() {
+    let world = running().await;
+    world.pods.lock().unwrap().stuck = true;
+    world.ask(&orders(Some("today")));
+    let _process = world.run();
+    world.until("both", async |world| world.mark(keys::secret::PREVIOUS).is_some()).await;
+    world.clients.take(&orders(None).workload);
+    world.settled().await;
+    assert!(world.cluster.describe_scram_users("").await.unwrap().is_empty());
+    assert!(world.secret(SECRET).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_rules_reach_both_users_while_pods_change_over() {
+    let world = running().await;
+    world.pods.lock().unwrap().stuck = true;
+    world.ask(&orders(Some("today")));
+    let _process = world.run();
+    world.until("both", async |world| world.mark(keys::secret::PREVIOUS).is_some()).await;
+    let mut other = request("shop/orders").produce("payments");
+    other.rotation.token = Some("today".to_owned());
+    world.ask(&other);
+    world.settled().await;
+    let acls = world.cluster.describe_acls("").await.unwrap();
+    for username in [FIRST, SECOND] {
+        let rules: Vec<String> =
+            acls.iter().filter(|acl| acl.username == username).map(ToString::to_string).collect();
+        assert_eq!(rules.len(), 2, "{rules:?}");
+    }
+}

@@ -1,0 +1,249 @@
+//! What all kinds of clients meet: topics of two namespaces with some records in them, and who is told what.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+    producer::{FutureProducer, FutureRecord},
+};
+use serde_json::{Value, json};
+use tokio::{process::Command, sync::Semaphore};
+use topicops_contract::PropertiesText;
+use topicops_testbed::KafkaVersion;
+
+use crate::{
+    librdkafka,
+    row::Denial,
+    running::{Running, quiet},
+    support::{PATIENCE, World, wait},
+};
+
+/// The namespace of all clients.
+pub(crate) const SHOP: &str = "shop";
+
+/// Topics of the shop, and what is in them.
+const TOPICS: [(&str, &[&str]); 9] = [
+    ("orders", &["hello"]),
+    ("refunds", &["hello"]),
+    ("events.one", &["hello"]),
+    ("lines", &[]),
+    ("streams-plaintext-input", &["all streams lead to kafka"]),
+    ("streams-wordcount-output", &[]),
+    ("connect-configs", &[]),
+    ("connect-offsets", &[]),
+    ("connect-status", &[]),
+];
+
+/// Short-lived JVMs at once.
+const PROGRAMS: usize = 4;
+
+pub(crate) struct Scene<'w> {
+    pub(crate) world: &'w World,
+    pub(crate) kafka: KafkaVersion,
+    folder: tempfile::TempDir,
+    next: AtomicU32,
+    places: Semaphore,
+}
+
+/// A workload, as its Secret has it.
+pub(crate) struct Given {
+    name: &'static str,
+    pub(crate) data: BTreeMap<String, String>,
+}
+
+impl<'w> Scene<'w> {
+    pub(crate) async fn set(world: &'w World, kafka: KafkaVersion) -> Result<Self> {
+        for (namespace, topics) in
+            [(SHOP, TOPICS.as_slice()), ("billing", &[("events.secret", ["hello"].as_slice())])]
+        {
+            world.bed.create_namespace(namespace).await?;
+            for (topic, _) in topics {
+                let compacted = topic.starts_with("connect-");
+                let properties = if compacted { "cleanup.policy=compact" } else { "" };
+                let data = json!({ "partitions": "1", "properties": properties });
+                world.declare(namespace, topic, data, json!({})).await?;
+            }
+            for (topic, records) in topics {
+                world.until_ready(namespace, topic).await?;
+                world.until_topic(topic).await?;
+                fill(world, topic, records).await?;
+            }
+        }
+        Ok(Self {
+            world,
+            kafka,
+            folder: tempfile::tempdir()?,
+            next: AtomicU32::new(0),
+            places: Semaphore::const_new(PROGRAMS),
+        })
+    }
+
+    /// A Deployment of the shop with these annotations, once it has its Secret.
+    pub(crate) async fn give(&self, name: &'static str, annotations: &[(&str, &str)]) -> Result<Given> {
+        let annotations: serde_json::Map<String, Value> =
+            annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        self.world.create_client(SHOP, name, annotations.into()).await?;
+        let data = self.world.until_secret(SHOP, &format!("{name}-kafka-credentials")).await?;
+        let events = self.world.until_event(SHOP, name, "CredentialsReady").await?;
+        ensure!(events.contains("which work"), "{events}");
+        Ok(Given { name, data })
+    }
+
+    /// A place for a file that nobody else uses.
+    pub(crate) fn place(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{}-{name}", self.next.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The text of the Secret with other lines beside it, or in place of those of the same key, in a file.
+    pub(crate) fn config(&self, given: &Given, changes: &[(&str, &str)]) -> Result<PathBuf> {
+        let file = self.place(&format!("{}.properties", given.name));
+        std::fs::write(&file, given.properties(changes)?)?;
+        Ok(file)
+    }
+
+    /// A program that has a place among those that are short-lived, until it has said enough.
+    async fn run<T>(
+        &self,
+        tool: &str,
+        arguments: &[&str],
+        input: Option<&str>,
+        look: impl AsyncFnOnce(Running) -> Result<T>,
+    ) -> Result<T> {
+        let _place = self.places.acquire().await?;
+        let mut command = quiet(self.world.bed.kafka()?.command(tool)?);
+        command.args(arguments);
+        if let Some(text) = input {
+            let file = self.place("input");
+            std::fs::write(&file, format!("{text}\n"))?;
+            command.stdin(std::fs::File::open(file)?);
+        }
+        let what = format!("{tool} {}", arguments.join(" "));
+        look(Running::start(&what, command, self.place("log"))?).await
+    }
+
+    /// Runs a tool that ends well, and gives what it says.
+    pub(crate) async fn works(&self, tool: &str, arguments: &[&str], input: Option<&str>) -> Result<String> {
+        self.run(tool, arguments, input, async |running| running.finished().await).await
+    }
+
+    /// Runs a tool until it says that it was denied.
+    pub(crate) async fn denied(
+        &self,
+        tool: &str,
+        arguments: &[&str],
+        input: Option<&str>,
+        denial: Denial,
+    ) -> Result<()> {
+        let exception = denial.exception();
+        let look = async |running: Running| {
+            running.until(exception, |said| said.contains(exception).then_some(())).await
+        };
+        self.run(tool, arguments, input, look).await
+    }
+
+    /// Starts a tool that goes on until it is dropped.
+    pub(crate) fn start(&self, tool: &str, arguments: &[&str], env: &[(&str, &str)]) -> Result<Running> {
+        let mut command: Command = quiet(self.world.bed.kafka()?.command(tool)?);
+        command.args(arguments).envs(env.iter().copied());
+        Running::start(tool, command, self.place("log"))
+    }
+
+    /// The option of console tools that names the client configuration: `role` is `producer` or `consumer`.
+    pub(crate) fn config_option(&self, role: &str) -> String {
+        match self.kafka {
+            KafkaVersion::V4_3 => "--command-config".to_owned(),
+            KafkaVersion::V3_9 => format!("--{role}.config"),
+        }
+    }
+
+    /// What the brokers' authorizer has denied to a client so far: operation and resource.
+    pub(crate) fn denials(&self, given: &Given) -> Result<Vec<String>> {
+        let log = self.world.bed.info().directory.join("logs/broker-1.log");
+        let log = String::from_utf8_lossy(&std::fs::read(log)?).into_owned();
+        let of_client = format!("Principal = User:{} is Denied operation = ", given.username());
+        let lines = log.lines().filter_map(|line| {
+            let (operation, rest) = line.split_once(&of_client)?.1.split_once(" from ")?;
+            let (resource, _) = rest.split_once(" on resource = ")?.1.split_once(" for ")?;
+            Some(format!("{operation} {}", resource.replace(":LITERAL:", " ")))
+        });
+        Ok(lines.collect())
+    }
+
+    /// Fails when the brokers have denied anything to a client that is to work.
+    pub(crate) fn nothing_was_denied(&self, given: &Given) -> Result<()> {
+        let denials = self.denials(given)?;
+        ensure!(denials.is_empty(), "{} worked, and was denied: {denials:?}", given.name);
+        Ok(())
+    }
+
+    /// How far the only partition of a topic has come.
+    pub(crate) async fn end_of(&self, topic: &str) -> Result<i64> {
+        let config = admin(self.world)?;
+        let topic = topic.to_owned();
+        let asked = move || {
+            let consumer: BaseConsumer = config.create()?;
+            let (_, end) = consumer.fetch_watermarks(&topic, 0, Duration::from_secs(5))?;
+            Ok(end)
+        };
+        tokio::task::spawn_blocking(asked).await?
+    }
+
+    pub(crate) async fn until_in(&self, topic: &str, records: i64) -> Result<()> {
+        wait::until(format!("{records} records in {topic}"), PATIENCE * 2, || async {
+            let end = self.end_of(topic).await?;
+            ensure!(end >= records, "there are {end}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    }
+}
+
+impl Given {
+    pub(crate) fn username(&self) -> &str {
+        &self.data["username"]
+    }
+
+    pub(crate) fn servers(&self) -> &str {
+        &self.data["bootstrap.servers"]
+    }
+
+    /// The Secret's own text with other lines beside it, or in place of those of the same key; without those that are to be
+    /// empty.
+    pub(crate) fn properties(&self, changes: &[(&str, &str)]) -> Result<String> {
+        let text = self.data.get("client.properties").context("no client.properties")?;
+        let replaced = |line: &&str| changes.iter().all(|(key, _)| !line.starts_with(&format!("{key}=")));
+        let kept: Vec<&str> = text.lines().filter(replaced).collect();
+        Ok(format!(
+            "{}\n{}",
+            kept.join("\n"),
+            PropertiesText::render(changes.iter().filter(|(_, value)| !value.is_empty()).copied())
+        ))
+    }
+}
+
+fn admin(world: &World) -> Result<ClientConfig> {
+    librdkafka::config(&std::fs::read_to_string(world.bed.kafka()?.admin_properties())?)
+}
+
+async fn fill(world: &World, topic: &str, records: &[&str]) -> Result<()> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let producer: FutureProducer = admin(world)?.create()?;
+    for record in records {
+        let record = FutureRecord::<(), _>::to(topic).payload(*record);
+        producer.send(record, PATIENCE).await.map_err(|(error, _)| error)?;
+    }
+    Ok(())
+}
