@@ -105,7 +105,10 @@ reasons! {
     StreamsApplicationIdRefused: "workload", Warning;
     QuotaRefused: "workload", Warning;
     QuotaOutOfBounds: "workload", Warning;
+    Injected: "workload", Normal;
+    NotInjected: "workload", Warning;
     InvalidAnnotations: "workload", Warning;
+    LabelOnTemplate: "workload", Warning;
     SecretExists: "workload", Warning;
     SecretShared: "workload", Warning;
     SecretRefused: "workload", Warning;

@@ -233,6 +233,89 @@ fn who_may_edit_or_view_a_namespace_may_so_do_with_its_kafka_topics() {
     }
 }
 
+/// The rights that a role gives, one for each group, resource, name and verb.
+fn rights(role: &Value) -> BTreeSet<String> {
+    let strings = |value: &Value| -> Vec<String> {
+        let list = value.as_array().into_iter().flatten();
+        list.map(|one| one.as_str().unwrap().to_owned()).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        let names = strings(&rule["resourceNames"]).join(" ");
+        for group in strings(&rule["apiGroups"]) {
+            for resource in strings(&rule["resources"]) {
+                let verbs = strings(&rule["verbs"]);
+                rights.extend(verbs.iter().map(|verb| format!("{verb} {group}/{resource} {names}")));
+            }
+        }
+    }
+    rights
+}
+
+#[test]
+fn an_installation_for_some_namespaces_has_the_same_rights_in_these_and_next_to_none_elsewhere() {
+    let (all, some) = (objects("install"), objects("namespaced"));
+    let everywhere = rights(find(&all, "ClusterRole", "topicops"));
+    let cluster = rights(find(&some, "ClusterRole", "topicops"));
+    let here = rights(find(&some, "Role", "topicops-namespace"));
+    let both: BTreeSet<String> = cluster.union(&here).cloned().collect();
+    assert_eq!(both, everywhere);
+    assert!(cluster.is_disjoint(&here));
+    for right in &cluster {
+        let is_small = right == "get /namespaces " || right.contains("webhookconfigurations topicops");
+        assert!(is_small, "{right} in all namespaces");
+    }
+    // In its own namespace, what the ClusterRole gave of ConfigMaps is given by the Role.
+    let own = rights(find(&all, "Role", "topicops"));
+    let config_maps = everywhere.iter().filter(|right| right.contains(" /configmaps ")).cloned().collect();
+    assert_eq!(rights(find(&some, "Role", "topicops")), &own | &config_maps);
+    for name in ["topicops-kafkatopics-edit", "topicops-kafkatopics-view"] {
+        assert_eq!(find(&some, "ClusterRole", name), find(&all, "ClusterRole", name));
+    }
+    for binding in some.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Binding")) {
+        assert_eq!(
+            binding["subjects"],
+            serde_json::json!([{ "kind": "ServiceAccount", "name": "topicops", "namespace": "topicops" }])
+        );
+    }
+}
+
+#[test]
+fn pods_are_asked_about_like_workloads_but_only_when_somebody_makes_them() {
+    let objects = objects("install");
+    let webhooks = &find(&objects, "MutatingWebhookConfiguration", "topicops")["webhooks"];
+    let (workloads, pods) = (&webhooks[0], &webhooks[1]);
+    for field in [
+        "clientConfig",
+        "objectSelector",
+        "namespaceSelector",
+        "failurePolicy",
+        "reinvocationPolicy",
+        "matchPolicy",
+        "sideEffects",
+        "timeoutSeconds",
+    ] {
+        assert_eq!(workloads[field], pods[field], "{field}");
+    }
+    let rules = |webhook: &Value| -> BTreeSet<(String, String)> {
+        let rules = webhook["rules"].as_array().unwrap().iter();
+        let of = |rule: &Value| {
+            let group = rule["apiGroups"][0].as_str().unwrap().to_owned();
+            let resources = rule["resources"].as_array().unwrap().clone();
+            resources.into_iter().map(move |resource| (group.clone(), resource.as_str().unwrap().to_owned()))
+        };
+        rules.flat_map(of).collect()
+    };
+    let expected: BTreeSet<(String, String)> = WorkloadKind::ALL
+        .into_iter()
+        .map(|kind| (kind.group().to_owned(), format!("{}s", kind.as_str().to_ascii_lowercase())))
+        .collect();
+    assert_eq!(&rules(workloads) | &rules(pods), expected);
+    assert_eq!(rules(pods), BTreeSet::from([(String::new(), "pods".to_owned())]));
+    assert_eq!(pods["rules"][0]["operations"], serde_json::json!(["CREATE"]));
+    assert!(pods["matchConditions"][0]["expression"].as_str().unwrap().contains("ownerReferences"));
+}
+
 #[test]
 fn the_selectors_are_the_labels_of_the_contract() {
     let objects = objects("install");

@@ -89,5 +89,16 @@ mod tests {
                 }
             }
         }
+
+        #[test]
+        fn the_kinds_of_one_name_are_told_apart_by_the_end_of_their_user_names(workload in any_workload()) {
+            let operator = OperatorId::default();
+            let of = |kind| Workload::new(workload.namespace(), kind, workload.name()).username(&operator);
+            let base = of(WorkloadKind::Deployment);
+            for kind in WorkloadKind::ALL.into_iter().filter(|kind| *kind != WorkloadKind::Deployment) {
+                let expected = format!("{base}_{}", kind.as_str().to_ascii_lowercase());
+                prop_assert_eq!(of(kind), expected);
+            }
+        }
     }
 }

@@ -12,11 +12,13 @@ pub enum WorkloadKind {
     DaemonSet,
     Job,
     CronJob,
+    /// A Pod that no controller made.
+    Pod,
 }
 
 impl WorkloadKind {
-    pub const ALL: [Self; 5] =
-        [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Job, Self::CronJob];
+    pub const ALL: [Self; 6] =
+        [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Job, Self::CronJob, Self::Pod];
 
     /// The kind as Kubernetes writes it.
     pub fn as_str(self) -> &'static str {
@@ -26,14 +28,59 @@ impl WorkloadKind {
             Self::DaemonSet => "DaemonSet",
             Self::Job => "Job",
             Self::CronJob => "CronJob",
+            Self::Pod => "Pod",
         }
     }
 
-    /// Where the pod template stands in the object, as JSON field names.
-    pub fn pod_template_path(self) -> &'static [&'static str] {
+    /// The API group, empty for the core group.
+    pub fn group(self) -> &'static str {
         match self {
-            Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::Job => &["spec", "template"],
-            Self::CronJob => &["spec", "jobTemplate", "spec", "template"],
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet => "apps",
+            Self::Job | Self::CronJob => "batch",
+            Self::Pod => "",
+        }
+    }
+
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet => "apps/v1",
+            Self::Job | Self::CronJob => "batch/v1",
+            Self::Pod => "v1",
+        }
+    }
+
+    /// Whether the pod spec can be changed once the object is there.
+    pub fn is_mutable(self) -> bool {
+        match self {
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::CronJob => true,
+            Self::Job | Self::Pod => false,
+        }
+    }
+
+    /// Whether an object of this kind that a controller made for one of `owner`'s kind is a part of that one, and no workload of
+    /// its own: a Job of a CronJob, and a Pod of anything. (A Deployment of somebody's custom resource is one of its own.)
+    pub fn is_part_of(self, owner: &str) -> bool {
+        match self {
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::CronJob => false,
+            Self::Job => owner == Self::CronJob.as_str(),
+            Self::Pod => true,
+        }
+    }
+
+    /// Where the template of its Pods stands, likewise; a Pod is its own.
+    pub fn pod_template_path(self) -> &'static [&'static str] {
+        let path = self.pod_spec_path();
+        &path[..path.len() - 1]
+    }
+
+    /// Where the spec of its Pods stands in the object, as JSON field names.
+    pub fn pod_spec_path(self) -> &'static [&'static str] {
+        match self {
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::Job => {
+                &["spec", "template", "spec"]
+            }
+            Self::CronJob => &["spec", "jobTemplate", "spec", "template", "spec"],
+            Self::Pod => &["spec"],
         }
     }
 }
@@ -43,7 +90,7 @@ impl FromStr for WorkloadKind {
 
     fn from_str(text: &str) -> Result<Self, Problem> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
-            Problem::new("kind", text, "one of Deployment, StatefulSet, DaemonSet, Job, CronJob")
+            Problem::new("kind", text, "one of Deployment, StatefulSet, DaemonSet, Job, CronJob, Pod")
         })
     }
 }

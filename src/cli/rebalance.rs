@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, io::Write, path::PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, Config, api::ListParams};
+use kube::{Client, Config, api::ListParams};
 use topicops_contract::{NamePattern, OperatorId, TopicName, keys};
 
 use super::{
@@ -11,12 +11,12 @@ use super::{
     kafka_config::cluster,
     rebalance_table::table,
     rebalance_wait::{told, wait},
-    settings::{DEFAULT_MOVE_THROTTLE, pattern},
+    settings::{DEFAULT_MOVE_THROTTLE, namespace, pattern},
 };
 use crate::{
     KafkaTopic,
     controller::{
-        Index, leader,
+        Index, Scope, leader,
         moves::{ConfigMapMoveStore, Movable, Survey, plan_rebalance},
         topics::{ConfigMapLedger, Ledger, TopicIndex},
     },
@@ -62,6 +62,10 @@ pub struct RebalanceSettings {
     /// Says how the last one stands. Exit code 3 while it is not over, 1 when it cannot be done.
     #[arg(long, conflicts_with_all = ["drain", "topics", "throttle", "include_undeclared", "dry_run"])]
     pub status: bool,
+
+    /// The namespaces whose topics are declared, for --dry-run: as for topicops run.
+    #[arg(long, env = "TOPICOPS_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE,…", value_parser = namespace)]
+    pub namespaces: Vec<String>,
 
     /// Kafka client properties file, for --dry-run.
     #[arg(long, env = "TOPICOPS_KAFKA_CONFIG", value_name = "FILE")]
@@ -209,16 +213,19 @@ async fn declared(
 ) -> Result<(BTreeSet<TopicName>, BTreeSet<TopicName>)> {
     let index = TopicIndex::default();
     let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
-    let api: Api<ConfigMap> = Api::all(client.clone());
-    let listed =
-        api.list(&ListParams::default().labels(&labels)).await.context("listing topic ConfigMaps")?;
-    listed.items.into_iter().for_each(|object| index.apply(object));
-    let api: Api<KafkaTopic> = Api::all(client.clone());
-    match api.list(&ListParams::default()).await {
-        Ok(listed) => listed.items.into_iter().for_each(|object| index.apply(object)),
-        // The custom resource is not installed.
-        Err(kube::Error::Api(status)) if status.code == 404 => {}
-        Err(error) => return Err(error).context("listing KafkaTopics"),
+    let scope = Scope::of(settings.namespaces.clone());
+    for api in scope.apis::<ConfigMap>(client) {
+        let listed =
+            api.list(&ListParams::default().labels(&labels)).await.context("listing topic ConfigMaps")?;
+        listed.items.into_iter().for_each(|object| index.apply(object));
+    }
+    for api in scope.apis::<KafkaTopic>(client) {
+        match api.list(&ListParams::default()).await {
+            Ok(listed) => listed.items.into_iter().for_each(|object| index.apply(object)),
+            // The custom resource is not installed.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error).context("listing KafkaTopics"),
+        }
     }
     let store = ConfigMapLedger::new(client.clone(), &settings.namespace, settings.operator_id.clone());
     let ledger = Ledger::load(&store).await?;

@@ -1,9 +1,8 @@
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
-use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, Config};
+use kube::{Client, Config, runtime::watcher};
 use prometheus_client::registry::Registry;
 use tokio::{
     net::TcpListener,
@@ -24,7 +23,7 @@ use crate::{
     KafkaTopic,
     access::GrantsMode,
     controller::{
-        FirstListing, Leadership, Reporter,
+        Index, Leadership, Reporter, Scope, Watch, Watches,
         access::{
             AccessController, AccessSettings, ClientEvents, ClientIndex, Consented, KubeRollouts,
             KubeSecretStore, Limits as AccessLimits, ReporterEvents, SecretIndex, SecretStore, Verifier,
@@ -32,8 +31,8 @@ use crate::{
         },
         admission::{AdmissionConsent, AdmissionPolicy},
         certificates::{CertificateSettings, Certificates},
+        healing::{Healer, KubeTemplates},
         health::Health,
-        keep_watching, keep_watching_if_served,
         moves::{ConfigMapMoveStore, MoveDesk, Mover, watch_requests},
         topics::{ConfigMapLedger, KubeEvidence, StatusWriter, TopicController, TopicIndex},
     },
@@ -81,7 +80,9 @@ pub async fn run(settings: Settings) -> Result<()> {
     });
     let clients = Arc::new(ClientIndex::default());
     let secrets = Arc::new(SecretIndex::default());
-    let listed = watch_all(&mut tasks, &client, (&topics, &clients, &secrets), &health);
+    let scope = Scope::of(settings.namespaces.clone());
+    let watches = Watches { client: client.clone(), scope: scope.clone(), health: health.clone() };
+    let listed = watch_all(&mut tasks, &watches, (&topics, &clients, &secrets));
     let reporter = Reporter::new(client.clone(), Some(identity.clone()));
     tasks.spawn("events", reporter.clone().run());
     let statuses = StatusWriter::new(client.clone(), Arc::clone(&topics));
@@ -108,6 +109,10 @@ pub async fn run(settings: Settings) -> Result<()> {
         Arc::new(AdmissionPolicy::new(Arc::clone(&topics))),
         webhook_metrics.clone(),
     );
+    let state = match &scope {
+        Scope::All => state,
+        Scope::Only(namespaces) => state.only_in(namespaces.clone()),
+    };
     let shutdown = Shutdown::default();
     let server = topicops_webhook::serve(
         webhook_listener,
@@ -160,7 +165,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         index: Arc::clone(&topics),
         users: Arc::clone(&clients) as _,
         open: mode == GrantsMode::Open,
-        evidence: Arc::new(KubeEvidence::new(client.clone())),
+        evidence: Arc::new(KubeEvidence::new(client.clone(), scope.clone())),
         statuses,
         reporter: reporter.clone(),
         health: health.clone(),
@@ -189,6 +194,14 @@ pub async fn run(settings: Settings) -> Result<()> {
     tasks.spawn("moves", mover.run(leading.clone()));
 
     let events: Arc<dyn ClientEvents> = Arc::new(ReporterEvents::new(reporter));
+    let healer = Healer {
+        templates: Arc::new(KubeTemplates::new(client.clone(), scope.clone())),
+        clients: Arc::clone(&clients),
+        events: Arc::clone(&events),
+        except: NEVER_ADMITTED.into_iter().chain([namespace.as_str()]).map(str::to_owned).collect(),
+        ready: listed.clone(),
+    };
+    tasks.spawn("healing", healer.run(leading.clone()));
     let rollouts = Arc::new(KubeRollouts::new(client.clone()));
     let store: Arc<dyn SecretStore> = Arc::new(KubeSecretStore::new(client));
     let verify = verifier(&mut tasks, &store, &events, &metrics);
@@ -209,6 +222,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             mode,
             endpoint: ClientEndpoint::clone(&endpoints.borrow()),
             iterations: settings.scram_iterations,
+            scope,
             resync: settings.resync,
             rotate_after: settings.rotate_after.age(),
         },
@@ -259,6 +273,9 @@ async fn govern(
     policy.look().await;
     tasks.spawn("policy", policy.follow());
 }
+
+/// Beside topicops' own namespace: as `deploy/install/40-webhooks.yaml` has it.
+const NEVER_ADMITTED: [&str; 1] = ["kube-system"];
 
 /// Replicas that one broker copies at the same time: more would only share what its throttle lets through.
 const COPIES_PER_BROKER: usize = 5;
@@ -342,24 +359,23 @@ fn verifier(
 /// Starts all watches; each answers when its first listing is complete.
 fn watch_all(
     tasks: &mut Tasks,
-    client: &Client,
+    watches: &Watches,
     (topics, clients, secrets): (&Arc<TopicIndex>, &Arc<ClientIndex>, &Arc<SecretIndex>),
-    health: &Health,
 ) -> Vec<watch::Receiver<bool>> {
-    let (first, topics_listed) = FirstListing::new(health);
-    let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
-    let api: Api<ConfigMap> = Api::all(client.clone());
-    tasks.spawn("watch of ConfigMaps", keep_watching(api, labels, Arc::clone(topics) as _, first));
-    let (first, custom_listed) = FirstListing::new(health);
-    let api: Api<KafkaTopic> = Api::all(client.clone());
-    tasks.spawn("watch of KafkaTopics", keep_watching_if_served(api, Arc::clone(topics) as _, first));
-    let mut listed = vec![topics_listed, custom_listed];
-    let mut add = |(watching, done): (BoxFuture<'static, ()>, watch::Receiver<bool>)| {
-        tasks.spawn("a watch", watching);
-        listed.push(done);
+    let mut listed = Vec::new();
+    let mut add = |name: &'static str, all: Vec<Watch>| {
+        for (watching, done) in all {
+            tasks.spawn(name, watching);
+            listed.push(done);
+        }
     };
-    clients.watches(client, health).into_iter().for_each(&mut add);
-    add(secrets.watch(client.clone(), health));
+    let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
+    let config_maps: Arc<dyn Index<ConfigMap>> = Arc::clone(topics) as _;
+    add("watch of ConfigMaps", watches.of(&watcher::Config::default().labels(&labels), &config_maps));
+    let custom: Arc<dyn Index<KafkaTopic>> = Arc::clone(topics) as _;
+    add("watch of KafkaTopics", watches.if_served(&custom));
+    add("watch of workloads", clients.watches(watches));
+    add("watch of Secrets", secrets.watches(watches));
     listed
 }
 

@@ -28,6 +28,10 @@ pub struct Settings {
     #[arg(long, env = "TOPICOPS_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 
+    /// The namespaces that are looked after, comma-separated; nothing outside of them is seen or touched. Default: all.
+    #[arg(long, env = "TOPICOPS_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE,…", value_parser = namespace)]
+    pub namespaces: Vec<String>,
+
     /// Name of this replica, for its lease and its Events. Default: the host name.
     #[arg(long, env = "TOPICOPS_IDENTITY", value_name = "NAME")]
     pub identity: Option<String>,
@@ -266,6 +270,18 @@ fn kept(text: &str) -> Result<u8, String> {
         .ok_or_else(|| format!("\"{text}\" is no percentage from 0% to 90%"))
 }
 
+/// As Kubernetes names them: one that is misspelt would be looked after in vain.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let is_name = name.len() <= 63
+        && name.chars().all(legal)
+        && ends(name.chars().next())
+        && ends(name.chars().next_back());
+    if is_name { Ok(name.to_owned()) } else { Err(format!("\"{text}\" is no name of a namespace")) }
+}
+
 #[allow(clippy::unnecessary_wraps)]
 pub(super) fn pattern(text: &str) -> Result<NamePattern, String> {
     let pattern = NamePattern::read(text.trim());
@@ -293,6 +309,9 @@ mod tests {
     fn wrong_flags_are_refused_with_the_value_in_the_message() {
         for (flag, value) in [
             ("--operator-id", "a.b"),
+            ("--namespaces", "shop,Billing"),
+            ("--namespaces", "shop,-billing"),
+            ("--namespaces", "team-*"),
             ("--topic-owners", "shop"),
             ("--protected-topics", "a b"),
             ("--resync", "soon"),
@@ -307,15 +326,27 @@ mod tests {
         ] {
             let error =
                 Command::try_parse_from(["t", "--kafka-config", "f", flag, value]).unwrap_err().to_string();
-            assert!(error.contains(value) && error.contains(flag), "{error}");
+            let named = value.rsplit(',').next().unwrap_or(value);
+            assert!(error.contains(named) && error.contains(flag), "{error}");
         }
     }
 
     #[test]
     fn lists_and_durations_are_read() {
-        let args = ["t", "--kafka-config", "f", "--topic-owners", "a=x*,b=*", "--resync", "1m30s"];
+        let args = [
+            "t",
+            "--kafka-config",
+            "f",
+            "--topic-owners",
+            "a=x*,b=*",
+            "--resync",
+            "1m30s",
+            "--namespaces",
+            "a, b",
+        ];
         let settings = Command::parse_from(args).settings;
         assert_eq!(settings.topic_owners.len(), 2);
+        assert_eq!(settings.namespaces, ["a", "b"]);
         assert_eq!(settings.resync, Duration::from_secs(90));
     }
 }

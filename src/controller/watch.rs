@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{FirstListing, ObjectKey};
+use super::{FirstListing, ObjectKey, scope::is_of_no_namespace};
 
 /// What keeps the objects of one kind, trimmed to what is needed of them.
 pub trait Index<K>: Send + Sync + 'static {
@@ -26,19 +26,19 @@ pub trait Index<K>: Send + Sync + 'static {
     fn keys(&self) -> Vec<ObjectKey>;
 }
 
-/// How often a kind that the API server does not know is looked for.
+/// How often what the API server does not have, a kind or a namespace, is looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Keeps an index up to date for ever. `first` is told when the first listing is complete.
 ///
 /// Losing the API server is no error: the index keeps what it knew, the watch resumes, and a new listing removes what went
-/// meanwhile.
-pub async fn keep_watching<K>(api: Api<K>, labels: String, index: Arc<dyn Index<K>>, first: FirstListing)
+/// meanwhile. A namespace that is not there holds nothing, and is looked for again every ten seconds.
+pub async fn keep_watching<K>(api: Api<K>, config: Config, index: Arc<dyn Index<K>>, first: FirstListing)
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     K::DynamicType: Default,
 {
-    follow(api, Config::default().labels(&labels), index.as_ref(), &first, false).await;
+    keep(api, config, index, first, false).await;
 }
 
 /// The same for a custom resource that may not be installed: then there are none of it, and it is looked for again every ten
@@ -48,17 +48,35 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     K::DynamicType: Default,
 {
+    keep(api, Config::default(), index, first, true).await;
+}
+
+async fn keep<K>(
+    api: Api<K>,
+    config: Config,
+    index: Arc<dyn Index<K>>,
+    first: FirstListing,
+    may_be_absent: bool,
+) where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K::DynamicType: Default,
+{
     let kind = K::kind(&K::DynamicType::default()).into_owned();
+    let namespace = api.namespace().map(str::to_owned);
     let mut told = false;
     loop {
         // A new watcher lists anew, where an old one would go on from what it knew.
-        match follow(api.clone(), Config::default(), index.as_ref(), &first, true).await {
+        match follow(api.clone(), config.clone(), index.as_ref(), &first, may_be_absent).await {
             Missing::Watched => told = false,
             Missing::Listed => {
                 if !std::mem::replace(&mut told, true) {
-                    info!(kind, "the API server does not know this kind: there are none of it until it does");
+                    info!(
+                        kind,
+                        namespace,
+                        "the API server has no such kind or namespace: there are none of it until it does"
+                    );
                 }
-                for key in index.keys() {
+                for key in keys_within(index.as_ref(), namespace.as_deref()) {
                     index.remove(&key);
                 }
                 first.complete(&kind);
@@ -68,7 +86,7 @@ where
     }
 }
 
-/// What failed because the API server does not know the kind.
+/// What failed because the API server does not know the kind, or the namespace.
 enum Missing {
     /// The listing: there are none.
     Listed,
@@ -76,7 +94,14 @@ enum Missing {
     Watched,
 }
 
-/// Ends only when the kind is missing and may be.
+/// Those of the keys that a watch of this namespace, or of all, tells of.
+fn keys_within<K: 'static>(index: &dyn Index<K>, namespace: Option<&str>) -> Vec<ObjectKey> {
+    let mut keys = index.keys();
+    keys.retain(|key| namespace.is_none_or(|namespace| key.namespace == namespace));
+    keys
+}
+
+/// Ends only when the kind is missing and may be, or the namespace is.
 async fn follow<K>(
     api: Api<K>,
     config: Config,
@@ -89,6 +114,8 @@ where
     K::DynamicType: Default,
 {
     let kind = K::kind(&K::DynamicType::default()).into_owned();
+    let namespace = api.namespace().map(str::to_owned);
+    let client = api.clone().into_client();
     let stream = watcher(api, config).default_backoff();
     pin_mut!(stream);
     let mut listed: BTreeSet<ObjectKey> = BTreeSet::new();
@@ -100,8 +127,10 @@ where
                 index.apply(object);
             }
             Ok(Event::InitDone) => {
-                for key in index.keys().into_iter().filter(|key| !listed.contains(key)) {
-                    index.remove(&key);
+                for key in keys_within(index, namespace.as_deref()) {
+                    if !listed.contains(&key) {
+                        index.remove(&key);
+                    }
                 }
                 listed.clear();
                 first.complete(&kind);
@@ -114,8 +143,13 @@ where
                 if let Some(missing) = missing(&error).filter(|_| may_be_absent) {
                     return missing;
                 }
+                if let watcher::Error::InitialListFailed(why) | watcher::Error::WatchStartFailed(why) = &error
+                    && is_of_no_namespace(&client, namespace.as_deref(), why).await
+                {
+                    return Missing::Listed;
+                }
                 first.failed(&kind, &error);
-                warn!(kind, error = %error, "watching Kubernetes failed; trying again");
+                warn!(kind, namespace, error = %error, "watching Kubernetes failed; trying again");
             }
         }
     }

@@ -65,6 +65,8 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 static WORLD: OnceCell<Result<World, String>> = OnceCell::const_new();
 /// Variables for topicops, beside those of the manifests, in every world of this binary.
 pub static SETTINGS: OnceLock<Vec<(&'static str, &'static str)>> = OnceLock::new();
+/// The namespaces that topicops looks after, in every world of this binary; unset: all. They are made with the world.
+pub static NAMESPACES: OnceLock<Vec<&'static str>> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Tests that share the world, and those that need it for themselves.
@@ -203,6 +205,9 @@ impl World {
     /// Those of `deploy/install`, with what is to be changed in them for another operator id.
     async fn apply_manifests(&self) -> Result<()> {
         let folder = repository().join("deploy/install");
+        if let Some(namespaces) = NAMESPACES.get() {
+            return self.apply_for(namespaces).await;
+        }
         if self.operator_id == "topicops" {
             return self.bed.apply_path(folder).await.map(drop);
         }
@@ -215,6 +220,35 @@ impl World {
             self.bed.apply(&text.replace("topicops-ca", &format!("{}-ca", self.operator_id))).await?;
         }
         Ok(())
+    }
+
+    /// As the README says, for some namespaces only.
+    async fn apply_for(&self, namespaces: &[&str]) -> Result<()> {
+        let deploy = repository().join("deploy");
+        let edited = ["20-rbac.yaml", "30-deployment.yaml", "40-webhooks.yaml"];
+        self.bed.apply_all_but(deploy.join("install"), &edited).await?;
+        self.bed.apply_path(deploy.join("namespaced/20-rbac.yaml")).await?;
+        let role = std::fs::read_to_string(deploy.join("namespaced/namespace.yaml"))?;
+        for namespace in namespaces {
+            self.bed.create_namespace(namespace).await?;
+            let here = format!("metadata:\n  name: topicops-namespace\n  namespace: {namespace}\n");
+            self.bed.apply(&role.replace("metadata:\n  name: topicops-namespace\n", &here)).await?;
+        }
+        let names = namespaces.join(",");
+        let text = |file: &str| std::fs::read_to_string(deploy.join("install").join(file));
+        let run = "            - run\n";
+        let deployment = text("30-deployment.yaml")?;
+        ensure!(deployment.contains(run), "30-deployment.yaml has no args");
+        let flag = format!("{run}            - --namespaces={names}\n");
+        self.bed.apply(&deployment.replace(run, &flag)).await?;
+        let others = "operator: NotIn\n          values: [kube-system, topicops]";
+        let webhooks = text("40-webhooks.yaml")?;
+        ensure!(
+            webhooks.matches(others).count() == webhooks.matches("namespaceSelector:").count(),
+            "{webhooks}"
+        );
+        let these = format!("operator: In\n          values: [{names}]");
+        self.bed.apply(&webhooks.replace(others, &these)).await.map(drop)
     }
 
     pub fn api<K>(&self, namespace: &str) -> Api<K>

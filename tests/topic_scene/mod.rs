@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use topicops::{
     controller::{
-        Reporter,
+        Reporter, Scope,
         health::Health,
         moves::MoveDesk,
         topics::{
@@ -224,7 +224,7 @@ impl Scene {
             index: Arc::clone(&index),
             users: Arc::clone(&users) as _,
             open: false,
-            evidence: Arc::new(KubeEvidence::new(client.clone())),
+            evidence: Arc::new(KubeEvidence::new(client.clone(), Scope::All)),
             statuses: statuses.clone(),
             reporter: reporter.clone(),
             health: Health::new(metrics.clone()),

@@ -45,7 +45,7 @@ pub(crate) fn inject(
 ) -> Result<Injection, Problems> {
     let mut injection = Injection::default();
     let mut findings = Findings::default();
-    let pointer = format!("/{}/spec", kind.pod_template_path().join("/"));
+    let pointer = format!("/{}", kind.pod_spec_path().join("/"));
 
     let request = request.filter(|request| request.inject.files || request.inject.env);
     if let Some(chosen) = request.and_then(|request| request.containers.as_ref()) {
@@ -104,7 +104,7 @@ fn adjust_volume(
 ) {
     let Some(secret) = &volume.secret else {
         problems.push(Problem::new(
-            format!("{}.spec.volumes[{index}].name", kind.pod_template_path().join(".")),
+            format!("{}.volumes[{index}].name", kind.pod_spec_path().join(".")),
             injected::VOLUME,
             "is the name of the Secret volume that topicops adds; name this volume otherwise",
         ));

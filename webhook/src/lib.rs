@@ -35,7 +35,7 @@ pub use answer::Answer;
 pub use consent::{Consent, Finding, TopicPolicy, Unquestioned};
 pub use limits::Limits;
 pub use metrics::Metrics;
-pub use mutate::mutate;
+pub use mutate::{mutate, mutate_stored};
 pub use patch::Patch;
 pub use review::{NotAReview, Operation, Review};
 pub use router::{BODY_LIMIT, MUTATE_PATH, VALIDATE_PATH, WebhookState, router};

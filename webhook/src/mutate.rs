@@ -6,7 +6,7 @@
 use topicops_contract::{ClientRequest, Inject, Problem, Problems, Workload, WorkloadKind, keys::client};
 
 use crate::{
-    Answer, Consent, Finding, Operation, Review,
+    Answer, Consent, Finding, Operation, Review, Unquestioned,
     inject::{Injection, inject},
     workload_object::{Head, Metadata, WorkloadObject},
 };
@@ -15,12 +15,16 @@ use crate::{
 pub fn mutate(review: &Review<'_>, consent: &dyn Consent) -> Answer {
     let (true, Some(object)) = (review.writes_object(), review.object()) else { return Answer::untouched() };
     let Some(kind) = workload_kind(review) else { return other_kind(review, object) };
-    let object: WorkloadObject<'_> = match serde_json::from_str(object) {
+    let object = match WorkloadObject::read(kind, object) {
         Ok(object) => object,
         Err(error) => return Answer::unreadable(kind.as_str(), &error),
     };
     // Only its finalizers and status change from here on, and nothing of that may fail.
     if object.metadata.deletion_timestamp.is_some() {
+        return Answer::untouched();
+    }
+    // It has what the workload that it is part of has, by that one's name, whatever labels came with its template.
+    if object.metadata.is_part_of_another(kind) {
         return Answer::untouched();
     }
     let old: Option<Head<'_>> = match review.old_object().map(serde_json::from_str).transpose() {
@@ -54,6 +58,15 @@ pub fn mutate(review: &Review<'_>, consent: &dyn Consent) -> Answer {
         }
     }
     if denials.is_empty() { Answer::Allowed { patch, warnings } } else { Answer::invalid(&denials, warnings) }
+}
+
+/// What would have come of a workload, stored as it is, if it had been admitted now. Nobody's consent is asked: what is granted
+/// changes nothing in a template.
+pub fn mutate_stored(workload: &Workload, object: &str) -> Answer {
+    match Review::of_stored(workload, object) {
+        Ok(review) => mutate(&review, &Unquestioned),
+        Err(error) => Answer::unreadable(workload.kind().as_str(), &error),
+    }
 }
 
 /// The workload that a review is about.
@@ -94,8 +107,7 @@ impl Subject<'_> {
         our_secrets.extend(old.map(|old| self.secret_name(old)));
         let our_secrets: Vec<&str> = our_secrets.iter().map(String::as_str).collect();
         let mut injection = match object.pod_spec(self.kind) {
-            // The template of a Job cannot be changed once it is there.
-            _ if self.kind == WorkloadKind::Job && self.review.operation() != Operation::Create => {
+            _ if !self.kind.is_mutable() && self.review.operation() != Operation::Create => {
                 Injection::default()
             }
             Some(pod) => inject(pod, self.kind, request.as_ref(), &our_secrets)?,
@@ -138,7 +150,7 @@ impl Subject<'_> {
     /// Whether the object had all of these mistakes before this update.
     fn was_wrong_before(&self, problems: &Problems) -> bool {
         let Some(old) = self.review.old_object() else { return false };
-        let Ok(old) = serde_json::from_str::<WorkloadObject<'_>>(old) else { return false };
+        let Ok(old) = WorkloadObject::read(self.kind, old) else { return false };
         match self.asked(&old, None) {
             Ok(_) => false,
             Err(before) => problems.iter().all(|problem| before.iter().any(|known| known == problem)),
@@ -159,11 +171,7 @@ fn name_of<'r>(review: &'r Review<'r>, metadata: &'r Metadata<'_>) -> &'r str {
 
 fn workload_kind(review: &Review<'_>) -> Option<WorkloadKind> {
     let kind: WorkloadKind = review.kind().parse().ok()?;
-    let group = match kind {
-        WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => "apps",
-        WorkloadKind::Job | WorkloadKind::CronJob => "batch",
-    };
-    (review.group() == group).then_some(kind)
+    (review.group() == kind.group()).then_some(kind)
 }
 
 /// A webhook configuration that sends us other kinds is an administrator's mistake; whoever applies the object can do nothing
@@ -172,7 +180,7 @@ fn other_kind(review: &Review<'_>, object: &str) -> Answer {
     let labelled = serde_json::from_str::<Head<'_>>(object).is_ok_and(|head| head.metadata.is_labelled());
     let warnings = if labelled {
         vec![format!(
-            "Kafka credentials are injected into Deployment, StatefulSet, DaemonSet, Job and CronJob; the label does nothing on {}",
+            "Kafka credentials are injected into Deployment, StatefulSet, DaemonSet, Job, CronJob and Pod; the label does nothing on {}",
             review.kind().chars().take(63).collect::<String>()
         )]
     } else {

@@ -1,6 +1,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
+use topicops_contract::Workload;
 
 use crate::text::Text;
 
@@ -95,6 +96,26 @@ impl<'a> Review<'a> {
             Some(_) => Err(not("request.uid is empty".to_owned())),
             None => Err(not("it holds no request".to_owned())),
         }
+    }
+
+    /// A stored object of a workload, as if it were created now.
+    ///
+    /// # Errors
+    /// The object is no JSON.
+    pub fn of_stored(workload: &'a Workload, object: &'a str) -> serde_json::Result<Self> {
+        let kind =
+            GroupKind { group: Some(workload.kind().group().into()), kind: workload.kind().as_str().into() };
+        let request = Request {
+            uid: "stored".into(),
+            kind,
+            sub_resource: None,
+            name: Some(workload.name().into()),
+            namespace: Some(workload.namespace().into()),
+            operation: "CREATE".into(),
+            object: Some(serde_json::from_str(object)?),
+            old_object: None,
+        };
+        Ok(Self { request })
     }
 
     /// To be given back in the answer.

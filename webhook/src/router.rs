@@ -3,7 +3,7 @@
 //! Whatever goes wrong here is an HTTP error and never an admission: the API server then does what the webhook's failure
 //! policy says.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -45,12 +45,31 @@ pub struct WebhookState {
     consent: Arc<dyn Consent>,
     policy: Arc<dyn TopicPolicy>,
     metrics: Metrics,
+    /// The namespaces that are looked after; `None`: all.
+    namespaces: Option<Arc<BTreeSet<String>>>,
     room: Arc<Semaphore>,
 }
 
 impl WebhookState {
     pub fn new(consent: Arc<dyn Consent>, policy: Arc<dyn TopicPolicy>, metrics: Metrics) -> Self {
-        Self { consent, policy, metrics, room: Arc::new(Semaphore::new(BODY_MEMORY)) }
+        Self { consent, policy, metrics, namespaces: None, room: Arc::new(Semaphore::new(BODY_MEMORY)) }
+    }
+
+    /// Leaves objects of other namespaces as they are.
+    pub fn only_in(self, namespaces: BTreeSet<String>) -> Self {
+        Self { namespaces: Some(Arc::new(namespaces)), ..self }
+    }
+
+    /// What is to be said of an object that nobody here looks after: what was added to it would never work.
+    fn elsewhere(&self, review: &Review<'_>) -> Option<Answer> {
+        let namespace = review.namespace();
+        if self.namespaces.as_ref().is_none_or(|namespaces| namespaces.contains(namespace)) {
+            return None;
+        }
+        let warning =
+            format!("topicops does not look after namespace {namespace}: nothing comes of this label");
+        let warnings = if review.writes_object() { vec![warning] } else { Vec::new() };
+        Some(Answer::Allowed { patch: Default::default(), warnings })
     }
 }
 
@@ -133,7 +152,7 @@ async fn respond(
         Ok(review) => review,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, Outcome::Unreadable, error.to_string()),
     };
-    let answer = decide(&review);
+    let answer = state.elsewhere(&review).unwrap_or_else(|| decide(&review));
     let (text, patch_bytes) = match answer.to_body(&review) {
         Ok(written) => written,
         Err(error) => {

@@ -25,6 +25,14 @@ pub(crate) struct WorkloadObject<'a> {
     spec: Option<Spec<'a>>,
 }
 
+#[derive(Debug, Deserialize)]
+struct PodObject<'a> {
+    #[serde(borrow, default)]
+    metadata: Metadata<'a>,
+    #[serde(borrow, default)]
+    spec: Option<PodSpec<'a>>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Metadata<'a> {
@@ -38,6 +46,16 @@ pub(crate) struct Metadata<'a> {
     labels: Option<Labelled>,
     #[serde(default)]
     annotations: Option<OurAnnotations>,
+    #[serde(borrow, default)]
+    owner_references: Option<Vec<Owner<'a>>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Owner<'a> {
+    #[serde(borrow, default)]
+    kind: Text<'a>,
+    #[serde(default)]
+    controller: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -148,6 +166,15 @@ pub(crate) struct SecretSource<'a> {
 }
 
 impl<'a> WorkloadObject<'a> {
+    /// Reads an object of a kind. A Pod is its own template.
+    pub(crate) fn read(kind: WorkloadKind, text: &'a str) -> serde_json::Result<Self> {
+        if kind != WorkloadKind::Pod {
+            return serde_json::from_str(text);
+        }
+        let PodObject { metadata, spec } = serde_json::from_str(text)?;
+        Ok(Self { metadata, spec: Some(Spec { template: Some(Template { spec }), job_template: None }) })
+    }
+
     /// The pod template's spec, where `kind` has it.
     pub(crate) fn pod_spec(&self, kind: WorkloadKind) -> Option<&PodSpec<'a>> {
         let spec = self.spec.as_ref()?;
@@ -156,7 +183,8 @@ impl<'a> WorkloadObject<'a> {
             WorkloadKind::Deployment
             | WorkloadKind::StatefulSet
             | WorkloadKind::DaemonSet
-            | WorkloadKind::Job => spec.template.as_ref()?,
+            | WorkloadKind::Job
+            | WorkloadKind::Pod => spec.template.as_ref()?,
         };
         template.spec.as_ref()
     }
@@ -176,6 +204,13 @@ impl Metadata<'_> {
     /// Whether the label asks for credentials.
     pub(crate) fn is_labelled(&self) -> bool {
         self.labels.as_ref().is_some_and(|labels| labels.0)
+    }
+
+    /// Whether the object was made by the controller of another one, whose part it is.
+    pub(crate) fn is_part_of_another(&self, kind: WorkloadKind) -> bool {
+        let mut owners =
+            self.owner_references.iter().flatten().filter(|owner| owner.controller == Some(true));
+        owners.any(|owner| kind.is_part_of(&owner.kind))
     }
 
     /// The annotations of ours. The others (a last applied configuration, for instance, which is long) are not kept.

@@ -112,6 +112,7 @@ fn object(kind: &str, pod: &Value, annotations: &BTreeMap<String, String>, label
     let template = json!({"spec": pod});
     let spec = match kind {
         "CronJob" => json!({"jobTemplate": {"spec": {"template": template}}}),
+        "Pod" => pod.clone(),
         _ => json!({"template": template}),
     };
     let labels = if labelled { json!({"kafka-operator": "inject-credentials"}) } else { json!({}) };
@@ -121,6 +122,7 @@ fn object(kind: &str, pod: &Value, annotations: &BTreeMap<String, String>, label
 fn pod_of<'o>(kind: &str, object: &'o Value) -> &'o Value {
     let path = match kind {
         "CronJob" => "/spec/jobTemplate/spec/template/spec",
+        "Pod" => "/spec",
         _ => "/spec/template/spec",
     };
     object.pointer(path).unwrap()
@@ -128,7 +130,11 @@ fn pod_of<'o>(kind: &str, object: &'o Value) -> &'o Value {
 
 /// The object after admission, and whether that changed it.
 fn admit(kind: &str, object: &Value, old: &Value) -> (Value, bool) {
-    let group = if kind == "CronJob" { "batch" } else { "apps" };
+    let group = match kind {
+        "Pod" => "",
+        "Job" | "CronJob" => "batch",
+        _ => "apps",
+    };
     let review = json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": {
@@ -220,6 +226,17 @@ proptest! {
             let (reverted, _) = admit(kind, &bare, &injected);
             prop_assert_eq!(normal(&pod), normal(pod_of(kind, &reverted)));
         }
+    }
+
+    #[test]
+    fn what_cannot_be_changed_later_is_right_from_the_beginning(
+        kind in select(vec!["Job", "Pod"]), pod in pod(), annotations in annotations(),
+    ) {
+        let (injected, _) = admit(kind, &object(kind, &pod, &annotations, true), &Value::Null);
+        only_added(&pod, pod_of(kind, &injected))?;
+        prop_assert!(!admit(kind, &injected, &Value::Null).1, "asked again, it changes more");
+        let other = object(kind, pod_of(kind, &injected), &BTreeMap::new(), false);
+        prop_assert!(!admit(kind, &other, &injected).1, "the API server would refuse a change");
     }
 
     #[test]

@@ -281,3 +281,25 @@ async fn a_kafka_topic_is_checked_like_a_config_map_and_told_by_its_fields() {
     let foreign = review("KafkaTopic", "kafka.strimzi.io", &wrong, &Value::Null);
     assert_eq!(admit(app, VALIDATE_PATH, &foreign).await["allowed"], true, "another group's KafkaTopic");
 }
+
+#[tokio::test]
+async fn what_is_in_a_namespace_that_nobody_looks_after_is_left_alone_and_told() {
+    let only_in = |namespace: &str| {
+        let state = WebhookState::new(Arc::new(Unquestioned), Arc::new(Unquestioned), Metrics::default());
+        router(state.only_in([namespace.to_owned()].into()))
+    };
+    let object = deployment(&json!({"topic.kafka.nb/consumes": "orders"}));
+    let asked = review("Deployment", "apps", &object, &Value::Null);
+    let here = admit(only_in("shop"), MUTATE_PATH, &asked).await;
+    assert!(here["allowed"] == true && here["patch"].is_string() && here["warnings"].is_null(), "{here}");
+    let elsewhere = admit(only_in("billing"), MUTATE_PATH, &asked).await;
+    assert!(elsewhere["allowed"] == true && elsewhere["patch"].is_null(), "{elsewhere}");
+    assert_eq!(
+        elsewhere["warnings"],
+        json!(["topicops does not look after namespace shop: nothing comes of this label"])
+    );
+    let wrong = json!({ "metadata": { "name": "orders" }, "data": { "partitions": "none" } });
+    let asked = review("ConfigMap", "", &wrong, &Value::Null);
+    assert_eq!(admit(only_in("shop"), VALIDATE_PATH, &asked).await["allowed"], false);
+    assert_eq!(admit(only_in("billing"), VALIDATE_PATH, &asked).await["allowed"], true);
+}

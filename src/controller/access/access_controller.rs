@@ -207,7 +207,7 @@ impl AccessController {
         )?;
         let mechanism = self.settings.mechanism();
         let mut can_log_in = (BTreeSet::new(), BTreeSet::new());
-        for user in users {
+        for user in users.into_iter().filter(|user| self.settings.covers(&user.username)) {
             if user.credentials.iter().any(|(kind, _)| *kind != mechanism) {
                 can_log_in.1.insert(user.username.clone());
             }
@@ -215,6 +215,9 @@ impl AccessController {
                 can_log_in.0.insert(user.username);
             }
         }
+        let acls = acls.into_iter().filter(|acl| self.settings.covers(&acl.username)).collect();
+        let quotas =
+            quotas.into_iter().filter(|quota| self.settings.covers(&quota.target.username)).collect();
         tenure.lock().belief.described(can_log_in, acls, quotas, Instant::now());
         Ok(())
     }

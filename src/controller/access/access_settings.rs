@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use topicops_contract::{ClientEndpoint, OperatorId};
 
-use crate::{access::GrantsMode, kafka::ScramMechanism};
+use crate::{access::GrantsMode, controller::Scope, kafka::ScramMechanism};
 
 /// How access is kept.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct AccessSettings {
     pub endpoint: ClientEndpoint,
     /// SCRAM's iterations, 4,096 at least. The passwords are random, so more would only cost time at every login.
     pub iterations: u32,
+    /// Users of other namespaces are not ours to judge: whoever asks for them is not seen.
+    pub scope: Scope,
     /// What the brokers have is looked at again after about this long.
     pub resync: Duration,
     /// How old credentials become of workloads that do not say; `None`: as old as they like.
@@ -26,6 +28,12 @@ impl AccessSettings {
     /// How every user name of ours begins.
     pub fn prefix(&self) -> String {
         format!("{}.", self.operator)
+    }
+
+    /// Whether a user is of a namespace that is looked after.
+    pub fn covers(&self, username: &str) -> bool {
+        let rest = username.strip_prefix(&self.prefix()).unwrap_or_default();
+        self.scope.covers(rest.split('.').next().unwrap_or_default())
     }
 
     /// SCRAM-SHA-512, unless the endpoint says SCRAM-SHA-256.

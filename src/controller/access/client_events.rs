@@ -1,6 +1,5 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 
-use super::secret_meta;
 use crate::{ObjectKey, Reason, access::Client, controller::Reporter};
 
 /// Where a workload's author is told about its credentials.
@@ -34,5 +33,5 @@ impl ClientEvents for ReporterEvents {
 
 fn reference(client: &Client) -> ObjectReference {
     let key = ObjectKey::new(client.workload.namespace(), client.workload.name());
-    key.reference(&secret_meta::api_version(client), client.workload.kind().as_str(), &client.uid)
+    key.reference(client.workload.kind().api_version(), client.workload.kind().as_str(), &client.uid)
 }

@@ -1,47 +1,68 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fmt::Debug,
-    marker::PhantomData,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use futures::{FutureExt, future::BoxFuture};
-use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
         batch::v1::{CronJob, Job},
+        core::v1::Pod,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Resource, api::ListParams, core::PartialObjectMeta};
+use kube::{
+    Resource,
+    core::{NamespaceResourceScope, PartialObjectMeta},
+    runtime::watcher::Config,
+};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use topicops_contract::{ClientRequest, TopicName, Workload, WorkloadKind, keys};
+use topicops_contract::{ClientRequest, TopicName, Workload, keys};
 
+use super::{
+    kind_index::{KindIndex, KindOfWorkload, UNFINISHED, list_all},
+    maker::Maker,
+};
 use crate::{
-    ObjectKey,
     access::Client,
-    controller::{FirstListing, Index, health::Health, keep_watching, topics::TopicUsers},
+    controller::{Index, Watch, Watches, topics::TopicUsers},
     topic::{TopicGrant, Use},
 };
 
-/// All labelled workloads of the cluster, of all five kinds, trimmed to what access is made of.
+/// All labelled workloads that are looked after, of all kinds, trimmed to what access is made of.
 #[derive(Debug)]
 pub struct ClientIndex {
-    clients: Mutex<BTreeMap<Workload, Arc<Client>>>,
+    clients: Mutex<BTreeMap<Workload, Template>>,
+    /// By who made them: labelled Pods that are part of something else.
+    strays: Mutex<BTreeMap<Maker, Arc<Client>>>,
     /// Counts changes that matter to somebody's access.
     revision: watch::Sender<u64>,
+    /// Counts those too, and changes of specs.
+    templates: watch::Sender<u64>,
+}
+
+/// A client, and which version of its spec is there.
+#[derive(Clone, Debug)]
+pub struct Template {
+    pub client: Arc<Client>,
+    pub generation: i64,
 }
 
 impl Default for ClientIndex {
     fn default() -> Self {
-        Self { clients: Mutex::default(), revision: watch::Sender::new(0) }
+        Self {
+            clients: Mutex::default(),
+            strays: Mutex::default(),
+            revision: watch::Sender::new(0),
+            templates: watch::Sender::new(0),
+        }
     }
 }
 
 impl ClientIndex {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Workload, Arc<Client>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Workload, Template>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -50,27 +71,21 @@ impl ClientIndex {
         self.revision.subscribe()
     }
 
+    /// Tells of those, and of changes to specs.
+    pub fn template_changes(&self) -> watch::Receiver<u64> {
+        self.templates.subscribe()
+    }
+
     pub fn all(&self) -> Vec<Arc<Client>> {
+        self.lock().values().map(|template| Arc::clone(&template.client)).collect()
+    }
+
+    pub fn templates(&self) -> Vec<Template> {
         self.lock().values().cloned().collect()
     }
 
     pub fn client(&self, workload: &Workload) -> Option<Arc<Client>> {
-        self.lock().get(workload).cloned()
-    }
-
-    /// The watches that keep it up to date, each with what becomes true when its first listing is complete.
-    pub fn watches(
-        self: &Arc<Self>,
-        client: &kube::Client,
-        health: &Health,
-    ) -> Vec<(BoxFuture<'static, ()>, watch::Receiver<bool>)> {
-        vec![
-            self.watch::<Deployment>(client, health),
-            self.watch::<StatefulSet>(client, health),
-            self.watch::<DaemonSet>(client, health),
-            self.watch::<Job>(client, health),
-            self.watch::<CronJob>(client, health),
-        ]
+        self.lock().get(workload).map(|template| Arc::clone(&template.client))
     }
 
     /// What the watches would list now, each with its metadata.
@@ -78,42 +93,109 @@ impl ClientIndex {
     /// # Errors
     /// The API server does not list one of the kinds.
     pub async fn list(client: &kube::Client) -> kube::Result<Vec<(Client, ObjectMeta)>> {
-        let mut listed = list_kind::<Deployment>(client).await?;
-        listed.extend(list_kind::<StatefulSet>(client).await?);
-        listed.extend(list_kind::<DaemonSet>(client).await?);
-        listed.extend(list_kind::<Job>(client).await?);
-        listed.extend(list_kind::<CronJob>(client).await?);
-        Ok(listed)
+        list_all(client).await
     }
 
-    fn watch<K>(
-        self: &Arc<Self>,
-        client: &kube::Client,
-        health: &Health,
-    ) -> (BoxFuture<'static, ()>, watch::Receiver<bool>)
-    where
-        K: KindOfWorkload + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-    {
-        let index: Arc<KindIndex<K>> = Arc::new(KindIndex { clients: Arc::clone(self), kind: PhantomData });
-        let (first, listed) = FirstListing::new(health);
+    /// What keeps it up to date.
+    ///
+    /// A Job or Pod that has finished uses nothing any more and never will again, so it is no client from then on. Of Pods the
+    /// API server itself leaves these out, and tells of one that finishes as if it were gone; of Jobs it cannot, and their
+    /// metadata does not say it, so Jobs are watched whole.
+    pub fn watches(self: &Arc<Self>, watches: &Watches) -> Vec<Watch> {
         let labels = format!("{}={}", keys::INJECT_LABEL, keys::INJECT_LABEL_VALUE);
-        let api: Api<PartialObjectMeta<K>> = Api::all(client.clone());
-        (keep_watching(api, labels, index, first).boxed(), listed)
+        let labelled = Config::default().labels(&labels);
+        let unfinished = labelled.clone().fields(UNFINISHED);
+        let jobs: Arc<dyn Index<Job>> = Arc::new(KindIndex::<Job>::of(self));
+        [
+            self.watch::<Deployment>(watches, &labelled),
+            self.watch::<StatefulSet>(watches, &labelled),
+            self.watch::<DaemonSet>(watches, &labelled),
+            watches.of(&labelled, &jobs),
+            self.watch::<CronJob>(watches, &labelled),
+            self.watch::<Pod>(watches, &unfinished),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
+    fn watch<K>(self: &Arc<Self>, watches: &Watches, config: &Config) -> Vec<Watch>
+    where
+        K: KindOfWorkload
+            + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let index: Arc<dyn Index<PartialObjectMeta<K>>> = Arc::new(KindIndex::<K>::of(self));
+        watches.of(config, &index)
+    }
+
+    fn changed(&self) {
+        self.revision.send_modify(|revision| *revision = revision.wrapping_add(1));
+        self.spec_changed();
+    }
+
+    fn spec_changed(&self) {
+        self.templates.send_modify(|revision| *revision = revision.wrapping_add(1));
+    }
+
+    /// Labelled Pods that a controller made for something that is no client: the label stands on a template, where it does
+    /// nothing. One Pod for each such maker.
+    pub fn strays(&self) -> Vec<(Maker, Arc<Client>)> {
+        let clients = self.lock();
+        let strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
+        let led_astray = strays.iter().filter(|(maker, _)| !maker.is_among(&clients));
+        led_astray.map(|(maker, pod)| (maker.clone(), Arc::clone(pod))).collect()
+    }
+
+    pub(super) fn put_stray(&self, maker: Maker, pod: Client) {
+        let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
+        let Entry::Vacant(entry) = strays.entry(maker) else { return };
+        entry.insert(Arc::new(pod));
+        drop(strays);
+        self.changed();
+    }
+
+    /// All that is kept: clients, and Pods that were led astray.
+    pub(super) fn workloads(&self) -> Vec<Workload> {
+        let mut workloads: Vec<Workload> = self.lock().keys().cloned().collect();
+        let strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
+        workloads.extend(strays.values().map(|pod| pod.workload.clone()));
+        workloads
+    }
+
+    pub(super) fn take_stray(&self, pod: &Workload) {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, one| one.workload != *pod);
+    }
+
+    #[cfg(test)]
     pub(crate) fn put(&self, client: Client) {
+        self.put_version(client, 0);
+    }
+
+    pub(crate) fn put_version(&self, client: Client, generation: i64) {
         let mut clients = self.lock();
-        if clients.get(&client.workload).is_some_and(|before| **before == client) {
+        if let Some(before) = clients.get_mut(&client.workload)
+            && *before.client == client
+        {
+            let is_new = std::mem::replace(&mut before.generation, generation) != generation;
+            drop(clients);
+            if is_new {
+                self.spec_changed();
+            }
             return;
         }
-        clients.insert(client.workload.clone(), Arc::new(client));
+        clients.insert(client.workload.clone(), Template { client: Arc::new(client), generation });
         drop(clients);
-        self.revision.send_modify(|revision| *revision = revision.wrapping_add(1));
+        self.changed();
     }
 
     pub(crate) fn take(&self, workload: &Workload) {
         if self.lock().remove(workload).is_some() {
-            self.revision.send_modify(|revision| *revision = revision.wrapping_add(1));
+            self.changed();
         }
     }
 }
@@ -129,7 +211,7 @@ impl TopicUsers for ClientIndex {
             )
         };
         let clients = self.lock();
-        let requests = clients.values().filter_map(|client| client.request.as_ref().ok()?.as_deref());
+        let requests = clients.values().filter_map(|one| one.client.request.as_ref().ok()?.as_deref());
         requests.filter(|request| names(request)).map(|request| request.workload.to_string()).collect()
     }
 
@@ -138,99 +220,16 @@ impl TopicUsers for ClientIndex {
     }
 }
 
-/// Which of our kinds a Kubernetes type is.
-trait KindOfWorkload {
-    const KIND: WorkloadKind;
-}
-
-impl KindOfWorkload for Deployment {
-    const KIND: WorkloadKind = WorkloadKind::Deployment;
-}
-
-impl KindOfWorkload for StatefulSet {
-    const KIND: WorkloadKind = WorkloadKind::StatefulSet;
-}
-
-impl KindOfWorkload for DaemonSet {
-    const KIND: WorkloadKind = WorkloadKind::DaemonSet;
-}
-
-impl KindOfWorkload for Job {
-    const KIND: WorkloadKind = WorkloadKind::Job;
-}
-
-impl KindOfWorkload for CronJob {
-    const KIND: WorkloadKind = WorkloadKind::CronJob;
-}
-
-async fn list_kind<K>(client: &kube::Client) -> kube::Result<Vec<(Client, ObjectMeta)>>
-where
-    K: KindOfWorkload + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
-{
-    let labels = format!("{}={}", keys::INJECT_LABEL, keys::INJECT_LABEL_VALUE);
-    let api: Api<K> = Api::all(client.clone());
-    let listed = api.list_metadata(&ListParams::default().labels(&labels)).await?;
-    let metas = listed.items.into_iter().map(|object| object.metadata);
-    Ok(metas.filter_map(|meta| Some((trim(K::KIND, &meta).ok()?, meta))).collect())
-}
-
-/// The part of the index that one kind's watch fills.
-struct KindIndex<K> {
-    clients: Arc<ClientIndex>,
-    kind: PhantomData<fn() -> K>,
-}
-
-impl<K: KindOfWorkload + 'static> Index<PartialObjectMeta<K>> for KindIndex<K> {
-    fn apply(&self, object: PartialObjectMeta<K>) {
-        match trim(K::KIND, &object.metadata) {
-            Ok(client) => self.clients.put(client),
-            Err(workload) => self.clients.take(&workload),
-        }
-    }
-
-    fn remove(&self, key: &ObjectKey) {
-        self.clients.take(&Workload::new(&key.namespace, K::KIND, &key.name));
-    }
-
-    fn keys(&self) -> Vec<ObjectKey> {
-        let clients = self.clients.lock();
-        let kind = clients.keys().filter(|workload| workload.kind() == K::KIND);
-        kind.map(|workload| ObjectKey::new(workload.namespace(), workload.name())).collect()
-    }
-}
-
-/// What is kept of a workload, or which one is not to be kept: a Job of a CronJob is part of it.
-fn trim(kind: WorkloadKind, meta: &ObjectMeta) -> Result<Client, Workload> {
-    let key = ObjectKey::of(meta);
-    let workload = Workload::new(key.namespace, kind, key.name);
-    let none = BTreeMap::new();
-    let labelled = ClientRequest::is_labelled(meta.labels.as_ref().unwrap_or(&none));
-    let part_of_a_cron_job = kind == WorkloadKind::Job
-        && meta
-            .owner_references
-            .iter()
-            .flatten()
-            .any(|owner| owner.controller == Some(true) && owner.kind == WorkloadKind::CronJob.as_str());
-    if !labelled || part_of_a_cron_job {
-        return Err(workload);
-    }
-    let request = ClientRequest::parse(workload.clone(), meta.annotations.as_ref().unwrap_or(&none));
-    Ok(Client {
-        workload,
-        uid: meta.uid.clone().unwrap_or_default(),
-        created: meta.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0),
-        deleting: meta.deletion_timestamp.is_some(),
-        request: request.map(|request| request.map(Arc::new)).map_err(Arc::new),
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+    use k8s_openapi::{
+        api::batch::v1::{JobCondition, JobStatus},
+        apimachinery::pkg::apis::meta::v1::OwnerReference,
+    };
     use kube::core::PartialObjectMetaExt;
 
     use super::*;
-    use crate::topic::TopicObjectKey;
+    use crate::{ObjectKey, topic::TopicObjectKey};
 
     fn meta(name: &str, annotations: &[(&str, &str)]) -> ObjectMeta {
         let own = |pairs: &[(&str, &str)]| {
@@ -246,7 +245,17 @@ mod tests {
     }
 
     fn index_of<K>(clients: &Arc<ClientIndex>) -> KindIndex<K> {
-        KindIndex { clients: Arc::clone(clients), kind: PhantomData }
+        KindIndex::of(clients)
+    }
+
+    fn made_by(kind: &str, name: &str) -> Option<Vec<OwnerReference>> {
+        let owner = OwnerReference {
+            controller: Some(true),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            ..OwnerReference::default()
+        };
+        Some(vec![owner])
     }
 
     #[test]
@@ -270,19 +279,64 @@ mod tests {
     }
 
     #[test]
-    fn a_job_of_a_cron_job_is_no_client() {
+    fn a_job_of_a_cron_job_is_no_client_and_one_that_has_finished_is_none_any_more() {
         let clients = Arc::new(ClientIndex::default());
-        let mut job = meta("nightly-1", &[(keys::client::PRODUCES, "orders")]);
-        job.owner_references = Some(vec![OwnerReference {
-            controller: Some(true),
-            kind: "CronJob".to_owned(),
-            ..OwnerReference::default()
-        }]);
-        index_of::<Job>(&clients).apply(job.clone().into_response_partial());
+        let metadata = ObjectMeta {
+            owner_references: made_by("CronJob", "nightly"),
+            ..meta("nightly-1", &[(keys::client::PRODUCES, "orders")])
+        };
+        let mut job = Job { metadata, ..Job::default() };
+        let index = index_of::<Job>(&clients);
+        index.apply(job.clone());
         assert!(clients.all().is_empty());
-        job.owner_references = None;
-        index_of::<Job>(&clients).apply(job.into_response_partial());
+        job.metadata.owner_references = None;
+        index.apply(job.clone());
         assert_eq!(clients.all().len(), 1);
+        let condition = |type_: &str, status: &str| JobCondition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            ..JobCondition::default()
+        };
+        for (conditions, left) in [
+            (vec![condition("Suspended", "True")], 1),
+            (vec![condition("FailureTarget", "True"), condition("Failed", "False")], 1),
+            (vec![condition("SuccessCriteriaMet", "True"), condition("Complete", "True")], 0),
+            (vec![condition("Failed", "True")], 0),
+        ] {
+            job.status = Some(JobStatus { conditions: Some(conditions), ..JobStatus::default() });
+            index.apply(job.clone());
+            assert_eq!(clients.all().len(), left, "{:?}", job.status);
+        }
+    }
+
+    #[test]
+    fn a_pod_of_a_controller_is_no_client_and_is_told_of_unless_its_workload_is_one() {
+        let clients = Arc::new(ClientIndex::default());
+        let pods = index_of::<Pod>(&clients);
+        pods.apply(meta("shell", &[(keys::client::CONSUMES, "orders")]).into_response_partial());
+        assert_eq!(clients.all().len(), 1);
+        let pod_of = |name: &str, kind: &str, maker: &str| {
+            let mut pod = meta(name, &[(keys::client::CONSUMES, "orders")]);
+            pod.owner_references = made_by(kind, maker);
+            pod.labels.get_or_insert_default().insert("pod-template-hash".to_owned(), "7d9f".to_owned());
+            pods.apply(pod.into_response_partial());
+        };
+        pod_of("orders-7d9f-x", "ReplicaSet", "orders-7d9f");
+        pod_of("orders-7d9f-y", "ReplicaSet", "orders-7d9f");
+        pod_of("db-0", "StatefulSet", "db");
+        pod_of("nightly-29384-x", "Job", "nightly-29384");
+        assert_eq!(clients.all().len(), 1, "they are part of something else");
+        let told = || clients.strays().into_iter().map(|(maker, _)| maker.to_string()).collect::<Vec<_>>();
+        assert_eq!(told(), ["Job shop/nightly-29384", "ReplicaSet shop/orders-7d9f", "StatefulSet shop/db"]);
+        index_of::<Deployment>(&clients).apply(meta("orders", &[]).into_response_partial());
+        index_of::<CronJob>(&clients).apply(meta("nightly", &[]).into_response_partial());
+        assert_eq!(told(), ["StatefulSet shop/db"]);
+        assert!(
+            pods.keys().contains(&ObjectKey::new("shop", "db-0")),
+            "a new listing may tell that it is gone"
+        );
+        pods.remove(&ObjectKey::new("shop", "db-0"));
+        assert!(told().is_empty());
     }
 
     #[test]

@@ -63,6 +63,9 @@ impl KubeRollouts {
 
     /// The Pods that are there, and have not ended.
     async fn pods(&self, client: &Client, object: &DynamicObject) -> Result<Vec<ObjectMeta>, RolloutError> {
+        if client.workload.kind() == WorkloadKind::Pod {
+            return Ok(vec![object.metadata.clone()]);
+        }
         let api: Api<PartialObjectMeta<Pod>> =
             Api::namespaced(self.client.clone(), client.workload.namespace());
         let mut params = ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed");
@@ -139,6 +142,7 @@ fn needs(kind: WorkloadKind, object: &Value) -> Option<&'static str> {
     }
     match kind {
         WorkloadKind::Job | WorkloadKind::CronJob => Some("they end by themselves"),
+        WorkloadKind::Pod => Some("a Pod cannot be replaced by itself: delete it and create it again"),
         _ => None,
     }
 }

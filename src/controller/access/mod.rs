@@ -21,10 +21,12 @@ mod client_events;
 mod client_index;
 mod consented;
 mod failure;
+mod kind_index;
 mod kube_rollouts;
 mod kube_secret_store;
 #[cfg(feature = "verify")]
 mod librdkafka_verifier;
+mod maker;
 mod pass;
 mod passwords;
 mod prepare;
@@ -56,12 +58,13 @@ mod world;
 pub use access_controller::{AccessController, Limits};
 pub use access_settings::AccessSettings;
 pub use client_events::{ClientEvents, ReporterEvents};
-pub use client_index::ClientIndex;
+pub use client_index::{ClientIndex, Template};
 pub use consented::Consented;
 pub use kube_rollouts::KubeRollouts;
 pub use kube_secret_store::KubeSecretStore;
 #[cfg(feature = "verify")]
 pub use librdkafka_verifier::LibrdkafkaVerifier;
+pub use maker::Maker;
 pub use rollouts::{Rollout, RolloutError, Rollouts};
 pub use secret_index::SecretIndex;
 pub use secret_store::{SecretDraft, SecretStore, StoreError, Written};

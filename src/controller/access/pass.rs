@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
+use topicops_contract::keys;
 use tracing::{debug, warn};
 
-use super::{AccessController, tenure::Tenure};
+use super::{
+    AccessController,
+    tenure::{Known, Tenure},
+};
 use crate::{
     ObjectKey, Reason,
     access::{AccessPlan, Decision, Finding, plan},
@@ -144,6 +148,22 @@ impl AccessController {
         }
     }
 
+    /// Tells whoever put the label on a template and not on the workload.
+    fn tell_strays(&self, known: &mut Known) {
+        let strays = self.clients.strays();
+        for (maker, pod) in &strays {
+            if !known.strays_told.contains(maker) {
+                let note = format!(
+                    "the label {} does nothing on this Pod, because {maker} made it: put it, and the annotations, on the \
+                     workload itself, under metadata and not under spec.template.metadata",
+                    keys::INJECT_LABEL
+                );
+                self.events.say(pod, Reason::LabelOnTemplate, &note);
+            }
+        }
+        known.strays_told = strays.into_iter().map(|(maker, _)| maker).collect();
+    }
+
     /// Tells every author what changed about what they do not get, and counts the clients by state.
     fn report(
         &self,
@@ -187,6 +207,7 @@ impl AccessController {
         for uid in told.keys() {
             self.events.forget(uid);
         }
+        self.tell_strays(&mut known);
         for (state, count) in states {
             self.metrics.clients.get_or_create(&StateLabel { state }).set(count);
         }

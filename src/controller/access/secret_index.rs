@@ -3,9 +3,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{Api, core::PartialObjectMeta};
+use kube::{core::PartialObjectMeta, runtime::watcher::Config};
 use tokio::sync::watch;
 use topicops_contract::keys;
 
@@ -13,7 +12,7 @@ use super::secret_meta;
 use crate::{
     ObjectKey,
     access::{ObservedSecret, SecretContent},
-    controller::{FirstListing, Index, health::Health, keep_watching},
+    controller::{Index, Watch, Watches},
 };
 
 /// All Secrets with our label, without their content; and of which of them the content was looked at.
@@ -100,16 +99,11 @@ impl SecretIndex {
         self.lock().remove(key);
     }
 
-    /// The watch that keeps it up to date, with what becomes true when the first listing is complete.
-    pub fn watch(
-        self: &Arc<Self>,
-        client: kube::Client,
-        health: &Health,
-    ) -> (BoxFuture<'static, ()>, watch::Receiver<bool>) {
-        let (first, listed) = FirstListing::new(health);
+    /// What keeps it up to date.
+    pub fn watches(self: &Arc<Self>, watches: &Watches) -> Vec<Watch> {
         let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_CREDENTIALS);
-        let api: Api<PartialObjectMeta<Secret>> = Api::all(client);
-        (keep_watching(api, labels, Arc::clone(self) as _, first).boxed(), listed)
+        let index: Arc<dyn Index<PartialObjectMeta<Secret>>> = Arc::clone(self) as _;
+        watches.of(&Config::default().labels(&labels), &index)
     }
 
     /// What the watch tells of; in an order of its own after what was noted.

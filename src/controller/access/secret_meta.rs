@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use topicops_contract::keys;
 
-use crate::{ObjectKey, access::Client, workload_resource::workload_resource};
+use crate::{ObjectKey, access::Client};
 
 pub(super) fn is_labelled(meta: &ObjectMeta) -> bool {
     let label = meta.labels.as_ref().and_then(|labels| labels.get(keys::CONFIG_LABEL));
@@ -94,17 +94,13 @@ pub(super) fn ours(
 /// The garbage collector takes the Secret with its workload, even when we are not there to do it.
 fn owner_reference(owner: &Client) -> OwnerReference {
     OwnerReference {
-        api_version: api_version(owner),
+        api_version: owner.workload.kind().api_version().to_owned(),
         kind: owner.workload.kind().as_str().to_owned(),
         name: owner.workload.name().to_owned(),
         uid: owner.uid.clone(),
         block_owner_deletion: None,
         controller: None,
     }
-}
-
-pub(super) fn api_version(client: &Client) -> String {
-    workload_resource(client.workload.kind()).api_version
 }
 
 fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {

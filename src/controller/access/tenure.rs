@@ -1,11 +1,13 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::time::Instant;
 
-use super::{backoff::Backoff, belief::Belief, failure::Failure, prepared::Prepared, rotation::Rotations};
+use super::{
+    backoff::Backoff, belief::Belief, failure::Failure, maker::Maker, prepared::Prepared, rotation::Rotations,
+};
 use crate::{
     Reason,
     kafka::{Acl, Item, QuotaTarget, QuotaValue},
@@ -28,6 +30,8 @@ pub(super) struct Known {
     pub(super) failures: BTreeMap<String, Failure>,
     /// What was said last about each client, by uid.
     pub(super) told: HashMap<String, BTreeMap<Reason, String>>,
+    /// Those of whose labelled Pods was said that the label does nothing there.
+    pub(super) strays_told: BTreeSet<Maker>,
     pub(super) rotations: Rotations,
 }
 

@@ -13,7 +13,7 @@ use crate::{
         Client, Granted,
         testing::{Asking, grants, request},
     },
-    controller::Index,
+    controller::{Index, Scope},
     kafka::{
         Acl, Call, Cluster, ClusterError, ItemError, QuotaClients, QuotaTarget, QuotaValue, ScramKeys,
         ScramMechanism, Trouble,
@@ -431,4 +431,34 @@ fn nothing_that_holds_a_password_shows_it() {
     };
     let shown = format!("{:?} {draft:?} {draft:#?}", StoredSecret::new(object));
     assert!(!shown.contains(secret), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_of_namespaces_that_are_not_looked_after_are_left_alone() {
+    let mut world = World::new(&[("shop/orders", &["*/*"])]).await;
+    for namespace in ["shop", "billing", "shop-2"] {
+        world.ask(&request(&format!("{namespace}/reader")).consume("orders"));
+    }
+    let before = world.run();
+    world.settled().await;
+    drop(before);
+    // Nobody sees any of them now; in all namespaces but one that says nothing.
+    for namespace in ["shop", "billing", "shop-2"] {
+        world.clients.take(&request(&format!("{namespace}/reader")).workload);
+    }
+    world.scope = Scope::of(["shop".to_owned()]);
+    world.kept.lock().unwrap().secrets.retain(|key, _| key.namespace == "shop");
+    let _process = world.run();
+    let left = async |world: &World| {
+        let users = world.cluster.describe_scram_users("").await.unwrap();
+        users.into_iter().map(|user| user.username).collect::<Vec<_>>()
+    };
+    let others = ["topicops.billing.reader", "topicops.shop-2.reader"];
+    world.until("the one user to go", async |world| left(world).await == others).await;
+    sleep(LAG * 20).await;
+    assert_eq!(left(&world).await, others);
+    let acls = world.cluster.describe_acls("").await.unwrap();
+    assert!(
+        acls.iter().any(|acl| acl.username == others[0]) && acls.iter().any(|acl| acl.username == others[1])
+    );
 }

@@ -26,7 +26,7 @@ use crate::{
         Client, Decision, GrantsMode, Observed, RotationRules,
         testing::{Asking, at, grants},
     },
-    controller::{health::Health, topics::TopicIndex},
+    controller::{Scope, health::Health, topics::TopicIndex},
     kafka::{Acl, Call, Cluster, MemoryCluster, NewTopic, Quota, ScramKeys, ScramMechanism},
     metrics::Metrics,
     topic::TopicGrants,
@@ -47,6 +47,8 @@ pub(super) struct World {
     pub(super) ready: watch::Sender<bool>,
     /// How clients reach the brokers.
     pub(super) endpoint: watch::Sender<Arc<ClientEndpoint>>,
+    /// What is looked after.
+    pub(super) scope: Scope,
     /// Whether the Secrets' watch shows what is written.
     pub(super) watching: bool,
 }
@@ -95,6 +97,7 @@ impl World {
                 sasl_mechanism: "SCRAM-SHA-512".to_owned(),
                 truststore_pem: None,
             })),
+            scope: Scope::All,
             watching: true,
         }
     }
@@ -139,6 +142,7 @@ impl World {
                 mode: GrantsMode::Namespace,
                 endpoint: ClientEndpoint::clone(&self.endpoint.borrow()),
                 iterations: AccessSettings::DEFAULT_ITERATIONS,
+                scope: self.scope.clone(),
                 resync: AccessSettings::DEFAULT_RESYNC,
                 rotate_after: None,
             },

@@ -8,7 +8,10 @@ use kube::{
 use topicops_contract::{TopicObjectKind, keys};
 
 use super::other_finalizers;
-use crate::topic::TopicObjectKey;
+use crate::{
+    controller::{Scope, scope::is_of_no_namespace},
+    topic::TopicObjectKey,
+};
 
 /// What only the API server can say, asked where a deletion hangs on it and nowhere else.
 #[async_trait]
@@ -30,11 +33,32 @@ const PAGE: u32 = 500;
 #[allow(missing_debug_implementations)]
 pub struct KubeEvidence {
     client: Client,
+    scope: Scope,
 }
 
 impl KubeEvidence {
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client, scope: Scope) -> Self {
+        Self { client, scope }
+    }
+
+    /// Those of one namespace, or of all.
+    async fn unlabelled_of(&self, api: Api<ConfigMap>) -> Result<Vec<(TopicObjectKey, String)>, kube::Error> {
+        let others = format!("{}!={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
+        let mut params = ListParams::default().labels(&others).limit(PAGE);
+        let mut unlabelled = Vec::new();
+        loop {
+            let page = api.list_metadata(&params).await?;
+            for meta in page.items.into_iter().map(|object| object.metadata) {
+                if other_finalizers(&meta).is_some() {
+                    let key = TopicObjectKey::of(TopicObjectKind::ConfigMap, &meta);
+                    unlabelled.push((key, meta.uid.unwrap_or_default()));
+                }
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(unlabelled),
+            }
+        }
     }
 }
 
@@ -54,23 +78,16 @@ impl Evidence for KubeEvidence {
     }
 
     async fn unlabelled(&self) -> Result<Vec<(TopicObjectKey, String)>, kube::Error> {
-        let api: Api<ConfigMap> = Api::all(self.client.clone());
-        let others = format!("{}!={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
-        let mut params = ListParams::default().labels(&others).limit(PAGE);
         let mut unlabelled = Vec::new();
-        loop {
-            let page = api.list_metadata(&params).await?;
-            for meta in page.items.into_iter().map(|object| object.metadata) {
-                if other_finalizers(&meta).is_some() {
-                    let key = TopicObjectKey::of(TopicObjectKind::ConfigMap, &meta);
-                    unlabelled.push((key, meta.uid.unwrap_or_default()));
-                }
-            }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => return Ok(unlabelled),
+        for api in self.scope.apis(&self.client) {
+            let namespace = api.namespace().map(str::to_owned);
+            match self.unlabelled_of(api).await {
+                Ok(found) => unlabelled.extend(found),
+                Err(error) if is_of_no_namespace(&self.client, namespace.as_deref(), &error).await => {}
+                Err(error) => return Err(error),
             }
         }
+        Ok(unlabelled)
     }
 }
 

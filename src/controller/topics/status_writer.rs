@@ -21,7 +21,7 @@ use topicops_contract::{KafkaTopicStatus, Status, TopicObjectKind, keys};
 use tracing::{debug, warn};
 
 use super::{Evidence, KubeEvidence, TopicIndex};
-use crate::{KafkaTopic, fail_point::fail_point, topic::TopicObjectKey};
+use crate::{KafkaTopic, controller::Scope, fail_point::fail_point, topic::TopicObjectKey};
 
 /// What is to be written to an object that declares a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,7 +190,7 @@ impl StatusWriter {
         if let Some(object) = self.inner.index.object(&update.key) {
             return object.uid != update.uid;
         }
-        let evidence = KubeEvidence::new(self.inner.client.clone());
+        let evidence = KubeEvidence::new(self.inner.client.clone(), Scope::All);
         evidence.is_gone(&update.key, &update.uid).await.unwrap_or(false)
     }
 
