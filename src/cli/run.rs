@@ -197,6 +197,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let healer = Healer {
         templates: Arc::new(KubeTemplates::new(client.clone(), scope.clone())),
         clients: Arc::clone(&clients),
+        secrets: Arc::clone(&secrets),
         events: Arc::clone(&events),
         except: NEVER_ADMITTED.into_iter().chain([namespace.as_str()]).map(str::to_owned).collect(),
         ready: listed.clone(),

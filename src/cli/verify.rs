@@ -130,7 +130,7 @@ async fn report(
         .with_context(|| format!("client.properties in Secret {key} cannot be read"))?;
     let mut looks = vec![Look::Login];
     looks.extend(granted.visible_topics().into_iter().map(Look::Topic));
-    looks.extend(granted.visible_groups().into_iter().map(Look::Group));
+    looks.extend(granted.distinct_groups().into_iter().map(Look::Group));
     let mut steps = Vec::new();
     for look in looks {
         let error = attempt(&properties, &look).await.err();

@@ -152,11 +152,15 @@ impl ClientIndex {
     }
 
     pub(super) fn put_stray(&self, maker: Maker, pod: Client) {
+        // A Pod of what is a client has nothing to be told.
+        let is_news = !maker.is_among(&self.lock());
         let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
         let Entry::Vacant(entry) = strays.entry(maker) else { return };
         entry.insert(Arc::new(pod));
         drop(strays);
-        self.changed();
+        if is_news {
+            self.changed();
+        }
     }
 
     /// All that is kept: clients, and Pods that were led astray.

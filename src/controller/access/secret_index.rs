@@ -11,7 +11,7 @@ use topicops_contract::keys;
 use super::secret_meta;
 use crate::{
     ObjectKey,
-    access::{ObservedSecret, SecretContent},
+    access::{Client, ObservedSecret, SecretContent},
     controller::{Index, Watch, Watches},
 };
 
@@ -20,6 +20,8 @@ use crate::{
 pub struct SecretIndex {
     secrets: Mutex<BTreeMap<ObjectKey, Entry>>,
     revision: watch::Sender<u64>,
+    /// Counts changes of our own, too.
+    all_revisions: watch::Sender<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -30,7 +32,8 @@ struct Entry {
 
 impl Default for SecretIndex {
     fn default() -> Self {
-        Self { secrets: Mutex::default(), revision: watch::Sender::new(0) }
+        let (revision, all_revisions) = (watch::Sender::new(0), watch::Sender::new(0));
+        Self { secrets: Mutex::default(), revision, all_revisions }
     }
 }
 
@@ -42,6 +45,21 @@ impl SecretIndex {
     /// Tells of changes by others; what was noted here before it came over the watch is none.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
+    }
+
+    /// Tells of changes by whomever.
+    pub fn all_changes(&self) -> watch::Receiver<u64> {
+        self.all_revisions.subscribe()
+    }
+
+    /// Whether what a workload would mount is there, is its own and was seen to hold what it should.
+    pub fn has_that_of(&self, client: &Client) -> bool {
+        let Ok(Some(request)) = &client.request else { return false };
+        let key = ObjectKey::new(client.workload.namespace(), &request.secret_name);
+        self.lock().get(&key).is_some_and(|entry| {
+            entry.observed.content == SecretContent::Current
+                && entry.observed.owner_uid.as_ref() == Some(&client.uid)
+        })
     }
 
     pub fn observed(&self) -> BTreeMap<ObjectKey, ObservedSecret> {
@@ -75,6 +93,8 @@ impl SecretIndex {
                 secrets.remove(&key);
             }
         }
+        drop(secrets);
+        count(&self.all_revisions);
     }
 
     /// What is to stand in Secrets is another from now on.
@@ -123,8 +143,13 @@ impl SecretIndex {
     }
 
     fn changed(&self) {
-        self.revision.send_modify(|revision| *revision = revision.wrapping_add(1));
+        count(&self.revision);
+        count(&self.all_revisions);
     }
+}
+
+fn count(revision: &watch::Sender<u64>) {
+    revision.send_modify(|revision| *revision = revision.wrapping_add(1));
 }
 
 fn entry(meta: &ObjectMeta, content: SecretContent) -> Entry {

@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     Reason,
+    access::Client,
     controller::{
-        access::{ClientEvents, ClientIndex, Template},
+        access::{ClientEvents, ClientIndex, SecretIndex, Template},
         while_leading,
     },
 };
@@ -28,6 +29,7 @@ use crate::{
 pub struct Healer {
     pub templates: Arc<dyn Templates>,
     pub clients: Arc<ClientIndex>,
+    pub secrets: Arc<SecretIndex>,
     pub events: Arc<dyn ClientEvents>,
     /// Namespaces whose workloads are never sent to the webhook, so that these need neither it nor us.
     pub except: BTreeSet<String>,
@@ -61,11 +63,16 @@ impl Healer {
         }
         let mut checks = Checks::default();
         let mut changes = self.clients.template_changes();
+        let mut secrets = self.secrets.all_changes();
         loop {
             changes.mark_unchanged();
+            secrets.mark_unchanged();
             let mut all = self.clients.templates();
             all.retain(|one| !self.except.contains(one.client.workload.namespace()));
-            let due = checks.due(&all, Instant::now());
+            let mut due = checks.due(&all, Instant::now());
+            let known: BTreeMap<&Workload, &Client> =
+                all.iter().map(|one| (&one.client.workload, &*one.client)).collect();
+            due.retain(|workload| known.get(workload).is_some_and(|client| self.may_look_at(client)));
             if !due.is_empty() {
                 self.look(&mut checks, &all, due).await;
                 continue;
@@ -73,6 +80,7 @@ impl Healer {
             let next = checks.next();
             let open = tokio::select! {
                 result = changes.changed() => result.is_ok(),
+                result = secrets.changed() => result.is_ok(),
                 () = async { sleep_until(next.unwrap_or_else(Instant::now)).await }, if next.is_some() => true,
             };
             if !open {
@@ -82,6 +90,18 @@ impl Healer {
             while began.elapsed() < RESTLESS && matches!(timeout(QUIET, changes.changed()).await, Ok(Ok(())))
             {
             }
+        }
+    }
+
+    /// A volume of a Secret that is not there, or is another's, would keep its Pods from starting: what runs is left alone
+    /// until its own is there. Who mounts his Secret himself is left alone altogether.
+    fn may_look_at(&self, client: &Client) -> bool {
+        match &client.request {
+            Ok(Some(request)) => {
+                (request.inject.files || request.inject.env) && self.secrets.has_that_of(client)
+            }
+            Ok(None) => true,
+            Err(_) => false,
         }
     }
 

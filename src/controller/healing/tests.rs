@@ -14,8 +14,8 @@ use topicops_contract::{ClientRequest, Workload, WorkloadKind, keys};
 use super::{Healer, Patched, StoredTemplate, Templates, Verdict};
 use crate::{
     Reason,
-    access::Client,
-    controller::access::{ClientEvents, ClientIndex},
+    access::{Client, SecretContent},
+    controller::access::{ClientEvents, ClientIndex, SecretIndex},
 };
 
 /// An API server with workloads, and the watch of them.
@@ -23,6 +23,9 @@ use crate::{
 struct Cluster {
     objects: Mutex<BTreeMap<Workload, Value>>,
     clients: Arc<ClientIndex>,
+    secrets: Arc<SecretIndex>,
+    /// Workloads come without their Secrets.
+    unprovided: bool,
     asked: Mutex<Vec<String>>,
     /// What patches are answered with instead.
     refuses: Mutex<Option<String>>,
@@ -72,7 +75,22 @@ impl Cluster {
             deleting: false,
             request: Ok(ClientRequest::parse(of.clone(), &asking()).unwrap().map(Arc::new)),
         };
-        self.clients.put_version(client, metadata["generation"].as_i64().unwrap());
+        let generation = metadata["generation"].as_i64().unwrap();
+        if !self.unprovided {
+            self.provide(&client);
+        }
+        self.clients.put_version(client, generation);
+    }
+
+    /// What the access controller does.
+    fn provide(&self, client: &Client) {
+        let name = client.workload.default_secret_name();
+        let secret = json!({
+            "name": name, "namespace": client.workload.namespace(), "uid": format!("uid-{name}"),
+            "labels": { keys::CONFIG_LABEL: keys::CONFIG_LABEL_CREDENTIALS },
+            "ownerReferences": [{ "apiVersion": "v1", "kind": "any", "name": "any", "uid": client.uid }],
+        });
+        self.secrets.note(&serde_json::from_value(secret).unwrap(), SecretContent::Current);
     }
 
     fn is_injected(&self, of: &Workload) -> bool {
@@ -132,10 +150,15 @@ impl Templates for Cluster {
         {
             let mut objects = self.objects.lock().unwrap();
             let object = objects.get_mut(of).unwrap();
+            let before = object["metadata"]["resourceVersion"].clone();
             let patch: json_patch::Patch = serde_json::from_value(operations.clone()).unwrap();
-            if json_patch::patch(object, &patch).is_err() {
+            let mut changed = object.clone();
+            json_patch::patch(&mut changed, &patch).unwrap();
+            // As the API server does: a patch that names another version is a conflict.
+            if changed["metadata"]["resourceVersion"] != before {
                 return Ok(Patched::Overtaken);
             }
+            *object = changed;
             let generation = object["metadata"]["generation"].as_i64().unwrap() + 1;
             object["metadata"]["generation"] = json!(generation);
             object["metadata"]["resourceVersion"] = json!(generation.to_string());
@@ -170,6 +193,7 @@ fn lead(cluster: &Arc<Cluster>) -> Leading {
         clients: Arc::clone(&cluster.clients),
         events: Arc::clone(cluster) as _,
         except: ["kube-system".to_owned()].into(),
+        secrets: Arc::clone(&cluster.secrets),
         ready: vec![watch::channel(true).1],
     };
     let (leads, leading) = watch::channel(true);
@@ -209,6 +233,24 @@ async fn what_was_admitted_without_the_webhook_is_healed_and_what_cannot_be_is_t
     cluster.asked();
     seconds(100_000).await;
     assert!(cluster.asked().is_empty(), "nothing changed, and nothing is asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_is_left_alone_until_its_own_secret_is_there() {
+    let cluster = Arc::new(Cluster { unprovided: true, ..Cluster::default() });
+    let (waiting, other) =
+        (workload(WorkloadKind::Deployment, "app"), workload(WorkloadKind::Deployment, "b"));
+    cluster.put(&waiting);
+    let _leading = lead(&cluster);
+    seconds(3_600).await;
+    assert!(cluster.asked().is_empty() && !cluster.is_injected(&waiting));
+    let client = |of: &Workload| cluster.clients.client(of).unwrap();
+    // Another's Secret of that name is none.
+    cluster.put(&other);
+    cluster.provide(&Client { uid: "another".to_owned(), ..(*client(&other)).clone() });
+    cluster.provide(&client(&waiting));
+    seconds(60).await;
+    assert!(cluster.is_injected(&waiting) && !cluster.is_injected(&other));
 }
 
 #[tokio::test(start_paused = true)]
@@ -290,6 +332,6 @@ fn the_patch_is_for_the_version_that_was_read_and_no_other() {
     cluster.put(&app);
     let stored = cluster.stored(&app).unwrap();
     let Verdict::Heal(operations) = Verdict::of(&stored) else { panic!("it is not right") };
-    assert_eq!(operations[0], json!({ "op": "test", "path": "/metadata/resourceVersion", "value": "1" }));
+    assert_eq!(operations[0], json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": "1" }));
     assert!(operations[1]["path"].as_str().unwrap().starts_with("/spec/jobTemplate/spec/template/spec/"));
 }

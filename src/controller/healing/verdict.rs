@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use topicops_contract::WorkloadKind;
+use topicops_contract::{WorkloadKind, keys::injected};
 use topicops_webhook::{Answer, mutate_stored};
 
 use super::StoredTemplate;
@@ -30,15 +30,26 @@ impl Verdict {
                 WorkloadKind::Pod => "a Pod's volumes",
                 _ => "the pod template of a Job",
             };
-            return Self::Hopeless(format!(
-                "it was admitted while topicops' webhook was away, and has no credentials mounted; {what} cannot be changed: \
-                 delete it and create it again"
-            ));
+            let why = if has_volume(stored) {
+                "its annotations ask for another Secret or another injection than what it has"
+            } else {
+                "it was admitted while topicops' webhook was away, and has no credentials mounted"
+            };
+            return Self::Hopeless(format!("{why}; {what} cannot be changed: delete it and create it again"));
         }
         let mut operations = vec![
-            json!({ "op": "test", "path": "/metadata/resourceVersion", "value": stored.resource_version }),
+            // The API server answers 409 to one that names an older version; to a test that fails it answers 422 and not why.
+            json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": stored.resource_version }),
         ];
         operations.extend(patch.operations().iter().filter_map(|one| serde_json::to_value(one).ok()));
         Self::Heal(Value::Array(operations))
     }
+}
+
+fn has_volume(stored: &StoredTemplate) -> bool {
+    let object: Value = serde_json::from_str(&stored.json).unwrap_or_default();
+    let pod =
+        stored.workload.kind().pod_spec_path().iter().try_fold(&object, |value, field| value.get(field));
+    let volumes = pod.and_then(|pod| pod.get("volumes")?.as_array());
+    volumes.is_some_and(|volumes| volumes.iter().any(|volume| volume["name"] == injected::VOLUME))
 }
