@@ -265,6 +265,29 @@ async fn of_an_edit_that_was_made_in_part_what_was_made_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_edit_that_was_made_in_part_is_its_authors_to_take_back_and_is_not_made_again_meanwhile() {
+    for annotations in [&[][..], &[("drift", "report")][..]] {
+        let scene = Scene::start(20 * SECONDS);
+        scene.index.apply(orders(&[("retention", "1h")], annotations));
+        scene.asked().await;
+        scene.kubernetes.lock().unwrap().events.clear();
+        const POLICY_VIOLATION: i16 = 44;
+        let refusal = ItemError::of(POLICY_VIOLATION, Some("policy"));
+        scene.cluster.refuse(Call::CreatePartitions, "orders", Some(refusal));
+        scene.index.apply(orders(&[("retention", "2h"), ("partitions", "5")], annotations));
+        pass(10 * SECONDS).await;
+        sent(&scene);
+        pass(100 * SECONDS).await;
+        assert_eq!(sent(&scene)[0], 0, "what was acknowledged is not sent again");
+        scene.index.apply(orders(&[("retention", "1h")], annotations));
+        pass(60 * SECONDS).await;
+        assert_eq!(on_brokers(&scene, "retention.ms").await.as_deref(), Some("3600000"), "{annotations:?}");
+        assert_eq!(reason(&scene), "InSync");
+        assert!(!events(&scene).contains(&"DriftCorrected".to_owned()), "{:?}", events(&scene));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_that_its_author_takes_back_under_a_new_leader_is_taken_back_on_brokers_that_do_not_show_it_yet()
  {
     for annotations in [&[][..], &[("drift", "report")][..]] {

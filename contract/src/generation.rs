@@ -7,9 +7,12 @@ pub struct Generation(u32);
 impl Generation {
     pub const FIRST: Self = Self(1);
 
-    #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+    /// So many are never made; what somebody wrote beyond that is no generation.
+    const LAST: u32 = 999_999_999;
+
+    /// `None`: there is none after it.
+    pub fn next(self) -> Option<Self> {
+        (self.0 < Self::LAST).then(|| Self(self.0 + 1))
     }
 
     /// The user name of this generation, where `first` is that of the first: with `_2` and so on behind it.
@@ -22,7 +25,8 @@ impl Generation {
     pub fn split(username: &str) -> (&str, Self) {
         let behind = username.rsplit_once('_').and_then(|(first, number)| {
             let canonical = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
-            let number = number.parse::<u32>().ok().filter(|number| canonical && *number > 1)?;
+            let number =
+                number.parse::<u32>().ok().filter(|number| canonical && (2..=Self::LAST).contains(number))?;
             Some((first, Self(number)))
         });
         behind.unwrap_or((username, Self::FIRST))
@@ -47,7 +51,7 @@ mod tests {
         fn a_user_name_tells_its_workload_and_generation(
             name in "[a-z0-9]([a-z0-9.-]{0,6}[a-z0-9])?",
             kind in proptest::sample::select(&WorkloadKind::ALL),
-            number in 1u32..,
+            number in 1..=Generation::LAST,
         ) {
             let first = Workload::new("shop", kind, name).username(&OperatorId::default());
             let generation = Generation(number);
@@ -64,6 +68,7 @@ mod tests {
             "op.shop.w_1",
             "op.shop.w_02",
             "op.shop.w_+2",
+            "op.shop.w_1000000000",
             "op.shop.w_99999999999",
         ] {
             assert_eq!(Generation::split(username), (username, Generation::FIRST));

@@ -6,7 +6,7 @@ use std::{
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use topicops_contract::{Generation, OperatorId, RotateAfter, Workload};
+use topicops_contract::{Generation, OperatorId, RotateAfter, Workload, WorkloadKind};
 
 use super::{Client, Observed, ObservedSecret, SecretContent};
 use crate::ObjectKey;
@@ -35,10 +35,10 @@ pub struct RotationRules {
     pub after: Option<Duration>,
     /// Users whose credentials all Pods of their workload have by now.
     pub taken_up: BTreeSet<String>,
-    /// Users whose rollouts do not get on: they hold up no other.
-    pub stuck: BTreeSet<String>,
-    /// How many workloads may change over at the same time.
-    pub at_a_time: usize,
+    /// Users whose workloads' Pods change over, with the user before, whatever becomes of what their Secrets say of it.
+    pub changing: BTreeMap<String, String>,
+    /// How many rotations may begin.
+    pub room: usize,
 }
 
 impl Lineage {
@@ -66,7 +66,8 @@ impl Lineage {
             let Some(found) = found else {
                 let generation = highest.get(first.as_str()).copied().unwrap_or(Generation::FIRST);
                 let current = generation.username(&first);
-                lineages.insert(client.workload.clone(), Self { current, previous: None, begins: false });
+                let previous = rules.changing.get(&current).cloned();
+                lineages.insert(client.workload.clone(), Self { current, previous, begins: false });
                 continue;
             };
             let current = found.generation.username(&first);
@@ -75,25 +76,32 @@ impl Lineage {
                 .previous
                 .as_deref()
                 .filter(|previous| Generation::split(previous).0 == first && **previous != *current);
+            let previous = previous.or(rules.changing.get(&current).map(String::as_str));
             let previous = previous.filter(|_| !rules.taken_up.contains(&current)).map(str::to_owned);
-            let next = found.generation.next().username(&first);
+            let next = found.generation.next().map(|next| next.username(&first));
+            // Begun before, and not remembered in the Secret yet.
+            let begun = next.as_ref().is_some_and(|next| observed.users.contains(next));
             let settled = found.secret.previous.is_none()
+                && previous.is_none()
                 && Some(found.key) == wanted.as_ref()
-                && found.secret.content == SecretContent::Current
+                && (found.secret.content == SecretContent::Current
+                    || begun && found.secret.content != SecretContent::Altered)
                 && found.secret.owner_uid.as_ref() == Some(&client.uid)
                 && observed.users.contains(&current);
-            if let Some(asked) = asks(client, found.secret, rules).filter(|_| settled && !client.deleting) {
-                // One that was begun before, and not remembered in the Secret yet, goes on first.
-                let urgency = (!observed.users.contains(&next), asked);
+            if let Some(asked) = asks(client, found.secret, rules).filter(|_| settled && !client.deleting)
+                && let Some(next) = next
+            {
                 let begins = Self { current: next, previous: Some(current.clone()), begins: true };
-                due.push((urgency, &client.workload, begins));
+                if begun {
+                    lineages.insert(client.workload.clone(), begins);
+                    continue;
+                }
+                due.push((asked, &client.workload, begins));
             }
             lineages.insert(client.workload.clone(), Self { current, previous, begins: false });
         }
-        let changes = |one: &&Self| one.previous.is_some() && !rules.stuck.contains(&one.current);
-        let room = rules.at_a_time.saturating_sub(lineages.values().filter(changes).count());
         due.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
-        for (_, workload, begins) in due.into_iter().take(room) {
+        for (_, workload, begins) in due.into_iter().take(rules.room) {
             lineages.insert(workload.clone(), begins);
         }
         lineages
@@ -101,16 +109,22 @@ impl Lineage {
 }
 
 /// What goes first when there is not room for all.
-type Urgency = (bool, (bool, Timestamp));
+type Urgency = (bool, Timestamp);
 
 /// Whether it is only their age that asks for new credentials, and since when they are there. `None`: nothing asks.
-fn asks(client: &Client, secret: &ObservedSecret, rules: &RotationRules) -> Option<(bool, Timestamp)> {
+fn asks(client: &Client, secret: &ObservedSecret, rules: &RotationRules) -> Option<Urgency> {
+    let kind = client.workload.kind();
+    if kind == WorkloadKind::Pod {
+        // It is one Pod for all its life: it cannot change over.
+        return None;
+    }
     let wish = &client.request.as_ref().ok()?.as_ref()?.rotation;
     let made = secret.made.unwrap_or(rules.now);
     if wish.token.is_some() && wish.token != secret.made_for {
         return Some((false, made));
     }
-    let age = wish.after.map_or(rules.after, RotateAfter::age)?;
+    // What runs in a Job ends by itself, and the Job with it.
+    let age = wish.after.map_or(rules.after, RotateAfter::age).filter(|_| kind != WorkloadKind::Job)?;
     let age = age.mul_f64(1.0 - SPREAD * fraction(&client.uid));
     let old = Duration::try_from(rules.now.duration_since(made)).is_ok_and(|is| is >= age);
     old.then_some((true, made))
@@ -155,7 +169,7 @@ fn secret_key(client: &Client) -> Option<ObjectKey> {
 
 #[cfg(test)]
 mod tests {
-    use topicops_contract::RotationWish;
+    use topicops_contract::{ClientRequest, RotationWish};
 
     use super::*;
     use crate::access::testing::{at, request};
@@ -198,7 +212,7 @@ mod tests {
         RotationRules {
             now: at(day * DAY),
             after: after_days.map(|days| Duration::from_secs(days * 86_400)),
-            at_a_time: 10,
+            room: 10,
             ..RotationRules::default()
         }
     }
@@ -319,22 +333,65 @@ mod tests {
             client("shop/c", token("next")),
             client("shop/d", silent()),
         ];
-        let begun = |observed: &Observed, at_a_time: usize, stuck: &[&str]| -> Vec<String> {
-            let stuck = stuck.iter().map(|user| (*user).to_owned()).collect();
-            let rules = RotationRules { at_a_time, stuck, ..rules(100, Some(1)) };
-            let all = Lineage::all(&clients, &OperatorId::default(), observed, &rules);
-            all.into_iter()
-                .filter(|(_, one)| one.begins)
-                .map(|(workload, _)| workload.name().to_owned())
-                .collect()
+        let begun = |room: usize| -> Vec<String> {
+            let rules = RotationRules { room, ..rules(100, Some(1)) };
+            let all = Lineage::all(&clients, &OperatorId::default(), &observed, &rules);
+            let begun = all.into_iter().filter(|(_, one)| one.begins);
+            begun.map(|(workload, _)| workload.name().to_owned()).collect()
         };
-        assert_eq!(begun(&observed, 1, &[]), ["d"]);
-        assert_eq!(begun(&observed, 2, &[]), ["c", "d"]);
-        assert_eq!(begun(&observed, 3, &[]), ["b", "c", "d"]);
-        assert_eq!(begun(&observed, 4, &[]), ["a", "b", "c", "d"]);
-        // One that changes over takes a place, unless it does not get on.
-        holds(&mut observed, "d", "topicops.shop.d_2", Some("topicops.shop.d"));
-        assert_eq!(begun(&observed, 2, &[]), ["c"]);
-        assert_eq!(begun(&observed, 2, &["topicops.shop.d_2"]), ["b", "c"]);
+        // What was begun goes on whatever room there is, and takes none: should it not get on, it holds up no other.
+        assert_eq!(begun(0), ["d"]);
+        assert_eq!(begun(1), ["c", "d"]);
+        assert_eq!(begun(2), ["b", "c", "d"]);
+        assert_eq!(begun(3), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn who_changes_over_keeps_the_user_before_whatever_becomes_of_the_secret() {
+        let asking = client("shop/w", token("next"));
+        let (first, second) = ("topicops.shop.w", "topicops.shop.w_2");
+        let changing = BTreeMap::from([(second.to_owned(), first.to_owned())]);
+        let mut rules = RotationRules { changing, ..rules(1, None) };
+        let mut observed = Observed::default();
+        observed.users.extend([first, second].map(str::to_owned));
+        assert_eq!(lineage(&asking, &observed, &rules), of(second, Some(first), false), "it was deleted");
+        holds(&mut observed, "w", second, None);
+        assert_eq!(
+            lineage(&asking, &observed, &rules),
+            of(second, Some(first), false),
+            "its mark was taken off"
+        );
+        rules.changing.clear();
+        assert_eq!(lineage(&asking, &observed, &rules), of("topicops.shop.w_3", Some(second), true));
+    }
+
+    #[test]
+    fn nothing_follows_a_number_that_somebody_made_up() {
+        let mut observed = Observed::default();
+        holds(&mut observed, "w", "topicops.shop.w_999999999", None);
+        let asking = client("shop/w", token("next"));
+        assert_eq!(
+            lineage(&asking, &observed, &rules(1, None)),
+            of("topicops.shop.w_999999999", None, false)
+        );
+    }
+
+    #[test]
+    fn a_bare_pod_does_not_change_over_and_a_job_only_when_asked() {
+        let mut observed = Observed::default();
+        for (kind, wish, begins) in [
+            (WorkloadKind::Pod, token("next"), false),
+            (WorkloadKind::Job, token("next"), true),
+            (WorkloadKind::Job, RotationWish::default(), false),
+            (WorkloadKind::CronJob, RotationWish::default(), true),
+        ] {
+            let workload = Workload::new("shop", kind, "w");
+            holds(&mut observed, "w", &workload.username(&OperatorId::default()), None);
+            let plain = client("shop/w", wish);
+            let request = plain.request.as_ref().unwrap().as_ref().unwrap();
+            let request = ClientRequest { workload: workload.clone(), ..(**request).clone() };
+            let one = Client { workload, request: Ok(Some(Arc::new(request))), ..(*plain).clone() };
+            assert_eq!(lineage(&Arc::new(one), &observed, &rules(100, Some(1))).begins, begins, "{kind}");
+        }
     }
 }

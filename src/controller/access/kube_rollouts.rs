@@ -26,7 +26,7 @@ pub struct KubeRollouts {
 }
 
 /// An API server that works answers within milliseconds; admission webhooks of others may take ten seconds each.
-const ANSWER: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(10);
 /// Of Pods that tell by their age alone what they run with: more than clocks differ, and than a kubelet's look at a Secret may
 /// be old.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -37,22 +37,15 @@ impl KubeRollouts {
         Self { client }
     }
 
-    /// As far as its kind lets it be told that its Pods are to be replaced.
+    /// Has the Pods replaced. `stamp`: what their template is to say.
     async fn roll_out(
         &self,
         client: &Client,
-        username: &str,
+        stamp: &str,
         api: &Api<DynamicObject>,
-        object: &DynamicObject,
     ) -> Result<(), RolloutError> {
         let path = client.workload.kind().pod_template_path();
-        let says = path.iter().try_fold(&object.data, |value, field| value.get(field));
-        let says = says
-            .and_then(|template| template.pointer("/metadata/annotations")?.get(keys::injected::CREDENTIALS));
-        if says.and_then(Value::as_str) == Some(username) {
-            return Ok(());
-        }
-        let template = json!({ "metadata": { "annotations": { (keys::injected::CREDENTIALS): username } } });
+        let template = json!({ "metadata": { "annotations": { (keys::injected::CREDENTIALS): stamp } } });
         let mut patch = path.iter().rev().fold(template, |inner, field| json!({ (*field): inner }));
         // Another of this name is none of ours.
         patch["metadata"] = json!({ "uid": client.uid });
@@ -63,34 +56,53 @@ impl KubeRollouts {
 
     /// The Pods that are there, and have not ended.
     async fn pods(&self, client: &Client, object: &DynamicObject) -> Result<Vec<ObjectMeta>, RolloutError> {
-        if client.workload.kind() == WorkloadKind::Pod {
-            return Ok(vec![object.metadata.clone()]);
-        }
-        let api: Api<PartialObjectMeta<Pod>> =
-            Api::namespaced(self.client.clone(), client.workload.namespace());
+        let (kind, namespace) = (client.workload.kind(), client.workload.namespace());
+        let mut jobs = BTreeSet::new();
         let mut params = ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed");
-        let selector = object.data.pointer("/spec/selector").cloned();
-        let selector = selector.and_then(|selector| serde_json::from_value::<LabelSelector>(selector).ok());
-        if let Some(selector) = selector.and_then(|selector| Selector::try_from(selector).ok()) {
+        if kind == WorkloadKind::CronJob {
+            // Before the Pods: a Job that goes meanwhile has Pods still.
+            let api: Api<Job> = Api::namespaced(self.client.clone(), namespace);
+            let listed = ask("list the Jobs of", client, api.list_metadata(&ListParams::default())).await?;
+            let own =
+                listed.items.into_iter().filter(|job| is_owned(&job.metadata, |uid| *uid == client.uid));
+            jobs.extend(own.filter_map(|job| job.metadata.uid));
+            params = params.labels(JOB_NAME);
+        } else {
+            let selector = object.data.pointer("/spec/selector").cloned();
+            let selector = selector.and_then(|text| serde_json::from_value::<LabelSelector>(text).ok());
+            let Some(selector) = selector.and_then(|selector| Selector::try_from(selector).ok()) else {
+                let message = "it has no selector that could be read".to_owned();
+                return Err(error("find the Pods of", client, message));
+            };
             params = params.labels_from(&selector);
-        } else if client.workload.kind() != WorkloadKind::CronJob {
-            let message = "it has no selector that could be read".to_owned();
-            return Err(error("find the Pods of", client, message));
         }
+        let api: Api<PartialObjectMeta<Pod>> = Api::namespaced(self.client.clone(), namespace);
         let pods = ask("list the Pods of", client, api.list_metadata(&params)).await?;
         let pods = pods.items.into_iter().map(|pod| pod.metadata);
-        if client.workload.kind() != WorkloadKind::CronJob {
-            return Ok(pods.collect());
+        Ok(pods.filter(|pod| may_be_of(pod, client, &jobs)).collect())
+    }
+}
+
+/// The label with the name of the Job that made a Pod.
+const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+
+/// Selectors of several workloads may fit one Pod; whose it is its controller says, where it has one.
+fn may_be_of(pod: &ObjectMeta, client: &Client, jobs: &BTreeSet<String>) -> bool {
+    let mut owners = pod.owner_references.iter().flatten();
+    let Some(owner) = owners.find(|owner| owner.controller == Some(true)) else { return true };
+    let label = |key: &str| pod.labels.as_ref().and_then(|labels| labels.get(key));
+    let name = client.workload.name();
+    match client.workload.kind() {
+        WorkloadKind::Deployment => {
+            label("pod-template-hash").is_none_or(|hash| owner.name == format!("{name}-{hash}"))
         }
-        let api: Api<Job> = Api::namespaced(self.client.clone(), client.workload.namespace());
-        let jobs = ask("list the Jobs of", client, api.list_metadata(&ListParams::default())).await?;
-        let jobs: BTreeSet<String> = jobs
-            .items
-            .into_iter()
-            .filter(|job| is_owned(&job.metadata, |uid| *uid == client.uid))
-            .filter_map(|job| job.metadata.uid)
-            .collect();
-        Ok(pods.filter(|pod| is_owned(pod, |uid| jobs.contains(uid))).collect())
+        WorkloadKind::CronJob => {
+            jobs.contains(&owner.uid)
+                || label(JOB_NAME).is_some_and(|job| job.starts_with(&format!("{name}-")))
+        }
+        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet | WorkloadKind::Job | WorkloadKind::Pod => {
+            owner.uid == client.uid
+        }
     }
 }
 
@@ -101,6 +113,7 @@ impl Rollouts for KubeRollouts {
         client: &Client,
         username: &str,
         made: Timestamp,
+        may_roll: bool,
     ) -> Result<Rollout, RolloutError> {
         let kind = client.workload.kind();
         let api: Api<DynamicObject> =
@@ -108,23 +121,33 @@ impl Rollouts for KubeRollouts {
         let object = ask("read", client, api.get(client.workload.name())).await?;
         let rolls_out =
             matches!(kind, WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet);
-        if rolls_out {
-            self.roll_out(client, username, &api, &object).await?;
+        // Another one for each password: user names come again when a workload does.
+        let stamp = format!("{username} {}", made.strftime("%Y-%m-%dT%H:%M:%SZ"));
+        let mut rolled = false;
+        if rolls_out && may_roll && template_says(kind, &object.data) != Some(&stamp) {
+            self.roll_out(client, &stamp, &api).await?;
+            rolled = true;
             fail_point!("access/rolled-out");
         }
-        let left = self.pods(client, &object).await?.into_iter().filter(|pod| {
+        let young_after = made.checked_add(MARGIN).unwrap_or(Timestamp::MAX);
+        let has_them = |pod: &ObjectMeta| {
             let says = pod.annotations.as_ref().and_then(|all| all.get(keys::injected::CREDENTIALS));
-            let limit = made + MARGIN;
-            let young = pod.creation_timestamp.as_ref().is_some_and(|created| created.0 > limit);
-            if rolls_out { says.map(String::as_str) != Some(username) } else { !young }
-        });
-        let left: Vec<String> = left.filter_map(|pod| pod.name).collect();
+            says == Some(&stamp) || pod.creation_timestamp.as_ref().is_some_and(|at| at.0 > young_after)
+        };
+        let pods = self.pods(client, &object).await?;
+        let left: Vec<String> =
+            pods.into_iter().filter(|pod| !has_them(pod)).filter_map(|pod| pod.name).collect();
         Ok(if left.is_empty() {
             Rollout::Done
         } else {
-            Rollout::Waits { left, needs: needs(kind, &object.data) }
+            Rollout::Waits { left, needs: needs(kind, &object.data), rolled }
         })
     }
+}
+
+fn template_says(kind: WorkloadKind, object: &Value) -> Option<&str> {
+    let template = kind.pod_template_path().iter().try_fold(object, |value, field| value.get(field))?;
+    template.pointer("/metadata/annotations")?.get(keys::injected::CREDENTIALS)?.as_str()
 }
 
 /// What keeps Pods from being replaced that somebody can change.

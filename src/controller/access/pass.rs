@@ -65,6 +65,8 @@ impl AccessController {
         let result = Box::pin(self.carry_out(tenure, &decisions, plan)).await;
         self.set_busy(false);
         settle(tenure, &decisions, &users, result.is_ok());
+        // Whoever has other work to do for ever holds up nobody's rotation.
+        self.follow_rotations(tenure, &decisions).await;
         self.report(tenure, &decisions, &blocked);
         result.map(|()| Pass { busy: true, asked_kafka: asks_kafka })
     }

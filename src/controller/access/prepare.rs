@@ -64,7 +64,8 @@ impl AccessController {
             }
         };
         let upsert = step.upsert || password.is_none();
-        if password.is_none() {
+        let generated = password.is_none();
+        if generated {
             making.made = Some(Timestamp::now());
             making.made_for = decision.wish().and_then(|wish| wish.token.clone());
         }
@@ -89,6 +90,7 @@ impl AccessController {
             base,
             replaces,
             making,
+            generated,
             write,
             tells,
             upserted: None,

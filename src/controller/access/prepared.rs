@@ -20,6 +20,8 @@ pub(super) struct Prepared {
     /// Who may have to make room in the Secret.
     pub(super) replaces: Option<String>,
     pub(super) making: Making,
+    /// The password is a new one.
+    pub(super) generated: bool,
     /// Whether what the Secret holds has to change.
     pub(super) write: bool,
     /// Whether that is more than a mark of topicops' own.
@@ -43,6 +45,7 @@ mod tests {
             base: None,
             replaces: None,
             making: Making::default(),
+            generated: true,
             write: true,
             tells: true,
             upserted: None,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep},
@@ -269,10 +270,14 @@ impl AccessController {
         Ok(())
     }
 
-    async fn write(&self, tenure: &Tenure, decision: &Decision, one: Prepared) {
+    async fn write(&self, tenure: &Tenure, decision: &Decision, mut one: Prepared) {
         if let (false, Some(base)) = (one.write, &one.base) {
             self.secrets.note(base, SecretContent::Current);
             return;
+        }
+        if one.generated {
+            // Its age counts from when it can be read: it may have waited for the brokers, or for the API server.
+            one.making.made = Some(Timestamp::now());
         }
         let content = ClientSecret {
             username: one.username.clone(),

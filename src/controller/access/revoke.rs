@@ -34,7 +34,11 @@ impl AccessController {
             for (username, outcome) in users.iter().zip(outcomes) {
                 match outcome {
                     Ok(()) => {
-                        tenure.lock().belief.user_acknowledged(username, false, now);
+                        let mut known = tenure.lock();
+                        known.belief.user_acknowledged(username, false, now);
+                        // What waited to be written for that user opens nothing any more.
+                        known.pending.remove(username);
+                        drop(known);
                         info!(username, "revoked");
                     }
                     Err(error) => tenure.failed(username, Failure::kafka("delete the user", &error)),

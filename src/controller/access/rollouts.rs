@@ -9,12 +9,14 @@ use crate::access::Client;
 pub trait Rollouts: Send + Sync + 'static {
     /// Has the Pods replaced, where that is not under way yet, and tells how far it is. To be called again and again.
     ///
-    /// `username`: the user whose credentials they are to have; `made`: when those came into the Secret.
+    /// `username`: the user whose credentials they are to have; `made`: when those came into the Secret; `may_roll`: whether
+    /// the Pods may be asked to be replaced now, where they are not yet, or somebody took that back.
     async fn advance(
         &self,
         client: &Client,
         username: &str,
         made: Timestamp,
+        may_roll: bool,
     ) -> Result<Rollout, RolloutError>;
 }
 
@@ -28,6 +30,8 @@ pub enum Rollout {
         left: Vec<String>,
         /// Why nothing will come of it by itself, and what would help.
         needs: Option<&'static str>,
+        /// They were asked to be replaced just now.
+        rolled: bool,
     },
 }
 

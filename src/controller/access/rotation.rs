@@ -31,8 +31,17 @@ pub(super) struct Rotations {
 
 #[derive(Debug)]
 struct Followed {
+    /// The user before.
+    previous: String,
+    /// When it got on last.
     since: Instant,
     due: Instant,
+    /// How many Pods were left then.
+    left: usize,
+    /// It does not get on by itself.
+    needs: bool,
+    /// How often the Pods were asked to be replaced, and when last.
+    rolled: (u32, Option<Instant>),
     /// When its author was told last that it does not get on.
     told: Option<Instant>,
 }
@@ -40,20 +49,24 @@ struct Followed {
 /// Rotations that change Pods over at the same time, while they get on: a schedule that is due everywhere replaces no whole
 /// cluster's Pods at once.
 const AT_A_TIME: usize = 10;
-/// After this long a rollout that is not done counts as stuck: it is told, and holds up no other.
+/// A rollout that has not got on for so long counts as stuck: it is told, and holds up no other.
 const STUCK: Duration = Duration::from_secs(600);
+/// Between asking for the Pods to be replaced and doing so again, where somebody takes back what asks for it: twice as long each
+/// time.
+const ROLL_AGAIN: Duration = Duration::from_secs(30);
 /// Pods that were left, in one message.
 const NAMED: usize = 5;
 
 impl Rotations {
     pub(super) fn rules(&self, after: Option<Duration>, now: Instant) -> RotationRules {
-        let stuck = self.followed.iter().filter(|(_, one)| now.duration_since(one.since) >= STUCK);
+        let gets_on = self.followed.values().filter(|one| !one.is_stuck(now)).count();
+        let changing = self.followed.iter().map(|(username, one)| (username.clone(), one.previous.clone()));
         RotationRules {
             now: Timestamp::now(),
             after,
             taken_up: self.taken_up.clone(),
-            stuck: stuck.map(|(username, _)| username.clone()).collect(),
-            at_a_time: AT_A_TIME,
+            changing: changing.collect(),
+            room: AT_A_TIME.saturating_sub(gets_on),
         }
     }
 
@@ -62,24 +75,44 @@ impl Rotations {
         self.followed.values().map(|one| one.due).min()
     }
 
-    fn keep(&mut self, usernames: &BTreeSet<&String>, now: Instant) {
-        self.followed.retain(|username, _| usernames.contains(username));
-        for username in usernames {
-            if !self.taken_up.contains(*username) {
-                let new = Followed { since: now, due: now, told: None };
-                self.followed.entry((*username).clone()).or_insert(new);
+    /// `changing`: who has a user before, by the user that is to be; `written`: those whose Secrets have the new one.
+    fn keep(&mut self, changing: &BTreeMap<&String, &String>, written: &BTreeSet<&String>, now: Instant) {
+        self.followed.retain(|username, _| changing.contains_key(username));
+        for (username, previous) in changing {
+            if written.contains(username) && !self.taken_up.contains(*username) {
+                self.followed.entry((*username).clone()).or_insert_with(|| Followed {
+                    previous: (*previous).clone(),
+                    since: now,
+                    due: now,
+                    left: usize::MAX,
+                    needs: false,
+                    rolled: (0, None),
+                    told: None,
+                });
             }
         }
     }
 }
 
 impl Followed {
+    fn is_stuck(&self, now: Instant) -> bool {
+        self.needs || now.duration_since(self.since) >= STUCK
+    }
+
+    fn may_roll(&self, now: Instant) -> bool {
+        let (times, last) = self.rolled;
+        last.is_none_or(|last| {
+            now.duration_since(last) >= ROLL_AGAIN.saturating_mul(1 << (times - 1).min(10))
+        })
+    }
+
     fn look_again(&mut self, now: Instant) {
         let age = now.duration_since(self.since);
         let pace = match age.as_secs() {
             0..60 => 1,
             60..600 => 5,
-            _ => 30,
+            600..3_600 => 60,
+            _ => 600,
         };
         self.due = now + Duration::from_secs(pace);
     }
@@ -96,25 +129,27 @@ impl AccessController {
         let due: Vec<String> = {
             let mut known = tenure.lock();
             let secrets = &known.belief.observed.secrets;
-            // As the Secret says; what was decided beyond that is not there yet.
-            let changing: BTreeSet<&String> = decisions
+            let changing: BTreeMap<&String, &String> = decisions
                 .iter()
-                .filter(|(username, decision)| {
-                    let Some(secret) = &decision.desired.secret else { return false };
-                    let written = self.secrets.is_current(&secret.key, username)
-                        || secrets
-                            .get(&secret.key)
-                            .is_some_and(|found| found.username.as_ref() == Some(*username));
-                    written && secret.previous.is_some()
-                })
-                .map(|(username, _)| username)
+                .filter(|(username, decision)| decision.is_current(username))
+                .filter_map(|(username, decision)| Some((username, decision.lineage.previous.as_ref()?)))
                 .collect();
+            // As the Secret says; what was decided beyond that is not there yet.
+            let is_written = |username: &&String| {
+                let secret = decisions.get(*username).and_then(|decision| decision.desired.secret.as_ref());
+                secret.is_some_and(|secret| {
+                    let shown = secrets.get(&secret.key).and_then(|found| found.username.as_ref());
+                    self.secrets.is_current(&secret.key, username) || shown == Some(*username)
+                })
+            };
+            let written: BTreeSet<&String> = changing.keys().copied().filter(is_written).collect();
             known.rotations.taken_up.retain(|username| decisions.contains_key(username));
-            known.rotations.keep(&changing, now);
+            known.rotations.keep(&changing, &written, now);
             self.metrics
                 .rotations_running
                 .set(i64::try_from(known.rotations.followed.len()).unwrap_or(i64::MAX));
             let followed = known.rotations.followed.iter().filter(|(_, one)| one.due <= now);
+            let followed = followed.filter(|(username, _)| written.contains(username));
             followed.map(|(username, _)| username.clone()).collect()
         };
         if due.is_empty() {
@@ -130,14 +165,17 @@ impl AccessController {
 
     async fn follow(&self, tenure: &Tenure, username: String, decision: &Decision) -> bool {
         let key = decision.desired.secret.as_ref().map(|secret| &secret.key);
-        let made = {
+        let (made, may_roll) = {
             let known = tenure.lock();
-            key.and_then(|key| known.belief.observed.secrets.get(key)?.made)
+            let made = key.and_then(|key| self.secrets.made(key));
+            let followed = known.rotations.followed.get(&username);
+            (made, followed.is_some_and(|one| one.may_roll(Instant::now())))
         };
         let answer = {
             let Ok(_permit) = self.limits.kubernetes.acquire().await else { return false };
-            let made = made.unwrap_or_else(Timestamp::now);
-            self.rollouts.advance(&decision.client, &username, made).await
+            // What somebody wrote there may be any time.
+            let made = made.unwrap_or_else(Timestamp::now).min(Timestamp::now());
+            self.rollouts.advance(&decision.client, &username, made, may_roll).await
         };
         let now = Instant::now();
         let mut known = tenure.lock();
@@ -151,14 +189,21 @@ impl AccessController {
                 fail_point!("access/taken-up");
                 self.metrics.rotations.inc();
                 info!(username, previous, "credentials were rotated");
-                let note =
-                    format!("all Pods have the credentials of user {username}; user {previous} is revoked");
+                let note = format!(
+                    "all Pods have the credentials of user {username}; user {previous} is being revoked"
+                );
                 self.events.say(&decision.client, Reason::Rotated, &note);
                 return true;
             }
-            Ok(Rollout::Waits { left, needs }) => {
-                let stuck = now.duration_since(followed.since) >= STUCK;
-                (stuck || needs.is_some()).then(|| waits(&left, needs, previous))
+            Ok(Rollout::Waits { left, needs, rolled }) => {
+                if left.len() < followed.left {
+                    (followed.left, followed.since) = (left.len(), now);
+                }
+                if rolled {
+                    followed.rolled = (followed.rolled.0 + 1, Some(now));
+                }
+                followed.needs = needs.is_some();
+                followed.is_stuck(now).then(|| waits(&left, needs, previous))
             }
             Err(error) => Some(format!(
                 "the Pods could not be replaced: {error}; the credentials of user {previous} stay good"

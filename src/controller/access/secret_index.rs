@@ -3,6 +3,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{core::PartialObjectMeta, runtime::watcher::Config};
 use tokio::sync::watch;
@@ -50,6 +51,11 @@ impl SecretIndex {
     /// Tells of changes by whomever.
     pub fn all_changes(&self) -> watch::Receiver<u64> {
         self.all_revisions.subscribe()
+    }
+
+    /// When the password in it was made.
+    pub(super) fn made(&self, key: &ObjectKey) -> Option<Timestamp> {
+        self.lock().get(key)?.observed.made
     }
 
     /// Whether what a workload would mount is there, is its own and was seen to hold what it should.

@@ -172,7 +172,13 @@ pub(super) struct Pods {
 #[async_trait]
 impl Rollouts for MemoryRollouts {
     /// At each call one more Pod is replaced.
-    async fn advance(&self, client: &Client, username: &str, _: Timestamp) -> Result<Rollout, RolloutError> {
+    async fn advance(
+        &self,
+        client: &Client,
+        username: &str,
+        _: Timestamp,
+        _: bool,
+    ) -> Result<Rollout, RolloutError> {
         let advance = async {
             let mut pods = self.pods.lock().unwrap();
             pods.asked += 1;
@@ -186,7 +192,11 @@ impl Rollouts for MemoryRollouts {
                 username.clone_into(old);
             }
             let left: Vec<String> = users.iter().filter(|user| *user != username).cloned().collect();
-            Ok(if left.is_empty() { Rollout::Done } else { Rollout::Waits { left, needs: None } })
+            Ok(if left.is_empty() {
+                Rollout::Done
+            } else {
+                Rollout::Waits { left, needs: None, rolled: false }
+            })
         };
         self.death.step(advance).await
     }

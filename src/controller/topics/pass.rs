@@ -21,7 +21,7 @@ use crate::{
     Reason,
     fail_point::fail_point,
     kafka::{ConfigKeys, Item, TopicDescription},
-    topic::{Declaration, Holding, RETENTION_BYTES, Refusal, TopicGrant},
+    topic::{Declaration, Holding, RETENTION_BYTES, Refusal, Step, TopicGrant, TopicPlan},
 };
 
 /// How soon it is looked again at what may only seem to be somebody's hand.
@@ -212,7 +212,11 @@ impl TopicController {
                     // What was not made is not claimed: whoever makes the topic now, it is not ours. Nor is what an earlier
                     // attempt may have made, once it is refused for good: it would be there by now.
                     let stays = |held: &Holding| answers.lagging || held.applied.topic_id.is_some();
-                    after.push((plan.topic.clone(), held.filter(stays)));
+                    // Whoever declares it wants it: a deletion from before was called off.
+                    let wanted = |held: Holding| Holding { deletion: None, left: None, ..held };
+                    after.push((plan.topic.clone(), held.filter(stays).map(wanted)));
+                } else if let Some(holding) = applied_in_part(plan, &answers) {
+                    after.push((plan.topic.clone(), Some(holding)));
                 }
             }
             if let Some(until) = late.get(&plan.topic) {
@@ -316,6 +320,29 @@ impl TopicController {
         self.granted.send_if_modified(|granted| !std::mem::replace(granted, true));
         self.desk.note_whole();
     }
+}
+
+/// What is to be remembered where some steps were acknowledged and another was not: what was set is nobody else's hand.
+fn applied_in_part(plan: &TopicPlan, answers: &super::execute::Answers) -> Option<Holding> {
+    if !answers.grown && !answers.configured {
+        return None;
+    }
+    let (mut holding, after) = (plan.holding.clone()?, plan.holding_after.as_ref()?);
+    for step in &plan.steps {
+        match step {
+            Step::Grow(_) if answers.grown => holding.applied.partitions = after.applied.partitions,
+            Step::Configure(configs) if answers.configured => {
+                for key in configs.set.keys().chain(&configs.unset) {
+                    match after.applied.config(key) {
+                        Some(value) => holding.applied.set(key, value),
+                        None => holding.applied.forget(key),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(holding)
 }
 
 fn known_id(holding: Option<&Holding>) -> Option<String> {

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::{TopicController, topic_controller::Tenure};
 use crate::{
     kafka::{Cluster, ClusterError, ConfigKeys, Item, ItemError, NewPartitions, TopicDescription, Trouble},
-    topic::{Declaration, Drift, PlanContext, StorageFacts, TopicPlan},
+    topic::{Declaration, Drift, Holding, PlanContext, StorageFacts, TopicPlan},
 };
 
 /// What a pass saw of one topic: what declares it, and what the brokers have.
@@ -46,13 +46,12 @@ impl TopicController {
     async fn not_gone(&self, topics: Vec<TopicName>) -> Result<Vec<TopicName>, ClusterError> {
         let Ok(total) = PartitionCount::try_from(1) else { return Ok(Vec::new()) };
         let asked = topics.iter().map(|topic| NewPartitions { topic: topic.clone(), total, placement: None });
-        let answers = self.cluster.create_partitions(&asked.collect::<Vec<_>>()).await?;
-        let may_be_there = |answer: &Item<()>| {
-            answer.as_ref().err().is_some_and(|error| {
-                error.is(ItemError::INVALID_PARTITIONS)
-                    || (error.retriable && !error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION))
-            })
+        let Ok(answers) = self.cluster.create_partitions(&asked.collect::<Vec<_>>()).await else {
+            // Nothing is concluded without its word, and the others do not wait for it.
+            return Ok(topics);
         };
+        let gone = |error: &ItemError| error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION);
+        let may_be_there = |answer: &Item<()>| answer.as_ref().err().is_some_and(|error| !gone(error));
         let there = topics.into_iter().zip(answers).filter(|(_, answer)| may_be_there(answer));
         Ok(there.map(|(topic, _)| topic).collect())
     }
@@ -98,7 +97,11 @@ fn plan(
     if lacks_partitions {
         // What depends on their number would be wrong, too; what is not done is not claimed either.
         plan.steps.clear();
-        plan.holding = held.cloned();
+        let called_off = plan.holding.take().map(|wanted| (wanted.deletion, wanted.left));
+        plan.holding = held.cloned().map(|held| match called_off {
+            Some((deletion, left)) => Holding { deletion, left, ..held },
+            None => held,
+        });
     }
     plan
 }
