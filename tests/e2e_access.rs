@@ -223,6 +223,48 @@ fn groups_of_others_are_refused() {
 }
 
 #[test]
+fn what_a_deny_rule_hides_is_told_and_keeps_the_secret_back() {
+    in_the_world(async |world| {
+        let (namespace, topic) = (world.namespace("hidden").await?, world.topic("orders"));
+        world.declare(&namespace, &topic, json!({}), json!({})).await?;
+        world.until_ready(&namespace, &topic).await?;
+        let (ids, application) = (world.topic("till"), format!("{namespace}.words"));
+        let internal = format!("{application}-");
+        let prefixed = "--resource-pattern-type=prefixed";
+        let denies =
+            [["--transactional-id", ids.as_str(), prefixed], ["--topic", internal.as_str(), prefixed]];
+        let rule = |change: &'static str| {
+            let denies = &denies;
+            async move {
+                for deny in denies {
+                    let everybody =
+                        [change, "--force", "--deny-principal", "User:*", "--operation", "Describe"];
+                    let arguments = [everybody.as_slice(), deny].concat();
+                    world.kafka_tool("kafka-acls.sh", &arguments).await?;
+                }
+                Ok::<_, anyhow::Error>(())
+            }
+        };
+        rule("--add").await?;
+        let annotations = json!({
+            "produces": topic, "transactional-ids": format!("{ids}-*"), "streams-application-id": application,
+        });
+        world.create_client(&namespace, "app", annotations).await?;
+        let note = world.until_event(&namespace, "app", "AccessHidden").await?;
+        for hidden in [format!("transactional id {ids}-"), format!("topic {internal}")] {
+            ensure!(note.contains(&hidden), "{note}");
+        }
+        ensure!(!note.contains(&topic), "{note}");
+        let secrets = world.api::<Secret>(&namespace);
+        ensure!(secrets.get_opt("app-kafka-credentials").await?.is_none(), "the Secret is there");
+        rule("--remove").await?;
+        // It is tried again at once where something else is asked for, and within the minute where not.
+        world.annotate(&namespace, "app", json!({ "groups": world.topic("more") })).await?;
+        world.until_secret(&namespace, "app-kafka-credentials").await.map(drop)
+    });
+}
+
+#[test]
 fn a_foreign_secret_is_never_overwritten() {
     in_the_world(async |world| {
         let (namespace, topic) = (world.namespace("foreign").await?, world.topic("orders"));

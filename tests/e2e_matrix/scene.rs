@@ -22,7 +22,7 @@ use crate::{
     librdkafka,
     row::Denial,
     running::{Running, quiet},
-    support::{PATIENCE, World, wait},
+    support::{PATIENCE, World, metric, wait},
 };
 
 /// The namespace of all clients.
@@ -46,6 +46,7 @@ pub(crate) struct Scene<'w> {
     folder: tempfile::TempDir,
     next: AtomicU32,
     places: Semaphore,
+    given: AtomicU32,
 }
 
 /// A workload, as its Secret has it.
@@ -75,6 +76,7 @@ impl<'w> Scene<'w> {
             folder: tempfile::tempdir()?,
             next: AtomicU32::new(0),
             places: Semaphore::const_new(PROGRAMS),
+            given: AtomicU32::new(0),
         })
     }
 
@@ -91,7 +93,22 @@ impl<'w> Scene<'w> {
         let data = self.world.until_secret(SHOP, &format!("{name}-kafka-credentials")).await?;
         let events = self.world.until_event(SHOP, name, "CredentialsReady").await?;
         ensure!(events.contains("which work"), "{events}");
+        self.given.fetch_add(1, Ordering::Relaxed);
         Ok(Given { name, data })
+    }
+
+    /// Waits until topicops' own verifier has got in with every Secret, whatever kind of client it is for.
+    pub(crate) async fn until_all_are_verified(&self) -> Result<()> {
+        let given = f64::from(self.given.load(Ordering::Relaxed));
+        wait::until("all Secrets to be verified", PATIENCE, || async {
+            let (_, metrics) = self.world.probe(&self.world.until_leader().await?, "/metrics").await?;
+            let of =
+                |state: &str| metric(&metrics, &format!("topicops_verifications_total{{state=\"{state}\"}}"));
+            ensure!(of("failed").is_none(), "{:?} failed", of("failed"));
+            ensure!(of("ok") == Some(given), "{:?} of {given}", of("ok"));
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
     }
 
     /// A place for a file that nobody else uses.

@@ -84,7 +84,7 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("{}", Cache::ready()?.root().display());
         }
         Command::Up { name, brokers, kafka, images, json } => {
-            up(&name, Options::default().brokers(brokers).kafka(kafka), kafka, &images, json)?;
+            up(&name, &Options::default().brokers(brokers).kafka(kafka), kafka, &images, json)?;
         }
         Command::Down { name } => down(&name)?,
         Command::Status { name, json } => return status(&name, json),
@@ -99,10 +99,10 @@ fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn up(name: &str, options: Options, kafka: KafkaVersion, images: &[String], json: bool) -> Result<()> {
+fn up(name: &str, options: &Options, kafka: KafkaVersion, images: &[String], json: bool) -> Result<()> {
     let images = images.iter().map(|text| image(text)).collect::<Result<Vec<_>>>()?;
     let cache = Cache::ready_for(kafka)?;
-    let launched = internal::launch(&cache, &options, &Lifetime::Named(name.to_owned()))?;
+    let launched = internal::launch(&cache, options, &Lifetime::Named(name.to_owned()))?;
     runtime()?.block_on(async {
         for (image, program) in images {
             ask(name, &Request::MapImage { image, program }).await?;
