@@ -298,7 +298,7 @@ async fn what_is_in_a_namespace_that_nobody_looks_after_is_left_alone_and_told()
         elsewhere["warnings"],
         json!(["topicops does not look after namespace shop: nothing comes of this label"])
     );
-    let wrong = json!({ "metadata": { "name": "orders" }, "data": { "partitions": "none" } });
+    let wrong = topic(&json!({"partitions": "none"}), &json!({}));
     let asked = review("ConfigMap", "", &wrong, &Value::Null);
     assert_eq!(admit(only_in("shop"), VALIDATE_PATH, &asked).await["allowed"], false);
     assert_eq!(admit(only_in("billing"), VALIDATE_PATH, &asked).await["allowed"], true);
