@@ -8,7 +8,7 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Client as KubeClient, api::ListParams};
+use kube::{Client as KubeClient, api::ListParams};
 use topicops_contract::{OperatorId, TopicName, TopicObjectKind, Workload, keys};
 
 use super::{WorkloadName, access::GrantLines};
@@ -16,7 +16,7 @@ use crate::{
     KafkaTopic, ObjectKey,
     access::{Client, Decision, GrantsMode, Observed, ObservedSecret, RotationRules},
     controller::{
-        Index,
+        Index, Scope,
         access::{ClientIndex, SecretIndex},
         topics::{ConfigMapLedger, Ledger, LedgerError, TopicIndex, grant_of},
     },
@@ -24,7 +24,7 @@ use crate::{
     topic::{Ownership, TopicGrants, TopicObjectKey, TopicPolicy},
 };
 
-/// The objects that say who may use what, read once: topics and workloads, of all namespaces.
+/// The objects that say who may use what, read once: topics and workloads, of the namespaces that are looked after.
 pub(super) struct ClusterObjects {
     topics: TopicIndex,
     /// Of every object that declares a topic.
@@ -45,25 +45,32 @@ pub(super) struct DeclaredBy {
 impl ClusterObjects {
     /// # Errors
     /// The API server does not list them.
-    pub(super) async fn read(client: &KubeClient) -> Result<Self> {
+    pub(super) async fn read(client: &KubeClient, scope: &Scope) -> Result<Self> {
         let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
-        let api: Api<ConfigMap> = Api::all(client.clone());
-        let config_maps =
-            api.list(&ListParams::default().labels(&labels)).await.context("listing topic ConfigMaps")?.items;
-        let api: Api<KafkaTopic> = Api::all(client.clone());
-        let custom = match api.list(&ListParams::default()).await {
-            Ok(listed) => listed.items,
-            // The custom resource is not installed.
-            Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
-            Err(error) => return Err(error).context("listing KafkaTopics"),
-        };
-        let clients = ClientIndex::list(client).await.context("listing labelled workloads")?;
+        let labelled = ListParams::default().labels(&labels);
+        let mut config_maps = Vec::new();
+        for api in scope.apis::<ConfigMap>(client) {
+            config_maps.extend(api.list(&labelled).await.context("listing topic ConfigMaps")?.items);
+        }
+        let mut custom = Vec::new();
+        for api in scope.apis::<KafkaTopic>(client) {
+            match api.list(&ListParams::default()).await {
+                Ok(listed) => custom.extend(listed.items),
+                // The custom resource is not installed.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(error).context("listing KafkaTopics"),
+            }
+        }
+        let mut clients = ClientIndex::list(client).await.context("listing labelled workloads")?;
+        clients.retain(|(client, _)| scope.covers(client.workload.namespace()));
         let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_CREDENTIALS);
-        let api: Api<Secret> = Api::all(client.clone());
-        let secrets = api.list_metadata(&ListParams::default().labels(&labels)).await;
+        let labelled = ListParams::default().labels(&labels);
         let index = SecretIndex::default();
-        let secrets = secrets.context("listing credentials Secrets, without their content")?;
-        secrets.items.into_iter().for_each(|secret| index.apply(secret));
+        for api in scope.apis::<Secret>(client) {
+            let secrets = api.list_metadata(&labelled).await;
+            let secrets = secrets.context("listing credentials Secrets, without their content")?;
+            secrets.items.into_iter().for_each(|secret| index.apply(secret));
+        }
         Ok(Self { secrets: index.observed(), ..Self::of(config_maps, custom, clients) })
     }
 

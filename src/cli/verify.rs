@@ -10,11 +10,15 @@ use super::{
     Grants, Output, WorkloadName,
     access::tell,
     cluster_objects::{ClusterObjects, users_of},
+    settings::namespace,
 };
 use crate::{
     ObjectKey,
     access::{Client, Granted},
-    controller::access::{KubeSecretStore, SecretStore},
+    controller::{
+        Scope,
+        access::{KubeSecretStore, SecretStore},
+    },
 };
 
 /// The settings of `topicops verify`.
@@ -31,6 +35,10 @@ pub struct VerifySettings {
     /// The --operator-id of the topicops that made the credentials.
     #[arg(long, env = "TOPICOPS_OPERATOR_ID", default_value = "topicops")]
     pub operator_id: OperatorId,
+
+    /// The namespaces that are looked after, as topicops run has it.
+    #[arg(long, env = "TOPICOPS_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE,…", value_parser = namespace)]
+    pub namespaces: Vec<String>,
 
     /// Who may use a topic, as topicops run has it.
     #[arg(long, env = "TOPICOPS_GRANTS", value_enum, default_value = "namespace")]
@@ -54,15 +62,19 @@ pub enum Verified {
 struct Report {
     workload: String,
     username: String,
-    secret: String,
-    bootstrap_servers: String,
+    /// `None`: it asks for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    /// `None`: there is no Secret that says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bootstrap_servers: Option<String>,
     steps: Vec<Step>,
 }
 
 #[derive(Debug, Serialize)]
 struct Step {
     step: String,
-    /// What the client would see; `None`: it gets through.
+    /// What the client would see, or why there is none; `None`: it gets through.
     error: Option<String>,
 }
 
@@ -77,7 +89,7 @@ enum Look {
 /// Writes nothing.
 ///
 /// # Errors
-/// The API server does not answer, there is no such workload, or it has no Secret of topicops'.
+/// The API server does not answer, or there is no such workload.
 pub async fn verify(settings: &VerifySettings, out: &mut (dyn Write + Send)) -> Result<Verified> {
     if !cfg!(feature = "verify") {
         bail!(
@@ -86,7 +98,7 @@ pub async fn verify(settings: &VerifySettings, out: &mut (dyn Write + Send)) -> 
     }
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
     let client = KubeClient::try_from(config).context("setting up the Kubernetes client")?;
-    let objects = ClusterObjects::read(&client).await?;
+    let objects = ClusterObjects::read(&client, &Scope::of(settings.namespaces.clone())).await?;
     let named = objects.named(&settings.workload)?;
     let (grants, mode) = (objects.grants_by_status(), settings.grants.into());
     let operator = &settings.operator_id;
@@ -96,7 +108,7 @@ pub async fn verify(settings: &VerifySettings, out: &mut (dyn Write + Send)) -> 
     for client in named {
         let (username, _) = users_of(&client.workload, operator, &decisions);
         let granted = decisions.get(&username).map(|decision| decision.granted.clone()).unwrap_or_default();
-        reports.push(report(settings, &store, &client, username, &granted).await?);
+        reports.push(report(settings, &store, &client, username, &granted).await);
     }
     let text: String = reports.iter().map(ToString::to_string).collect();
     tell(settings.output, &reports, &text, out)?;
@@ -110,38 +122,60 @@ async fn report(
     client: &Client,
     username: String,
     granted: &Granted,
-) -> Result<Report> {
-    let workload = &client.workload;
+) -> Report {
+    let mut report = Report {
+        workload: client.workload.to_string(),
+        username,
+        secret: None,
+        bootstrap_servers: None,
+        steps: Vec::new(),
+    };
     let request = match &client.request {
         Ok(Some(request)) => request,
-        Ok(None) => bail!("{workload} asks for nothing, and so it has no Secret"),
-        Err(problems) => bail!("{workload}: {problems}"),
+        Ok(None) => return report.without_secret("it asks for nothing, and so it has none"),
+        Err(problems) => return report.without_secret(problems),
     };
-    let key = ObjectKey::new(workload.namespace(), &request.secret_name);
-    let Some(secret) = store.read(&key).await? else {
-        bail!("{workload} has no Secret {key} yet; its Events say why");
+    let key = ObjectKey::new(client.workload.namespace(), &request.secret_name);
+    report.secret = Some(key.to_string());
+    let secret = match store.read(&key).await {
+        Ok(Some(secret)) => secret,
+        Ok(None) => return report.without_secret("it is not there yet; the workload's Events say why"),
+        Err(error) => return report.without_secret(error),
     };
-    if !secret.is_of(&username) {
-        bail!("Secret {key} was not made by topicops for {workload}: its Events say what is in the way");
+    if !secret.is_of(&report.username) {
+        return report.without_secret(
+            "it was not made by topicops for this workload, whose Events say what is in the way",
+        );
     }
-    let text = secret.text("client.properties");
-    let text = text.with_context(|| format!("Secret {key} has no key client.properties"))?;
-    let (properties, bootstrap_servers) = properties(&text, settings.bootstrap_servers.as_deref())
-        .with_context(|| format!("client.properties in Secret {key} cannot be read"))?;
+    let Some(text) = secret.text("client.properties") else {
+        return report.without_secret("it has no key client.properties");
+    };
+    let Some((properties, bootstrap_servers)) = properties(&text, settings.bootstrap_servers.as_deref())
+    else {
+        return report.without_secret("its client.properties cannot be read");
+    };
+    report.bootstrap_servers = Some(bootstrap_servers);
     let mut looks = vec![Look::Login];
     looks.extend(granted.visible_topics().into_iter().map(Look::Topic));
     looks.extend(granted.distinct_groups().into_iter().map(Look::Group));
-    let mut steps = Vec::new();
     for look in looks {
         let error = attempt(&properties, &look).await.err();
         let hopeless = error.is_some() && matches!(look, Look::Login);
-        steps.push(Step { step: look.to_string(), error });
+        report.steps.push(Step { step: look.to_string(), error });
         // Without a login there is nothing more to see.
         if hopeless {
             break;
         }
     }
-    Ok(Report { workload: workload.to_string(), username, secret: key.to_string(), bootstrap_servers, steps })
+    report
+}
+
+impl Report {
+    /// There is nothing to log in with.
+    fn without_secret(mut self, why: impl fmt::Display) -> Self {
+        self.steps.push(Step { step: "Secret".to_owned(), error: Some(why.to_string()) });
+        self
+    }
 }
 
 /// The very text, but for other brokers where some are given; and which brokers it names. Nothing is told of what cannot be
@@ -186,10 +220,18 @@ impl fmt::Display for Look {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}, with Secret {}, at {}", self.workload, self.secret, self.bootstrap_servers)?;
+        write!(f, "{}", self.workload)?;
+        if let Some(secret) = &self.secret {
+            write!(f, ", with Secret {secret}")?;
+        }
+        if let Some(servers) = &self.bootstrap_servers {
+            write!(f, ", at {servers}")?;
+        }
+        writeln!(f)?;
         for Step { step, error } in &self.steps {
             match error {
                 None => writeln!(f, "    {step}: ok")?,
+                Some(error) if self.bootstrap_servers.is_none() => writeln!(f, "    {step}: FAILS; {error}")?,
                 Some(error) => writeln!(f, "    {step}: FAILS; the client sees: {error}")?,
             }
         }
@@ -222,11 +264,14 @@ mod tests {
         let report = Report {
             workload: "Deployment shop/app".to_owned(),
             username: "topicops.shop.app".to_owned(),
-            secret: "shop/s".to_owned(),
-            bootstrap_servers: "a:1".to_owned(),
+            secret: Some("shop/s".to_owned()),
+            bootstrap_servers: Some("a:1".to_owned()),
             steps: vec![step("login", None), step("topic orders", Some("topic orders: no"))],
         };
         let told = "Deployment shop/app, with Secret shop/s, at a:1\n    login: ok\n    topic orders: FAILS; the client sees: topic orders: no\n";
         assert_eq!(report.to_string(), told);
+        let without = Report { bootstrap_servers: None, steps: Vec::new(), ..report };
+        let told = "Deployment shop/app, with Secret shop/s\n    Secret: FAILS; it is not there yet\n";
+        assert_eq!(without.without_secret("it is not there yet").to_string(), told);
     }
 }

@@ -64,6 +64,15 @@ pub struct AclRule {
     pub operation: AclOperation,
 }
 
+impl AclOperation {
+    /// Whether who is denied this cannot do that: reading and writing begin with a look at what is there.
+    pub fn stops(self, other: Self) -> bool {
+        self == other
+            || self == Self::All
+            || (self == Self::Describe && matches!(other, Self::Read | Self::Write))
+    }
+}
+
 impl AclRule {
     const USER: &str = "User:";
 
@@ -82,9 +91,25 @@ impl AclRule {
     pub fn is_about(&self, principal: &str) -> bool {
         self.principal == principal || (self.principal == "User:*" && principal.starts_with(Self::USER))
     }
+
+    /// Whether it keeps the user from what this would allow, or from part of it.
+    pub fn denies(&self, acl: &Acl) -> bool {
+        !self.allow
+            && self.is_about(&format!("{}{}", Self::USER, acl.username))
+            && self.operation.stops(acl.operation)
+            && self.resource.overlaps(&acl.resource)
+    }
 }
 
 impl AclResource {
+    /// Whether there is a name that both are about.
+    fn overlaps(&self, other: &Self) -> bool {
+        if other.pattern == PatternType::Literal {
+            return self.covers(other.resource_type, &other.name);
+        }
+        other.covers(self.resource_type, &self.name) || self.covers(other.resource_type, &other.name)
+    }
+
     /// Whether a resource of this type and name is meant. The name `*` stands for all of them.
     pub fn covers(&self, resource_type: ResourceType, name: &str) -> bool {
         self.resource_type == resource_type
@@ -146,6 +171,31 @@ mod tests {
             assert_eq!(rule.resource.covers(ResourceType::Topic, "orders"), covered, "{rule}");
             assert!(!rule.resource.covers(ResourceType::Group, "orders"), "{rule}");
         }
+    }
+
+    #[test]
+    fn a_denial_counts_where_it_takes_away_some_of_what_is_allowed() {
+        let deny = |principal: &str, name: &str, pattern, operation| AclRule {
+            allow: false,
+            operation,
+            ..rule(principal, name, pattern)
+        };
+        let (literal, prefixed) = (PatternType::Literal, PatternType::Prefixed);
+        let read = |name: &str, pattern| rule("User:a", name, pattern).acl().unwrap();
+        for (denial, name, pattern, counts) in [
+            (deny("User:*", "*", literal, AclOperation::All), "orders", literal, true),
+            (deny("User:*", "*", literal, AclOperation::All), "ord", prefixed, true),
+            (deny("User:a", "orders", literal, AclOperation::Read), "ord", prefixed, true),
+            (deny("User:a", "orders-", prefixed, AclOperation::Read), "ord", prefixed, true),
+            (deny("User:a", "o", prefixed, AclOperation::Describe), "ord", prefixed, true),
+            (deny("User:a", "other", literal, AclOperation::Read), "ord", prefixed, false),
+            (deny("User:a", "orders", literal, AclOperation::Write), "orders", literal, false),
+            (deny("User:b", "orders", literal, AclOperation::Read), "orders", literal, false),
+            (deny("User:a", "orders", literal, AclOperation::Read), "orders-2", literal, false),
+        ] {
+            assert_eq!(denial.denies(&read(name, pattern)), counts, "{denial} on {name} {pattern:?}");
+        }
+        assert!(!rule("User:a", "orders", literal).denies(&read("orders", literal)), "it allows");
     }
 
     #[test]

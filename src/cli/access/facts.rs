@@ -9,6 +9,7 @@ use super::{
 use crate::{
     access::{Decision, GrantsMode},
     cli::{access::consent::Consent, cluster_objects::ClusterObjects},
+    controller::Scope,
     kafka::{Acl, AclOperation, AclRule, PatternType, ResourceType},
     topic::TopicGrants,
 };
@@ -28,6 +29,8 @@ pub(super) struct Facts<'a> {
     pub(super) existing: &'a BTreeSet<String>,
     /// How the names of topicops' users begin.
     pub(super) prefix: &'a str,
+    /// Users of other namespaces are left alone.
+    pub(super) scope: &'a Scope,
 }
 
 impl Facts<'_> {
@@ -89,14 +92,18 @@ impl Facts<'_> {
 
     /// Rules that deny somebody this use of the topic.
     pub(super) fn denials(&self, topic: &TopicName, may: May) -> impl Iterator<Item = &AclRule> {
-        self.about(topic, may).filter(|rule| !rule.allow)
+        self.rules.iter().filter(move |rule| {
+            !rule.allow
+                && rule.operation.stops(may.operation())
+                && rule.resource.covers(ResourceType::Topic, topic.as_str())
+        })
     }
 
     /// What the brokers allow beyond what is decided: rules of others, and topicops' own that are granted no more.
     pub(super) fn beyond(&self, topic: &TopicName, may: May) -> Vec<Row> {
-        let allowed = self.about(topic, may).filter(|rule| rule.allow);
+        let allowed = self.allowances(topic, may);
         let rows = allowed.filter_map(|rule| {
-            let own = rule.principal.strip_prefix("User:").filter(|name| name.starts_with(self.prefix));
+            let own = rule.principal.strip_prefix("User:").filter(|name| self.is_own(name));
             let decided = own.and_then(|name| self.decisions.get(name));
             let granted = rule
                 .acl()
@@ -114,9 +121,15 @@ impl Facts<'_> {
         rows.collect()
     }
 
-    fn about(&self, topic: &TopicName, may: May) -> impl Iterator<Item = &AclRule> {
+    fn is_own(&self, username: &str) -> bool {
+        let rest = username.strip_prefix(self.prefix);
+        rest.is_some_and(|rest| self.scope.covers(rest.split('.').next().unwrap_or_default()))
+    }
+
+    fn allowances(&self, topic: &TopicName, may: May) -> impl Iterator<Item = &AclRule> {
         self.rules.iter().filter(move |rule| {
-            (rule.operation == may.operation() || rule.operation == AclOperation::All)
+            rule.allow
+                && (rule.operation == may.operation() || rule.operation == AclOperation::All)
                 && rule.resource.covers(ResourceType::Topic, topic.as_str())
         })
     }

@@ -28,12 +28,15 @@ use super::{
     Grants, Output, WorkloadName,
     cluster_objects::{ClusterObjects, ledger, users_of},
     kafka_config::cluster,
-    settings::pattern,
+    settings::{namespace, pattern},
 };
 use crate::{
     ObjectKey,
     access::Client,
-    controller::access::{KubeSecretStore, SecretStore},
+    controller::{
+        Scope,
+        access::{KubeSecretStore, SecretStore},
+    },
     kafka::{AclRule, Cluster, WireCluster},
     topic::TopicPolicy,
 };
@@ -56,6 +59,10 @@ pub struct AccessSettings {
     /// The namespace it runs in: its ledger is there.
     #[arg(long, env = "TOPICOPS_NAMESPACE", default_value = "topicops", value_name = "NAMESPACE")]
     pub namespace: String,
+
+    /// The namespaces that are looked after, as topicops run has it.
+    #[arg(long, env = "TOPICOPS_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE,…", value_parser = namespace)]
+    pub namespaces: Vec<String>,
 
     /// Who may use a topic, as topicops run has it.
     #[arg(long, env = "TOPICOPS_GRANTS", value_enum, default_value = "namespace")]
@@ -107,7 +114,8 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
     let cluster = cluster(&settings.kafka_config)?;
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
     let client = KubeClient::try_from(config).context("setting up the Kubernetes client")?;
-    let (objects, kafka) = tokio::try_join!(ClusterObjects::read(&client), Kafka::ask(&cluster))?;
+    let scope = Scope::of(settings.namespaces.clone());
+    let (objects, kafka) = tokio::try_join!(ClusterObjects::read(&client, &scope), Kafka::ask(&cluster))?;
     let policy = TopicPolicy { protected: settings.protected_topics.clone(), ..TopicPolicy::default() };
     let ledger = ledger(&client, &settings.namespace, &settings.operator_id);
     let by_ledger = objects.grants_by_ledger(&ledger, &policy, &kafka.existing).await?;
@@ -126,6 +134,7 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
         users: &kafka.users,
         existing: &kafka.existing,
         prefix: &prefix,
+        scope: &scope,
     };
     let mut remarks = vec![SUPER_USERS.to_owned()];
     if hidden {

@@ -16,6 +16,7 @@ use crate::{
 struct World {
     objects: ClusterObjects,
     kafka: Kafka,
+    scope: Scope,
 }
 
 impl World {
@@ -43,8 +44,11 @@ impl World {
         });
         let objects = ClusterObjects::of(vec![config_map], Vec::new(), clients.collect());
         let existing = BTreeSet::from(["orders".to_owned(), "other".to_owned()]);
-        let mut world =
-            Self { objects, kafka: Kafka { rules: Vec::new(), users: BTreeSet::new(), existing } };
+        let mut world = Self {
+            objects,
+            kafka: Kafka { rules: Vec::new(), users: BTreeSet::new(), existing },
+            scope: Scope::All,
+        };
         for (username, decision) in world.decisions() {
             world.kafka.rules.extend(decision.desired.acls.into_iter().map(rule));
             world.kafka.users.insert(username);
@@ -69,6 +73,7 @@ impl World {
             users: &self.kafka.users,
             existing: &self.kafka.existing,
             prefix: "topicops.",
+            scope: &self.scope,
         })
     }
 
@@ -175,6 +180,9 @@ fn what_the_brokers_lack_deny_or_have_beyond_is_a_difference() {
     let told = report.to_string();
     assert_eq!(told.matches("; NOT GRANTED, and on the brokers;").count(), 2, "{told}");
     assert!(!report.is_as_granted());
+    beyond.scope = Scope::of(["elsewhere".to_owned()]);
+    let report = beyond.topic("orders").unwrap();
+    assert!(!report.to_string().contains("NOT GRANTED"), "they are another namespace's: {report}");
 }
 
 #[test]
@@ -220,6 +228,35 @@ fn a_workload_tells_all_that_it_may_and_what_it_was_refused_in_the_words_of_its_
     assert!(!report.is_as_granted());
     assert!(told.contains("    MISSING on the brokers: ALLOW Read Group nosy.app\n"), "{told}");
     assert!(told.contains("    NOT GRANTED, and on the brokers: ALLOW Read Topic x\n"), "{told}");
+}
+
+#[test]
+fn what_denies_a_workload_some_of_what_it_is_granted_is_told_whoever_else_it_is_about() {
+    let mut world = World::new(&[request("shop/app").consume("orders")]);
+    let deny = |principal: &str, resource_type, name: &str, operation| {
+        let rule = foreign(principal, name, PatternType::Literal, operation);
+        let resource = AclResource { resource_type, ..rule.resource };
+        AclRule { allow: false, resource, ..rule }
+    };
+    let own = "User:topicops.shop.app";
+    world.kafka.rules.push(deny(own, ResourceType::Topic, "elsewhere", AclOperation::Read));
+    world.kafka.rules.push(deny("User:else", ResourceType::Group, "*", AclOperation::All));
+    let report = world.workload(0, SecretIs::AsWritten);
+    assert!(report.is_as_granted(), "neither is about what it has: {report}");
+    for (rule, told) in [
+        (deny("User:*", ResourceType::Group, "*", AclOperation::All), "User:*: DENY All Group *"),
+        (
+            deny(own, ResourceType::Topic, "orders", AclOperation::Describe),
+            "User:topicops.shop.app: DENY Describe Topic orders",
+        ),
+    ] {
+        world.kafka.rules.push(rule);
+        let report = world.workload(0, SecretIs::AsWritten);
+        let text = report.to_string();
+        assert!(!report.is_as_granted());
+        assert!(text.contains(&format!("    DENIED on the brokers: {told}\n")), "{text}");
+        assert!(!text.contains("NOT GRANTED"), "{text}");
+    }
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(super) struct WorkloadReport {
     missing: Vec<String>,
     /// Rules that the brokers have and that are not granted, or not by topicops.
     not_granted: Vec<String>,
+    /// Rules, its own or everybody's, that deny some of what is granted.
+    denied: Vec<String>,
     pub(super) remarks: Vec<String>,
 }
 
@@ -83,7 +85,9 @@ impl WorkloadReport {
         let principal = format!("User:{username}");
         let rules: Vec<&AclRule> = facts.rules.iter().filter(|rule| rule.principal == principal).collect();
         let there: BTreeSet<Acl> = rules.iter().filter_map(|rule| rule.acl()).collect();
-        let extra = rules.iter().filter(|rule| rule.acl().is_none_or(|acl| !wanted.contains(&acl)));
+        let extra =
+            rules.iter().filter(|rule| rule.allow && rule.acl().is_none_or(|acl| !wanted.contains(&acl)));
+        let denying = facts.rules.iter().filter(|rule| wanted.iter().any(|acl| rule.denies(acl)));
         let on_topics = wanted.iter().filter(|acl| acl.resource.resource_type == ResourceType::Topic);
         let topics: BTreeSet<TopicName> =
             on_topics.filter_map(|acl| acl.resource.name.parse().ok()).collect();
@@ -114,6 +118,7 @@ impl WorkloadReport {
             refused: refused.collect(),
             missing: wanted.difference(&there).map(words).collect(),
             not_granted: extra.map(ToString::to_string).collect(),
+            denied: denying.map(|rule| format!("{}: {rule}", rule.principal)).collect(),
             remarks,
         }
     }
@@ -127,6 +132,7 @@ impl WorkloadReport {
             && self.wants_user.is_none_or(|wants| wants == self.user_on_brokers)
             && self.missing.is_empty()
             && self.not_granted.is_empty()
+            && self.denied.is_empty()
             && !self.topics.iter().any(|row| row.on_brokers.differs())
     }
 }
@@ -186,6 +192,7 @@ impl Display for WorkloadReport {
         }
         list(f, "MISSING on the brokers:", &self.missing)?;
         list(f, "NOT GRANTED, and on the brokers:", &self.not_granted)?;
+        list(f, "DENIED on the brokers:", &self.denied)?;
         self.remarks.iter().try_for_each(|remark| writeln!(f, "    note: {remark}"))
     }
 }

@@ -1,9 +1,12 @@
 use std::collections::BTreeSet;
 
-use super::check::{Check, On::Kafka};
+use super::{
+    check::{Check, On::Kafka},
+    clients_listener::ClientsListener,
+};
 use crate::kafka::{
-    Address, BrokerAbilities, BrokerConfigs, Cluster, ClusterError, ConfigKeys, Item, ItemError, OwnRight,
-    OwnStanding, ResourceType, ScramMechanism, WireCluster,
+    BrokerAbilities, BrokerConfigs, Cluster, ClusterError, ConfigKeys, Item, ItemError, OwnRight,
+    OwnStanding, ResourceType, WireCluster,
 };
 
 /// As whom, and where.
@@ -14,14 +17,11 @@ pub(super) struct Asking {
     pub(super) bootstrap_servers: String,
     /// How the names of topicops' users begin.
     pub(super) prefix: String,
-    /// Where clients log in; empty: where topicops does.
-    pub(super) clients_at: Vec<Address>,
+    pub(super) clients: ClientsListener,
 }
 
 const DELETE_TOPICS: &str = "delete.topic.enable";
 const AUTO_CREATE: &str = "auto.create.topics.enable";
-/// That of the users that topicops makes.
-const MECHANISM: ScramMechanism = ScramMechanism::Sha512;
 
 impl Asking {
     fn principal(&self) -> String {
@@ -52,7 +52,7 @@ impl Asking {
             Ok(standing) => checks.extend(self.rights(&standing)),
             Err(error) => checks.push(Check::unknown(Kafka, "rights on the brokers", error.to_string())),
         }
-        checks.push(of_mechanisms(cluster.sasl_mechanisms(&self.clients_at).await));
+        checks.push(self.clients.look().await);
         let ids: Vec<i32> = reached.brokers.iter().map(|(id, _)| *id).collect();
         let keys = ConfigKeys::Only([DELETE_TOPICS, AUTO_CREATE].map(str::to_owned).into());
         checks.extend(of_settings(cluster.describe_broker_configs(&ids, &keys).await));
@@ -144,23 +144,6 @@ fn of_abilities(abilities: Result<BrokerAbilities, ClusterError>) -> Vec<Check> 
     checks
 }
 
-fn of_mechanisms(offered: Result<Vec<String>, ClusterError>) -> Check {
-    let wanted = MECHANISM.to_string();
-    match offered {
-        Ok(offered) if offered.contains(&wanted) => {
-            Check::ok(Kafka, format!("clients may log in with {wanted}"))
-        }
-        Ok(offered) => {
-            let why = format!("where clients log in, brokers offer {}", offered.join(", "));
-            Check::missing(Kafka, format!("{wanted} for clients"), why).todo(format!(
-                "add {wanted} to sasl.enabled.mechanisms of that listener, or see --client-bootstrap-servers"
-            ))
-        }
-        Err(error) => Check::missing(Kafka, format!("{wanted} for clients"), error.message)
-            .todo("see --client-bootstrap-servers"),
-    }
-}
-
 fn of_settings(brokers: Result<Vec<Item<BrokerConfigs>>, ClusterError>) -> Vec<Check> {
     let settings: Result<Vec<BrokerConfigs>, ItemError> = match brokers {
         Ok(brokers) => brokers.into_iter().collect(),
@@ -200,7 +183,10 @@ mod tests {
             username: Some("topicops".to_owned()),
             bootstrap_servers: "a:1".to_owned(),
             prefix: "topicops.".to_owned(),
-            clients_at: Vec::new(),
+            clients: ClientsListener {
+                mechanism: "SCRAM-SHA-512".to_owned(),
+                setup: Err("nobody asks".to_owned()),
+            },
         }
     }
 
@@ -264,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn old_brokers_and_listeners_without_scram_are_missing_something() {
+    fn old_brokers_are_missing_something() {
         let of = |lacking: &[&str], metadata_version| {
             let lacking = lacking.iter().map(|text| (*text).to_owned()).collect();
             let checks = of_abilities(Ok(BrokerAbilities { lacking, metadata_version }));
@@ -273,10 +259,6 @@ mod tests {
         assert_eq!(of(&[], Some(25)), [State::Ok, State::Ok]);
         assert_eq!(of(&["CreateAcls"], Some(10)), [State::Missing, State::Missing]);
         assert_eq!(of(&[], None), [State::Ok, State::Warning]);
-        let offered =
-            |names: &[&str]| of_mechanisms(Ok(names.iter().map(|name| (*name).to_owned()).collect())).state;
-        assert_eq!(offered(&["PLAIN", "SCRAM-SHA-512"]), State::Ok);
-        assert_eq!(offered(&["PLAIN"]), State::Missing);
     }
 
     #[test]

@@ -89,8 +89,7 @@ fn of_right(right: &KubernetesRight, lacking: &BTreeSet<String>) -> Vec<Check> {
     }
     if !lacking.is_empty() {
         let what = format!("{right}: {}", words(lacking.iter().collect()));
-        let check = Check::missing(Kubernetes, what, "20-rbac.yaml says what for");
-        checks.push(check.todo("kubectl apply -f deploy/install/20-rbac.yaml"));
+        checks.push(Check::missing(Kubernetes, what, "that file says what for").todo(&right.apply));
     }
     checks
 }
@@ -179,6 +178,7 @@ mod tests {
             name: None,
             namespace: None,
             verbs: ["get", "list", "delete"].map(str::to_owned).into(),
+            apply: "kubectl apply -f deploy/install/20-rbac.yaml".to_owned(),
         }
     }
 

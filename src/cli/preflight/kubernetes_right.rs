@@ -6,10 +6,35 @@ use k8s_openapi::api::{
 };
 use serde::Deserialize;
 
-/// The rights of `deploy/install/20-rbac.yaml`: what is given there is what is looked for.
-const MANIFEST: &str = include_str!("../../../deploy/install/20-rbac.yaml");
-/// That of the role and the cluster role that topicops has; the others in there are for people.
+/// What is given here is what is looked for.
+const ALL: Manifest = Manifest {
+    file: "deploy/install/20-rbac.yaml",
+    text: include_str!("../../../deploy/install/20-rbac.yaml"),
+    role: ROLE,
+};
+/// The same for a topicops that looks after some namespaces only.
+const SOME: Manifest = Manifest {
+    file: "deploy/namespaced/20-rbac.yaml",
+    text: include_str!("../../../deploy/namespaced/20-rbac.yaml"),
+    role: ROLE,
+};
+/// What it has in each of them.
+const EACH: Manifest = Manifest {
+    file: "deploy/namespaced/namespace.yaml",
+    text: include_str!("../../../deploy/namespaced/namespace.yaml"),
+    role: "topicops-namespace",
+};
+/// What roles and the objects that they name are called after.
 const ROLE: &str = "topicops";
+
+/// A file with rights.
+struct Manifest {
+    /// In the repository.
+    file: &'static str,
+    text: &'static str,
+    /// That of the role and the cluster role that topicops has; the others in there are for people.
+    role: &'static str,
+}
 
 /// What topicops may do with one kind of object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +47,8 @@ pub(super) struct KubernetesRight {
     /// `None`: all of them, or it has none.
     pub(super) namespace: Option<String>,
     pub(super) verbs: BTreeSet<String>,
+    /// What gives it.
+    pub(super) apply: String,
 }
 
 /// What the manifests call otherwise than this installation.
@@ -30,31 +57,27 @@ pub(super) struct Names<'a> {
     pub(super) operator: &'a str,
     pub(super) namespace: &'a str,
     pub(super) webhook_configurations: &'a [String],
+    /// Those that are looked after; none: all.
+    pub(super) namespaces: &'a [String],
 }
 
 impl KubernetesRight {
     /// All that topicops needs, under the names of one installation. Errors: a manifest that is none.
     pub(super) fn all(names: Names<'_>) -> Result<Vec<Self>, serde_norway::Error> {
         let mut rights = Vec::new();
-        for document in serde_norway::Deserializer::from_str(MANIFEST) {
-            let object = serde_norway::Value::deserialize(document)?;
-            let own = object["metadata"]["name"].as_str() == Some(ROLE);
-            let (rules, namespace) = match object["kind"].as_str() {
-                Some("ClusterRole") if own => (serde_norway::from_value::<ClusterRole>(object)?.rules, None),
-                Some("Role") if own => {
-                    (serde_norway::from_value::<Role>(object)?.rules, Some(names.namespace))
-                }
-                _ => continue,
-            };
-            for rule in rules.into_iter().flatten() {
-                rights.extend(Self::of(&rule, namespace, names));
+        if names.namespaces.is_empty() {
+            rights.extend(ALL.rights(names.namespace, names)?);
+        } else {
+            rights.extend(SOME.rights(names.namespace, names)?);
+            for namespace in names.namespaces {
+                rights.extend(EACH.rights(namespace, names)?);
             }
         }
         rights.sort();
         Ok(rights)
     }
 
-    fn of(rule: &PolicyRule, namespace: Option<&str>, names: Names<'_>) -> Vec<Self> {
+    fn of(rule: &PolicyRule, namespace: Option<&str>, apply: &str, names: Names<'_>) -> Vec<Self> {
         let verbs: BTreeSet<String> = rule.verbs.iter().cloned().collect();
         let mut rights = Vec::new();
         for group in rule.api_groups.iter().flatten() {
@@ -66,6 +89,7 @@ impl KubernetesRight {
                         name,
                         namespace: namespace.map(str::to_owned),
                         verbs: verbs.clone(),
+                        apply: apply.to_owned(),
                     });
                 };
                 match rule.resource_names.as_deref() {
@@ -95,6 +119,29 @@ impl KubernetesRight {
             verb: Some(verb.to_owned()),
             ..ResourceAttributes::default()
         }
+    }
+}
+
+impl Manifest {
+    /// Its roles are in `namespace`; those of the cluster are in none.
+    fn rights(&self, namespace: &str, names: Names<'_>) -> Result<Vec<KubernetesRight>, serde_norway::Error> {
+        // A file for any namespace is told which one it is for.
+        let into = if self.role == ROLE { String::new() } else { format!("--namespace {namespace} ") };
+        let apply = format!("kubectl {into}apply -f {}", self.file);
+        let mut rights = Vec::new();
+        for document in serde_norway::Deserializer::from_str(self.text) {
+            let object = serde_norway::Value::deserialize(document)?;
+            let own = object["metadata"]["name"].as_str() == Some(self.role);
+            let (rules, namespace) = match object["kind"].as_str() {
+                Some("ClusterRole") if own => (serde_norway::from_value::<ClusterRole>(object)?.rules, None),
+                Some("Role") if own => (serde_norway::from_value::<Role>(object)?.rules, Some(namespace)),
+                _ => continue,
+            };
+            for rule in rules.into_iter().flatten() {
+                rights.extend(KubernetesRight::of(&rule, namespace, &apply, names));
+            }
+        }
+        Ok(rights)
     }
 }
 
@@ -130,8 +177,8 @@ mod tests {
     use super::*;
 
     fn rights(operator: &str, webhooks: &[String]) -> Vec<KubernetesRight> {
-        KubernetesRight::all(Names { operator, namespace: "kafka", webhook_configurations: webhooks })
-            .unwrap()
+        let names = Names { operator, namespace: "kafka", webhook_configurations: webhooks, namespaces: &[] };
+        KubernetesRight::all(names).unwrap()
     }
 
     #[test]
@@ -157,6 +204,32 @@ mod tests {
             assert!(ours.contains(&right.to_owned()), "{right} is not in {ours:#?}");
         }
         assert!(!ours.iter().any(|right| right.contains("deletecollection")), "that role is for people");
+    }
+
+    #[test]
+    fn for_some_namespaces_nothing_is_looked_for_in_all_of_them_that_one_alone_needs() {
+        let names = Names {
+            operator: "topicops",
+            namespace: "kafka",
+            webhook_configurations: &["topicops".to_owned()],
+            namespaces: &["shop".to_owned(), "shipping".to_owned()],
+        };
+        let rights = KubernetesRight::all(names).unwrap();
+        for namespace in ["shop", "shipping"] {
+            let secrets =
+                rights.iter().find(|right| right.to_string() == format!("secrets in namespace {namespace}"));
+            let apply = format!("kubectl --namespace {namespace} apply -f deploy/namespaced/namespace.yaml");
+            assert_eq!(secrets.unwrap().apply, apply);
+        }
+        let all: BTreeSet<&str> = rights
+            .iter()
+            .filter(|right| right.namespace.is_none())
+            .map(|right| right.resource.as_str())
+            .collect();
+        let few = ["mutatingwebhookconfigurations", "namespaces", "validatingwebhookconfigurations"];
+        assert_eq!(all, BTreeSet::from(few));
+        let own = rights.iter().find(|right| right.namespace.as_deref() == Some("kafka")).unwrap();
+        assert_eq!(own.apply, "kubectl apply -f deploy/namespaced/20-rbac.yaml");
     }
 
     #[test]

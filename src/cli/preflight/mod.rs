@@ -1,8 +1,9 @@
 //! `topicops preflight`: looks whether the brokers and Kubernetes let topicops do what it has to, before it is installed or
 //! after. What it has to do on the brokers is [`OwnRight::ALL`](crate::kafka::OwnRight::ALL), and in Kubernetes what
-//! `deploy/install/20-rbac.yaml` gives it: nothing of either is written down here once more.
+//! `deploy/install/20-rbac.yaml` or the files of `deploy/namespaced` give it: nothing of either is written down here once more.
 
 mod check;
+mod clients_listener;
 mod kafka_checks;
 mod kubernetes_checks;
 mod kubernetes_right;
@@ -18,11 +19,17 @@ use topicops_contract::OperatorId;
 pub use self::check::On;
 use self::{
     check::{Check, Report},
+    clients_listener::ClientsListener,
     kafka_checks::Asking,
     kubernetes_checks::{KAFKA_SECRET, KAFKA_SECRET_KEY},
     kubernetes_right::Names,
 };
-use super::{Output, access::tell, kafka_config};
+use super::{
+    Output,
+    access::tell,
+    kafka_config,
+    settings::{ClientSaslMechanism, ClientSecurityProtocol, namespace},
+};
 use crate::kafka::{Address, ClientProperties, WireCluster};
 
 /// The settings of `topicops preflight`.
@@ -48,6 +55,10 @@ pub struct PreflightSettings {
     #[arg(long, env = "TOPICOPS_NAMESPACE", default_value = "topicops", value_name = "NAMESPACE")]
     pub namespace: String,
 
+    /// The namespaces that are looked after, as topicops run has it.
+    #[arg(long, env = "TOPICOPS_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE,…", value_parser = namespace)]
+    pub namespaces: Vec<String>,
+
     /// Where clients log in, as topicops run has it.
     #[arg(
         long,
@@ -57,6 +68,18 @@ pub struct PreflightSettings {
         value_parser = address
     )]
     pub client_bootstrap_servers: Vec<Address>,
+
+    /// PEM file with the CA that clients trust, as topicops run has it.
+    #[arg(long, env = "TOPICOPS_CLIENT_CA", value_name = "FILE")]
+    pub client_ca: Option<PathBuf>,
+
+    /// The mechanism that clients log in with, as topicops run has it.
+    #[arg(long, env = "TOPICOPS_CLIENT_SASL_MECHANISM", value_enum, default_value = "SCRAM-SHA-512")]
+    pub client_sasl_mechanism: ClientSaslMechanism,
+
+    /// The security protocol of clients, as topicops run has it.
+    #[arg(long, env = "TOPICOPS_CLIENT_SECURITY_PROTOCOL", value_enum, value_name = "PROTOCOL")]
+    pub client_security_protocol: Option<ClientSecurityProtocol>,
 
     /// The webhook configurations (mutating and validating), as topicops run has it.
     #[arg(
@@ -101,6 +124,7 @@ pub async fn preflight(settings: &PreflightSettings, out: &mut (dyn Write + Send
             operator: settings.operator_id.as_str(),
             namespace: &settings.namespace,
             webhook_configurations: &settings.webhook_configuration,
+            namespaces: &settings.namespaces,
         };
         checks.extend(kubernetes_checks::look(&client(settings).await?, names).await);
     }
@@ -141,8 +165,17 @@ async fn kafka(settings: &PreflightSettings, properties: ClientProperties) -> Re
         username: properties.sasl.as_ref().map(|sasl| sasl.username.clone()),
         bootstrap_servers: servers.join(","),
         prefix: format!("{}.", settings.operator_id),
-        clients_at: settings.client_bootstrap_servers.clone(),
+        clients: ClientsListener::of(settings, &properties),
     };
-    let cluster = WireCluster::new(properties).context("setting up the connection to Kafka")?;
+    let cluster = match WireCluster::new(properties) {
+        Ok(cluster) => cluster,
+        // What stands in the Secret may name files that only topicops' Pod has.
+        Err(problems) if settings.kafka_config.is_none() => {
+            let what = format!("the brokers, with {KAFKA_SECRET_KEY} of topicops in its Secret");
+            let check = Check::unknown(On::Kafka, what, problems.to_string());
+            return Ok(vec![check.todo("name a file that can be used from here with --kafka-config")]);
+        }
+        Err(problems) => return Err(problems).context("setting up the connection to Kafka"),
+    };
     Ok(asking.look(&cluster).await)
 }

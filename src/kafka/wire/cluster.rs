@@ -20,10 +20,10 @@ use super::{
     tls, topics, users,
 };
 use crate::kafka::{
-    Acl, AclRule, Address, BrokerAbilities, BrokerConfigs, BrokerDisks, ClientProperties, Cluster,
-    ClusterDescription, ClusterError, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic,
-    Item, LoginCheck, LoginReport, NewPartitions, NewTopic, OwnStanding, Quota, QuotaTarget, QuotaValue,
-    Reassignment, ScramKeys, ScramMechanism, ScramUser, TopicDescription, TopicPartition,
+    Acl, AclRule, BrokerAbilities, BrokerConfigs, BrokerDisks, ClientProperties, Cluster, ClusterDescription,
+    ClusterError, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic, Item, LoginCheck,
+    LoginReport, NewPartitions, NewTopic, OwnStanding, Quota, QuotaTarget, QuotaValue, Reassignment,
+    ScramKeys, ScramMechanism, ScramUser, TopicDescription, TopicPartition,
 };
 
 /// The cluster behind `--kafka-config`, spoken to in Kafka's own protocol.
@@ -100,12 +100,12 @@ impl WireCluster {
         standing::abilities(&self.pool).await.map_err(|fault| fault.during("ask what the brokers can do"))
     }
 
-    /// The SASL mechanisms that are offered at these addresses; at our own where none are given.
+    /// The SASL mechanisms that the first bootstrap server that answers offers. It takes no login.
     ///
     /// # Errors
     /// None of them answers.
-    pub async fn sasl_mechanisms(&self, at: &[Address]) -> Result<Vec<String>, ClusterError> {
-        standing::mechanisms(&self.pool, at).await.map_err(|fault| fault.during("ask how clients may log in"))
+    pub async fn sasl_mechanisms(&self) -> Result<Vec<String>, ClusterError> {
+        standing::mechanisms(&self.pool).await.map_err(|fault| fault.during("ask how clients may log in"))
     }
 }
 

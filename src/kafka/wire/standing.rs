@@ -10,9 +10,9 @@ use kafka_protocol::{
         ApiVersionsRequest, CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest,
         DeleteAclsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeClientQuotasRequest,
         DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-        DescribeUserScramCredentialsRequest, ElectLeadersRequest, GroupId, IncrementalAlterConfigsRequest,
-        ListGroupsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetFetchRequest,
-        TopicName as WireName, metadata_request::MetadataRequestTopic,
+        DescribeTransactionsRequest, DescribeUserScramCredentialsRequest, ElectLeadersRequest, GroupId,
+        IncrementalAlterConfigsRequest, ListGroupsRequest, ListPartitionReassignmentsRequest,
+        MetadataRequest, OffsetFetchRequest, TopicName as WireName, metadata_request::MetadataRequestTopic,
     },
     protocol::{Request, StrBytes},
 };
@@ -26,7 +26,7 @@ use super::{
     pool::{Again, Pool, Target},
     text::text,
 };
-use crate::kafka::{AclOperation, Address, BrokerAbilities, ItemError, OwnStanding, Trouble};
+use crate::kafka::{AclOperation, BrokerAbilities, ItemError, OwnStanding, Trouble};
 
 /// The operations that brokers say we may do. Nothing is made for it, and nothing is looked at that belongs to anybody.
 pub(super) async fn of_ourselves(pool: &Arc<Pool>) -> Result<OwnStanding, Fault> {
@@ -110,6 +110,7 @@ fn lacking(known: &Known) -> Vec<String> {
         of::<DescribeGroupsRequest>,
         of::<DescribeClientQuotasRequest>,
         of::<DescribeLogDirsRequest>,
+        of::<DescribeTransactionsRequest>,
         of::<DescribeUserScramCredentialsRequest>,
         of::<ElectLeadersRequest>,
         of::<IncrementalAlterConfigsRequest>,
@@ -121,22 +122,20 @@ fn lacking(known: &Known) -> Vec<String> {
     needed.iter().filter_map(|of| of(known)).collect()
 }
 
-/// The SASL mechanisms that the first of these that answers offers; those that we log in at where none are given.
-pub(super) async fn mechanisms(pool: &Arc<Pool>, at: &[Address]) -> Result<Vec<String>, Fault> {
+/// The SASL mechanisms that the first bootstrap server that answers offers.
+pub(super) async fn mechanisms(pool: &Arc<Pool>) -> Result<Vec<String>, Fault> {
     let mut last = Fault::new(Trouble::Unreachable, "there is no bootstrap server");
-    let own = pool.bootstrap_servers();
-    let at = if at.is_empty() { own.as_slice() } else { at };
-    for address in at {
+    for address in pool.bootstrap_servers() {
         let endpoint = pool.endpoint();
         let limit = endpoint.connect_timeout();
         let offered = timeout(limit, async {
-            let mut connection = Connection::open(&endpoint, address).await?;
+            let mut connection = Connection::open(&endpoint, &address).await?;
             login::offered(&mut connection).await
         });
         let late = || Fault::new(Trouble::Unreachable, format!("no answer within {limit:?}"));
         match offered.await.unwrap_or_else(|_| Err(late())) {
             Ok(offered) => return Ok(offered),
-            Err(fault) => last = fault.at(address),
+            Err(fault) => last = fault.at(&address),
         }
     }
     Err(last)
@@ -157,7 +156,7 @@ mod tests {
     #[test]
     fn a_broker_that_knows_nothing_lacks_every_request_by_name() {
         let lacking = lacking(&Known::new());
-        assert_eq!(lacking.len(), 18);
+        assert_eq!(lacking.len(), 21);
         assert!(lacking.iter().any(|text| text.contains("CreateTopics")), "{lacking:?}");
     }
 }
