@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use topicops_contract::ClientEndpoint;
 
 use super::{Settings, kafka_config, settings::ClientSecurityProtocol};
-use crate::kafka::{ClientProperties, PemSource, TlsIdentity, TlsProperties, check_certificates};
+use crate::kafka::{ClientProperties, PemSource, TlsIdentity, TlsProperties, TokenSource, authorities};
 
 /// How the brokers are reached, by topicops and by its clients: what the flags say, and what stands in their files.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Reach {
     pub(super) endpoint: ClientEndpoint,
     /// Where clients log in, when that may be another listener than topicops' own.
     pub(super) logins: Option<ClientProperties>,
+    /// The clients' listener as clients reach it, whoever logs in.
+    pub(super) clients: ClientProperties,
     /// Of all that was read.
     pub(super) digest: [u8; 32],
 }
@@ -23,19 +25,26 @@ impl Reach {
     /// # Errors
     /// What cannot be read or used, with its file.
     pub(super) fn read(settings: &Settings) -> Result<Self> {
-        let own = kafka_config::properties(&settings.kafka_config)?;
         let mut seen = Seen::default();
-        seen.read("--kafka-config", &settings.kafka_config)?;
+        let own = seen.read("--kafka-config", &settings.kafka_config)?;
+        let own = kafka_config::parsed(&settings.kafka_config, &own)?;
         let mut own_trust = None;
         if let Some(tls) = &own.tls {
             own_trust = match &tls.trust {
-                Some(PemSource::File(file)) => Some(seen.read("ssl.truststore.location", file)?),
-                Some(PemSource::Inline(pem)) => Some(pem.clone()),
+                Some(PemSource::File(file)) => {
+                    Some(("ssl.truststore.location", seen.read("ssl.truststore.location", file)?))
+                }
+                Some(PemSource::Inline(pem)) => Some(("ssl.truststore.certificates", pem.clone())),
                 None => None,
             };
             if let Some(TlsIdentity::File(file)) = &tls.identity {
                 seen.read("ssl.keystore.location", file)?;
             }
+        }
+        if let Some(TokenSource::Endpoint(server)) = own.oauth.as_ref().map(|oauth| &oauth.source)
+            && let Some(PemSource::File(file)) = server.tls.as_ref().and_then(|tls| tls.trust.as_ref())
+        {
+            seen.read("ssl.truststore.location of the authorization server", file)?;
         }
         let protocol = settings.client_security_protocol.unwrap_or(match own.tls {
             Some(_) => ClientSecurityProtocol::SaslSsl,
@@ -44,11 +53,14 @@ impl Reach {
         let truststore_pem = match (protocol, &settings.client_ca) {
             (ClientSecurityProtocol::SaslSsl, Some(file)) => {
                 let pem = seen.read("--client-ca", file)?;
-                check_certificates(&pem)
-                    .map_err(|problem| anyhow!("--client-ca {}: {problem}", file.display()))?;
-                Some(pem)
+                let pem = authorities("PEM", &pem);
+                Some(pem.map_err(|problem| anyhow!("--client-ca {}: {problem}", file.display()))?)
             }
-            (ClientSecurityProtocol::SaslSsl, None) => own_trust,
+            (ClientSecurityProtocol::SaslSsl, None) => {
+                let pem = own_trust.map(|(key, pem)| authorities(key, &pem)).transpose();
+                let shown = settings.kafka_config.display();
+                pem.map_err(|problem| anyhow!("--kafka-config {shown}: {problem}"))?
+            }
             (ClientSecurityProtocol::SaslPlaintext, None) => None,
             (ClientSecurityProtocol::SaslPlaintext, Some(file)) => bail!(
                 "--client-ca {}: clients use SASL_PLAINTEXT, which has no CA; take it away, or set --client-security-protocol \
@@ -65,8 +77,8 @@ impl Reach {
             sasl_mechanism: settings.client_sasl_mechanism.to_string(),
             truststore_pem,
         };
-        let logins = settings.client_bootstrap_servers.as_ref();
-        let logins = logins.map(|servers| logins_at(servers, &own, &endpoint)).transpose()?;
+        let clients = logins_at(&endpoint.bootstrap_servers, &own, &endpoint)?;
+        let logins = settings.client_bootstrap_servers.is_some().then(|| clients.clone());
         if logins.is_none() && own.takes_no_sasl() {
             bail!(
                 "--client-bootstrap-servers is missing: with security.protocol={} topicops uses a listener where clients cannot \
@@ -74,7 +86,7 @@ impl Reach {
                 if own.tls.is_some() { "SSL" } else { "PLAINTEXT" }
             );
         }
-        Ok(Self { own, endpoint, logins, digest: seen.digest.finalize().into() })
+        Ok(Self { own, endpoint, logins, clients, digest: seen.digest.finalize().into() })
     }
 }
 
@@ -137,6 +149,17 @@ mod tests {
     const OWN: &str = "bootstrap.servers=own:1\nsecurity.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.username=u\n\
                        sasl.password=p\nssl.truststore.certificates=CA\n";
 
+    fn authority() -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn own(pem: &str) -> String {
+        OWN.replace("=CA", &format!("={}", pem.replace('\n', "\\n")))
+    }
+
     fn read(own: &str, args: &[&str]) -> Result<Reach> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("client.properties");
@@ -148,13 +171,16 @@ mod tests {
 
     #[test]
     fn clients_reach_the_brokers_as_topicops_does_unless_flags_say_otherwise() {
-        let same = read(OWN, &[]).unwrap();
+        let ca = authority().0;
+        let text = own(&ca);
+        let same = read(&text, &[]).unwrap();
         assert_eq!((same.endpoint.bootstrap_servers.as_str(), same.logins.is_none()), ("own:1", true));
         assert_eq!(same.endpoint.security_protocol, "SASL_SSL");
         assert_eq!(same.endpoint.sasl_mechanism, "SCRAM-SHA-512");
-        assert_eq!(same.endpoint.truststore_pem.as_deref(), Some("CA"));
+        assert_eq!(same.endpoint.truststore_pem.as_deref(), Some(ca.as_str()));
+        assert_eq!(same.clients.bootstrap_servers, same.own.bootstrap_servers);
         let other = read(
-            OWN,
+            &text,
             &[
                 "--client-bootstrap-servers=a:1,b:2",
                 "--client-security-protocol=SASL_PLAINTEXT",
@@ -168,8 +194,43 @@ mod tests {
         assert_eq!(other.endpoint.truststore_pem, None);
         let logins = other.logins.unwrap();
         assert_eq!((logins.bootstrap_servers.len(), logins.tls.is_none()), (2, true));
-        assert_ne!(same.digest, read(&OWN.replace("=CA", "=CB"), &[]).unwrap().digest);
-        assert_eq!(same.digest, read(OWN, &[]).unwrap().digest);
+        assert_ne!(same.digest, read(&own(&authority().0), &[]).unwrap().digest);
+        assert_eq!(same.digest, read(&text, &[]).unwrap().digest);
+    }
+
+    #[test]
+    fn what_an_authorization_server_is_trusted_by_counts_as_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        let text = format!(
+            "bootstrap.servers=own:1\nsecurity.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n\
+             sasl.oauthbearer.token.endpoint.url=https://idp/token\nsasl.jaas.config=\
+             org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId=\"c\" \
+             clientSecret=\"s\" ssl.truststore.type=\"PEM\" ssl.truststore.location=\"{}\";\n",
+            ca.display()
+        );
+        let digest = |pem: String| {
+            fs::write(&ca, pem).unwrap();
+            read(&text, &[]).unwrap().digest
+        };
+        assert_ne!(digest(authority().0), digest(authority().0));
+    }
+
+    #[test]
+    fn no_private_key_gets_into_what_clients_are_given() {
+        let (pem, key) = authority();
+        let combined = format!("{key}{pem}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("both.pem");
+        fs::write(&file, &combined).unwrap();
+        let flag = format!("--client-ca={}", file.display());
+        let located = OWN.replace("certificates=CA", &format!("location={}", file.display()));
+        let located = format!("{located}ssl.truststore.type=PEM\n");
+        for (text, args) in [(own(&combined), &[][..]), (located, &[]), (own(&pem), &[flag.as_str()])] {
+            let told = format!("{:#}", read(&text, args).unwrap_err());
+            assert!(told.contains("holds a private key"), "{told}");
+            assert!(!told.contains(key.lines().nth(1).unwrap()), "{told}");
+        }
     }
 
     #[test]
@@ -178,19 +239,20 @@ mod tests {
         let ca = folder.path().join("ca.pem");
         fs::write(&ca, "no certificate").unwrap();
         let ca = format!("--client-ca={}", ca.display());
+        let text = own(&authority().0);
         let mutual = "bootstrap.servers=own:1\nsecurity.protocol=SSL\n";
         for (own, args, told) in [
-            (OWN, &[ca.as_str()][..], "holds no PEM certificate"),
-            (OWN, &[&ca, "--client-security-protocol=SASL_PLAINTEXT"], "which has no CA"),
-            (OWN, &["--client-ca=/nowhere/ca.pem"], "--client-ca /nowhere/ca.pem: cannot be read"),
+            (text.as_str(), &[ca.as_str()][..], "holds no PEM certificate"),
+            (text.as_str(), &[&ca, "--client-security-protocol=SASL_PLAINTEXT"], "which has no CA"),
+            (text.as_str(), &["--client-ca=/nowhere/ca.pem"], "--client-ca /nowhere/ca.pem: cannot be read"),
             (
-                OWN,
+                text.as_str(),
                 &["--client-bootstrap-servers=a"],
                 "--client-bootstrap-servers: \"a\": each server is host:port",
             ),
-            (OWN, &["--client-bootstrap-servers=,"], "names no server"),
-            (OWN, &["--client-sasl-mechanism=PLAIN"], "SCRAM-SHA-256"),
-            (OWN, &["--client-security-protocol=SSL"], "SASL_PLAINTEXT"),
+            (text.as_str(), &["--client-bootstrap-servers=,"], "names no server"),
+            (text.as_str(), &["--client-sasl-mechanism=PLAIN"], "SCRAM-SHA-256"),
+            (text.as_str(), &["--client-security-protocol=SSL"], "SASL_PLAINTEXT"),
             (mutual, &[], "--client-bootstrap-servers is missing: with security.protocol=SSL"),
         ] {
             let error = format!("{:#}", read(own, args).unwrap_err());

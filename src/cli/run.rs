@@ -64,7 +64,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let health = Health::new(metrics.clone());
     let mut tasks = Tasks::default();
     let told = (health.clone(), metrics.clone());
-    let files = ReachFiles::new(settings.clone(), reach.digest, wire, endpoint, told);
+    let files = ReachFiles::new(settings.clone(), (reach.digest, reach.clients), wire, endpoint, told);
     tasks.spawn("files about the brokers", files.follow());
 
     let probe_listener = listen("--metrics-listen", settings.metrics_listen).await?;

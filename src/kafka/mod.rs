@@ -50,4 +50,4 @@ pub use topic::{
 };
 #[cfg(feature = "verify")]
 pub use verify::{VerifyError, VerifyRequest, VerifyStep, verify};
-pub use wire::{WireCluster, check_certificates};
+pub use wire::{WireCluster, authorities};

@@ -72,7 +72,7 @@ impl AccessController {
     }
 
     /// Granting and revoking concern different users, so neither waits for the other. What a client has too much goes
-    /// after it has what it is to have.
+    /// after it has what it is to have; where a request failed as a whole, it goes from those that lack no rule all the same.
     async fn carry_out(
         &self,
         tenure: &Tenure,
@@ -91,14 +91,21 @@ impl AccessController {
             delete_secrets,
             blocked: _,
         } = plan;
+        let wanted = add_acls.clone();
         let (granted, revoked, ()) = tokio::join!(
             self.provide(tenure, decisions, provide, set_quotas, add_acls),
             self.revoke(tenure, (revoke_acls, revoke_quotas), delete_users, delete_secrets),
             self.read_secrets(tenure, decisions, read),
         );
-        granted?;
-        revoked?;
-        self.remove_acls(tenure, surplus_acls).await
+        let mut surplus = surplus_acls;
+        if granted.is_err() {
+            let known = tenure.lock();
+            let there = &known.belief.observed.acls;
+            let lacking: BTreeSet<&String> = wanted.difference(there).map(|acl| &acl.username).collect();
+            surplus.retain(|acl| !lacking.contains(&acl.username));
+        }
+        let removed = self.remove_acls(tenure, surplus).await;
+        granted.and(revoked).and(removed)
     }
 
     /// Changes quotas in one request.

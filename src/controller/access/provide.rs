@@ -45,6 +45,8 @@ const LOOKS: [Duration; 8] = [
     Duration::from_millis(400),
     Duration::from_millis(700),
 ];
+/// A listener that does not answer costs a time-out for each look: after this long there is no further one.
+const LOOKING: Duration = Duration::from_secs(5);
 /// Longer than credentials ever take to spread; after that another upsert may help where this one did not.
 const PENDING: Duration = Duration::from_secs(90);
 
@@ -235,6 +237,9 @@ impl AccessController {
                 Some(self.write(tenure, decision, one))
             });
             join_all(writing).await;
+            if started.elapsed() > LOOKING {
+                break;
+            }
         }
         for one in prepared.iter() {
             if let Some(failure) = answers.remove(&one.username) {

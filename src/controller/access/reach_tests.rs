@@ -84,3 +84,29 @@ async fn another_mechanism_brings_credentials_with_the_same_password_before_secr
     world.settled().await;
     assert!(mechanisms(&world).await.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn withdrawn_consent_counts_while_logins_cannot_be_tried_at_all() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&request("shop/reader").consume("orders"));
+    let _process = world.run();
+    world.settled().await;
+    let away = || ClusterError {
+        trouble: Trouble::Unreachable,
+        operation: "check 1 login".to_owned(),
+        message: "no answer".to_owned(),
+    };
+    for _ in 0..1_000 {
+        world.cluster.fail(Call::CheckLogins, away());
+    }
+    world.cluster.forget_calls();
+    world.ask(&request("shop/fresh").consume("orders"));
+    world.until("a few tries", async |world| world.count(Call::CheckLogins) >= 3).await;
+    world.ask(&request("shop/reader").consume("payments"));
+    let gone = async |world: &World| {
+        let acls = world.cluster.describe_acls("topicops.shop.reader").await.unwrap();
+        !acls.is_empty() && acls.iter().all(|acl| acl.resource.name != "orders")
+    };
+    world.until("the rules to go", gone).await;
+    assert!(world.secret("fresh-kafka-credentials").is_none());
+}

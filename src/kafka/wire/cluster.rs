@@ -76,6 +76,14 @@ impl WireCluster {
         Ok(())
     }
 
+    /// Opens a connection, as whom the properties say, and asks nothing.
+    ///
+    /// # Errors
+    /// None of the bootstrap servers takes one.
+    pub async fn connect(&self) -> Result<(), ClusterError> {
+        self.pool.connect().await.map_err(|fault| fault.during("connect"))
+    }
+
     /// All rules of all principals, denials too.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use super::{
     text::text,
     topics::wire,
 };
-use crate::kafka::{Item, ItemError, LoginCheck, LoginReport};
+use crate::kafka::{Item, ItemError, LoginCheck, LoginReport, Trouble};
 
 /// Logins under way at once: enough to hide the round trips, few enough for a broker's login rate.
 const CONCURRENCY: usize = 8;
@@ -46,26 +46,46 @@ impl Logins {
     }
 
     /// topicops' own listener is the one that it certainly reaches; where that has no such logins, it is tried where the
-    /// clients are to log in.
+    /// clients are to log in. What is wrong with such a listener is the answer for each login, and no trouble of topicops' own
+    /// with the brokers.
     pub(super) async fn check(&self, checks: &[LoginCheck]) -> Result<Vec<Item<LoginReport>>, Fault> {
         if let Some(clients) = self.clients.as_ref().filter(|_| self.elsewhere.load(Ordering::Relaxed)) {
-            return check_at(clients, checks).await;
+            return Ok(check_elsewhere(clients, checks).await);
         }
         match (check_at(&self.own, checks).await, &self.clients) {
             (Err(fault), Some(clients)) if fault.unoffered => {
                 self.elsewhere.store(true, Ordering::Relaxed);
-                check_at(clients, checks).await
+                Ok(check_elsewhere(clients, checks).await)
             }
             (Err(fault), None) if fault.unoffered => {
                 let message = format!(
                     "{}; --client-bootstrap-servers may name a listener where clients can log in so",
                     fault.message
                 );
-                Err(Fault { message, ..fault })
+                Ok(all(checks, &Fault { message, ..fault }))
             }
             (outcome, _) => outcome,
         }
     }
+}
+
+async fn check_elsewhere(clients: &Arc<Pool>, checks: &[LoginCheck]) -> Vec<Item<LoginReport>> {
+    check_at(clients, checks).await.unwrap_or_else(|fault| {
+        let message = format!("{} (one of --client-bootstrap-servers)", fault.message);
+        all(checks, &Fault { message, ..fault })
+    })
+}
+
+/// The same answer for each of them.
+fn all(checks: &[LoginCheck], fault: &Fault) -> Vec<Item<LoginReport>> {
+    const NETWORK_EXCEPTION: i16 = 13;
+    const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
+    let (code, retriable) = match (fault.unoffered, fault.trouble) {
+        (true, _) => (UNSUPPORTED_SASL_MECHANISM, false),
+        (false, trouble) => (NETWORK_EXCEPTION, trouble == Trouble::Unreachable),
+    };
+    let error = ItemError { retriable, ..ItemError::of(code, Some(&fault.message)) };
+    checks.iter().map(|_| Err(error.clone())).collect()
 }
 
 async fn check_at(pool: &Arc<Pool>, checks: &[LoginCheck]) -> Result<Vec<Item<LoginReport>>, Fault> {
@@ -139,4 +159,36 @@ async fn report(connection: &mut Connection, check: &LoginCheck) -> Result<Login
         }
     }
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use topicops_contract::Password;
+
+    use super::*;
+    use crate::kafka::{ScramKeys, ScramMechanism};
+
+    #[test]
+    fn what_is_wrong_with_the_clients_listener_is_each_logins_own_answer() {
+        let check = |username: &str| LoginCheck {
+            username: username.to_owned(),
+            keys: ScramKeys::derive(ScramMechanism::Sha512, 4096, &Password::new("p")).unwrap(),
+            topics: Vec::new(),
+            groups: Vec::new(),
+            transactional_ids: Vec::new(),
+        };
+        let checks = [check("a"), check("b")];
+        for (fault, code, retriable) in [
+            (Fault::broken("a:1: refused"), "NETWORK_EXCEPTION", true),
+            (Fault::new(Trouble::Tls, "a:1: refused"), "NETWORK_EXCEPTION", false),
+            (Fault::unoffered(Trouble::Protocol, "a:1: refused"), "UNSUPPORTED_SASL_MECHANISM", false),
+        ] {
+            let answers = all(&checks, &fault);
+            assert_eq!(answers.len(), 2);
+            for error in answers.into_iter().map(Result::unwrap_err) {
+                assert_eq!((error.code.as_str(), error.retriable), (code, retriable));
+                assert_eq!(error.message, "a:1: refused");
+            }
+        }
+    }
 }

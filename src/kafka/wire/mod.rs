@@ -26,4 +26,4 @@ mod transport;
 mod users;
 
 pub use cluster::WireCluster;
-pub use tls::check_certificates;
+pub use tls::authorities;

@@ -115,6 +115,12 @@ impl Pool {
         Ok(answer)
     }
 
+    /// Whether a fresh connection can be had.
+    pub(super) async fn connect(&self) -> Result<(), Fault> {
+        let setup = self.setup.load_full();
+        self.bootstrap(&setup, &setup.login).await.map(drop)
+    }
+
     /// A fresh connection, logged in as somebody else.
     pub(super) async fn open_as(&self, login: &Login) -> Result<Connection, Fault> {
         let setup = self.setup.load_full();

@@ -1,5 +1,6 @@
 use std::{fs, sync::Arc};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, crypto::aws_lc_rs, version};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use topicops_contract::{Problem, Problems};
@@ -62,17 +63,32 @@ fn no_authority(key: &str, error: &rustls::Error) -> Problem {
     Problem::missing(key, format!("holds a certificate that is no CA's: {error}"))
 }
 
-/// Whether PEM text could be somebody's trust store.
+/// The certificates in PEM text that is to be everybody's trust store, and nothing else of it. `key` says whose text it is.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn check_certificates(pem: &str) -> Result<(), Problem> {
-    const KEY: &str = "PEM";
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(KEY, pem)? {
-        roots.add(certificate).map_err(|error| no_authority(KEY, &error))?;
+/// What is wrong with it. A private key is: it is there by mistake, and nobody is to get it.
+pub fn authorities(key: &str, pem: &str) -> Result<String, Problem> {
+    const LINE: usize = 64;
+    // PEM errors may quote what they choke on, so this comes first.
+    if pem.contains("PRIVATE KEY-----") {
+        let why = "holds a private key: as a trust store, which clients get too, name a file with nothing but certificates";
+        return Err(Problem::missing(key, why));
     }
-    Ok(())
+    let mut roots = RootCertStore::empty();
+    let mut text = String::new();
+    for certificate in certificates(key, pem)? {
+        let encoded = STANDARD.encode(&certificate);
+        roots.add(certificate).map_err(|error| no_authority(key, &error))?;
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        for (index, character) in encoded.chars().enumerate() {
+            if index > 0 && index % LINE == 0 {
+                text.push('\n');
+            }
+            text.push(character);
+        }
+        text.push_str("\n-----END CERTIFICATE-----\n");
+    }
+    Ok(text)
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -117,6 +133,25 @@ mod tests {
     use topicops_contract::Password;
 
     use super::*;
+
+    #[test]
+    fn of_a_trust_store_clients_get_the_certificates_alone_and_of_one_with_a_key_nothing() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        assert_eq!(authorities("K", &pem).unwrap(), pem);
+        let around = format!("subject=CN = hunter2\n{pem}issuer=\n{pem}\n\n");
+        assert_eq!(authorities("K", &around).unwrap(), format!("{pem}{pem}"));
+        for kind in ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"] {
+            let key = key.serialize_pem().replace("PRIVATE KEY", kind);
+            for combined in [format!("{key}{pem}"), format!("{pem}{key}"), format!("{pem}{}", &key[..60])] {
+                let told = authorities("K", &combined).unwrap_err().to_string();
+                assert!(told.contains("K") && told.contains("holds a private key"), "{told}");
+                assert!(!told.contains(key.lines().nth(1).unwrap()), "{told}");
+            }
+        }
+    }
 
     #[test]
     fn all_mistakes_of_the_stores_are_told_at_once_and_without_the_key() {
