@@ -5,9 +5,7 @@ use super::{
     PreflightSettings,
     check::{Check, On::Kafka},
 };
-use crate::kafka::{
-    ClientProperties, ClusterError, PemSource, TlsProperties, WireCluster, check_certificates,
-};
+use crate::kafka::{ClientProperties, ClusterError, PemSource, TlsProperties, WireCluster, authorities};
 
 /// Where and how clients log in.
 pub(super) struct ClientsListener {
@@ -93,8 +91,7 @@ fn setup(settings: &PreflightSettings, own: &ClientProperties) -> Result<ClientP
 fn certificates(file: &Path) -> Result<String, String> {
     let shown = file.display();
     let pem = fs::read_to_string(file).map_err(|error| format!("--client-ca {shown}: {error}"))?;
-    check_certificates(&pem).map_err(|problem| format!("--client-ca {shown}: {problem}"))?;
-    Ok(pem)
+    authorities("--client-ca", &pem).map_err(|problem| format!("{shown}: {problem}"))
 }
 
 #[cfg(test)]
