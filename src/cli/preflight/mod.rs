@@ -179,3 +179,30 @@ async fn kafka(settings: &PreflightSettings, properties: ClientProperties) -> Re
     };
     Ok(asking.look(&cluster).await)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{check::State, *};
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        settings: PreflightSettings,
+    }
+
+    #[tokio::test]
+    async fn files_of_topicops_pod_that_are_not_here_are_not_known_unless_a_file_was_named() {
+        let text = "bootstrap.servers=a:1\nsecurity.protocol=SSL\nssl.truststore.type=PEM\n\
+                    ssl.truststore.location=/nowhere/ca.pem\n";
+        let properties = ClientProperties::parse("t", text).unwrap();
+        let of = |flags: &[&str]| Command::parse_from(["t"].iter().chain(flags)).settings;
+        let checks = kafka(&of(&[]), properties.clone()).await.unwrap();
+        assert_eq!(checks.iter().map(|check| check.state).collect::<Vec<_>>(), [State::Unknown]);
+        assert!(checks[0].why.as_deref().is_some_and(|why| why.contains("/nowhere/ca.pem")), "{checks:?}");
+        assert!(checks[0].todo.as_deref().is_some_and(|todo| todo.contains("--kafka-config")), "{checks:?}");
+        let named = kafka(&of(&["--kafka-config", "/nowhere/client.properties"]), properties).await;
+        assert!(named.is_err(), "what was named is to be right");
+    }
+}
