@@ -60,6 +60,9 @@ pub async fn rotate(settings: &RotateSettings, out: &mut (dyn Write + Send)) -> 
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
     let client = Client::try_from(config).context("setting up the Kubernetes client")?;
     let (workload, meta) = find(&client, settings).await?;
+    if workload.kind() == WorkloadKind::Pod {
+        bail!("{workload} is one Pod for all its life and cannot change over: delete it and create it again");
+    }
     let none = std::collections::BTreeMap::new();
     if !ClientRequest::is_labelled(meta.labels.as_ref().unwrap_or(&none)) {
         bail!(
