@@ -245,6 +245,38 @@ async fn running(world: &World, namespace: &str, app: &str) -> Result<BTreeSet<S
 }
 
 #[test]
+fn a_user_name_that_comes_again_has_pods_replaced_like_any_other() {
+    in_the_world(async |world| {
+        let (namespace, topic) = (world.namespace("again").await?, world.topic("orders"));
+        world.declare(&namespace, &topic, json!({}), json!({})).await?;
+        world.until_ready(&namespace, &topic).await?;
+        let annotations = json!({ "produces": topic });
+        let deployment = workload("Deployment", "app", &annotations, 1, "exec sleep 3600", &json!({}));
+        let api = world.api::<Deployment>(&namespace);
+        api.create(&PostParams::default(), &serde_json::from_value(deployment)?).await?;
+        world.until_secret(&namespace, "app-kafka-credentials").await?;
+        let first = format!("topicops.{namespace}.app");
+        world.annotate(&namespace, "app", json!({ "rotate": "once" })).await?;
+        until_rotated(world, &namespace, "app", &first, 2).await?;
+        for label in [Value::Null, json!("inject-credentials")] {
+            let patch = Patch::Merge(json!({ "metadata": { "labels": { "kafka-operator": label } } }));
+            api.patch("app", &PatchParams::default(), &patch).await?;
+            if label.is_null() {
+                world.until_gone::<Secret>(&namespace, "app-kafka-credentials").await?;
+            }
+        }
+        until_rotated(world, &namespace, "app", &first, 1).await?;
+        world.until_rolled_out(&namespace, "app", PATIENCE).await?;
+        let before = running(world, &namespace, "app").await?;
+        world.annotate(&namespace, "app", json!({ "rotate": "twice" })).await?;
+        until_rotated(world, &namespace, "app", &first, 2).await?;
+        let after = running(world, &namespace, "app").await?;
+        ensure!(after.is_disjoint(&before), "{before:?} run with the user before, and {after:?} are there");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_rollout_that_sticks_is_told_and_its_pods_keep_their_credentials_until_they_are_gone() {
     in_the_world(async |world| {
         let (namespace, topic) = (world.namespace("stuck").await?, world.topic("orders"));
