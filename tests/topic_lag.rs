@@ -7,6 +7,8 @@ mod paused_time;
 mod topic_scene;
 #[path = "topic_lag/unseen.rs"]
 mod unseen;
+#[path = "topic_lag/whose.rs"]
+mod whose;
 
 use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 

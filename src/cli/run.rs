@@ -231,7 +231,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         health: health.clone(),
         metrics,
         verify,
-        limits: AccessLimits::default(),
+        limits: Arc::new(AccessLimits::default()),
     };
     tasks.spawn("access", access_controller.run(leading));
     info!(webhook = %webhook_address, identity, namespace, "topicops {} runs", env!("CARGO_PKG_VERSION"));

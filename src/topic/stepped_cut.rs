@@ -95,6 +95,12 @@ impl SteppedCut {
         let waits = since.is_some_and(|since| (0..rule.interval).contains(&since));
         let (now, next_at) = if waits {
             self.withhold(key, change, before, applied);
+            let remembered = before.config(key).and_then(|value| value.parse().ok());
+            let from = remembered.map(|value| counted(key, topic, value, target, facts).0);
+            if from.is_some_and(|from| rule.next(from, target, unlimited) == present) {
+                // It was made, and topicops ended before that was noted.
+                applied.set(key, &present.to_string());
+            }
             (present, before.stepped_at.unwrap_or(context.now).saturating_add(rule.interval))
         } else {
             self.stepped = true;

@@ -53,6 +53,8 @@ pub struct CountingLedger {
     pub full: AtomicBool,
     /// The next write is carried out, and nobody learns of it.
     pub lost_answer: AtomicBool,
+    /// The write after so many others is not carried out.
+    pub lost_after: Mutex<Option<usize>>,
 }
 
 impl CountingLedger {
@@ -79,12 +81,23 @@ impl LedgerStore for CountingLedger {
             let source = Box::new(kube::Error::Api(Box::new(status)));
             return Err(LedgerError::Kubernetes { name: name.to_owned(), doing: "written", source });
         }
+        let timed_out = || {
+            let status = Status { code: 504, message: "timed out".to_owned(), ..Status::default() };
+            let source = Box::new(kube::Error::Api(Box::new(status)));
+            LedgerError::Kubernetes { name: name.to_owned(), doing: "written", source }
+        };
+        {
+            let mut lost_after = self.lost_after.lock().unwrap();
+            let left = lost_after.take();
+            *lost_after = left.and_then(|left| left.checked_sub(1));
+            if left == Some(0) {
+                return Err(timed_out());
+            }
+        }
         let version = self.writes.fetch_add(1, Ordering::Relaxed);
         self.pages.lock().unwrap().insert(name.to_owned(), (version, text));
         if self.lost_answer.swap(false, Ordering::Relaxed) {
-            let status = Status { code: 504, message: "timed out".to_owned(), ..Status::default() };
-            let source = Box::new(kube::Error::Api(Box::new(status)));
-            return Err(LedgerError::Kubernetes { name: name.to_owned(), doing: "written", source });
+            return Err(timed_out());
         }
         Ok(version.to_string())
     }

@@ -8,8 +8,8 @@ use topicops_contract::ClientEndpoint;
 use tracing::warn;
 
 use super::{
-    AccessSettings, ClientEvents, ClientIndex, Rollouts, SecretIndex, SecretStore, VerifyQueue, pass::Pass,
-    tenure::Tenure,
+    AccessSettings, ClientEvents, ClientIndex, Rollouts, SecretIndex, SecretStore, VerifyQueue,
+    made_ahead::MadeAhead, pass::Pass, tenure::Tenure,
 };
 use crate::{
     controller::{health::Health, topics::TopicIndex, while_leading},
@@ -41,7 +41,7 @@ pub struct AccessController {
     pub metrics: Metrics,
     /// Where new Secrets are handed on to be tried with a real client.
     pub verify: Option<VerifyQueue>,
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
 }
 
 /// What is done at the same time, over all passes.
@@ -51,16 +51,23 @@ pub struct Limits {
     pub(super) kubernetes: Semaphore,
     /// Passwords being hashed: one per core.
     pub(super) hashing: Arc<Semaphore>,
+    pub(super) made_ahead: MadeAhead,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { kubernetes: Semaphore::new(KUBERNETES), hashing: Arc::new(Semaphore::new(cores)) }
+        Self {
+            kubernetes: Semaphore::new(KUBERNETES),
+            hashing: Arc::new(Semaphore::new(cores)),
+            made_ahead: MadeAhead::new(MADE_AHEAD),
+        }
     }
 }
 
 const KUBERNETES: usize = 16;
+/// Passwords made ahead: for what comes by the dozen, less than a second of one core after a start, some hundred bytes each.
+const MADE_AHEAD: usize = 256;
 /// Long enough for the workloads of one `kubectl apply` to come together, too short to be noticed.
 const LINGER: Duration = Duration::from_millis(25);
 /// How long topics that are being dealt with may hold up access: longer than the topics' own back-off after an outage, so that
@@ -79,6 +86,14 @@ impl AccessController {
 
     /// Ends only when the process does.
     async fn lead(&mut self) {
+        let limits = Arc::clone(&self.limits);
+        tokio::select! {
+            () = self.passes() => {}
+            never = limits.made_ahead.keep_full(&limits.hashing) => match never {},
+        }
+    }
+
+    async fn passes(&mut self) {
         let tenure = Tenure::default();
         let mut clients = self.clients.changes();
         let mut secrets = self.secrets.changes();
@@ -101,6 +116,7 @@ impl AccessController {
                 // Secrets say so once the brokers were reached so: what is of no use to topicops itself reaches nobody.
                 resync = Instant::now();
             }
+            self.limits.made_ahead.want((self.settings.mechanism(), self.settings.iterations));
             let now = Instant::now();
             let look = now >= resync;
             match self.counted_pass(&tenure, &grants, look).await {

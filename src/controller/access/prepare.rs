@@ -71,12 +71,18 @@ impl AccessController {
         }
         making.previous = decision.desired.secret.as_ref().and_then(|secret| secret.previous.clone());
         let fresh = password.is_none() || content == SecretContent::Altered;
-        let Some(password) = password.or_else(passwords::generate) else {
+        let kind = (self.settings.mechanism(), self.settings.iterations);
+        let ahead = if generated { self.limits.made_ahead.take(kind) } else { None };
+        let (ahead, hashed) = ahead.unzip();
+        let Some(password) = password.or(ahead).or_else(passwords::generate) else {
             tenure
                 .failed(&step.username, Failure::passing(Reason::NoRandomness, "no random bytes".to_owned()));
             return None;
         };
-        let keys = if upsert { Some(self.hash(tenure, &step.username, &password).await?) } else { None };
+        let keys = match hashed {
+            None if upsert => Some(self.hash(tenure, &step.username, &password).await?),
+            hashed => hashed,
+        };
         let owner_uid = base.as_ref().and_then(secret_meta::owner_uid);
         let previous = base.as_ref().and_then(secret_meta::previous);
         let tells = content != SecretContent::Current || owner_uid != Some(decision.client.uid.as_str());

@@ -1,7 +1,7 @@
 //! Provision: quotas, a password, the user, its rules, a login, and then the Secret.
 //!
-//! Clients go in chunks, each one request per step; while one chunk is with the brokers or the API server, the passwords of
-//! the next are being hashed.
+//! Clients go in chunks, each one request per step, several at the same time: while one is with the brokers, another is with
+//! the API server.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -28,11 +28,11 @@ use crate::{
     kafka::{Acl, ClusterError, LoginCheck, LoginReport, QuotaTarget, QuotaValue, ScramKeys, ScramMechanism},
 };
 
-/// Clients that share their requests: enough to make a request worth its way, few enough that the first Secrets appear
-/// while later passwords are being hashed.
-const CHUNK: usize = 128;
-/// Chunks under way: one being hashed, one with the brokers, one with the API server.
-const CHUNKS: usize = 3;
+/// Clients that share their requests: enough to make a request worth its way, few enough that the first Secrets are written
+/// while others still log in.
+const CHUNK: usize = 48;
+/// Chunks under way: one being told to the brokers, two logging in, one with the API server.
+const CHUNKS: usize = 4;
 /// Credentials take a moment to spread over the brokers: how long to wait before each further look, about a second and a
 /// half in all. What is not there by then is for a later pass.
 const LOOKS: [Duration; 8] = [

@@ -17,7 +17,9 @@ use tokio::{
 use topicops_contract::{ClientEndpoint, OperatorId};
 
 use super::{
-    AccessController, AccessSettings, ClientIndex, Limits, SecretIndex, secret_meta,
+    AccessController, AccessSettings, ClientIndex, Limits, SecretIndex,
+    made_ahead::MadeAhead,
+    secret_meta,
     testing::{Death, Heard, Kept, MemoryRollouts, MemorySecrets, MortalCluster, Pods},
 };
 use crate::{
@@ -150,7 +152,8 @@ impl World {
             health: self.health.clone(),
             metrics: Metrics::with_registry().0,
             verify: None,
-            limits: Limits::default(),
+            // Hashing so many would be most of what a test does.
+            limits: Arc::new(Limits { made_ahead: MadeAhead::new(0), ..Limits::default() }),
         };
         let (leads, leading) = watch::channel(true);
         Process { task: tokio::spawn(controller.run(leading)), secrets, _leads: leads }

@@ -193,8 +193,11 @@ impl TopicController {
         let settled = Ownership::settle(topic, &declarations, Some(held), true, policy);
         settled.owner.filter(|owner| owner.object == last.object)?;
         let mut held = held.clone();
-        if let (None, Some((id, _))) = (&held.applied.topic_id, tenure.undeclared.get(topic)) {
-            held.applied.topic_id = Some(id.clone());
+        let undeclared = || tenure.undeclared.get(topic).map(|(id, _)| id.as_str());
+        // What was made last counts: what was not declared any more may be what was there before.
+        let id = tenure.own_changes.made_id(topic).or_else(undeclared);
+        if let (None, Some(id)) = (&held.applied.topic_id, id) {
+            held.applied.topic_id = Some(id.to_owned());
         }
         let deletion = Deletion::asked_by(last, &held);
         if deletion.topic_id.is_none() {

@@ -22,6 +22,8 @@ pub(super) struct Answers {
     /// Whether some of those are workloads: of them one hears when they go.
     pub(super) used_by_workloads: bool,
     pub(super) deleted: bool,
+    /// Of the deletion, that there was no such topic any more.
+    pub(super) was_gone: bool,
     pub(super) grown: bool,
     pub(super) configured: bool,
     /// Its settings were refused, and nothing of them was done.
@@ -171,7 +173,7 @@ impl TopicController {
                     if error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION)
                         || error.is(ItemError::UNKNOWN_TOPIC_ID) =>
                 {
-                    answers[index].deleted = true;
+                    (answers[index].deleted, answers[index].was_gone) = (true, true);
                 }
                 Err(error) if error.retriable => {
                     answers[index].failures.push(("delete the topic".to_owned(), error));

@@ -7,6 +7,7 @@ use topicops_contract::TopicName;
 use super::{
     TopicController,
     execute::Answers,
+    pass::may_be_there,
     topic_controller::{BATCH, Tenure},
 };
 use crate::{
@@ -51,6 +52,10 @@ impl TopicController {
             let found = batch.iter().zip(described).filter_map(|(topic, answer)| {
                 // One that the brokers will not describe counts as it is remembered.
                 let observed = answer.ok()?;
+                // Nor may a new leader conclude from what is not shown yet.
+                if observed.is_none() && may_be_there(tenure, topic) {
+                    return None;
+                }
                 Some((topic.clone(), observed.map(|observed| self.extent_of(topic, &observed))))
             });
             self.note_extents(tenure, found.collect());

@@ -25,8 +25,8 @@ struct Change {
     configs: Box<[ChangedConfig]>,
     /// How many partitions it was made to have, if it was: Kafka takes none away, so a broker that shows fewer lags.
     grown_to: i32,
-    /// It was made here: some broker may not show it yet.
-    made: bool,
+    /// Kafka's id, if it was made here: some broker may not show it yet, and the ledger may not have it.
+    made: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -104,7 +104,8 @@ impl OwnChanges {
             self.each_concerned(plan, |doubt| if doubt == Doubt::Asked { Doubt::No } else { doubt });
         }
         if let Some(topic_id) = acknowledged.created {
-            self.0.insert(plan.topic.clone(), Change { made: true, ..Change::new(&topic_id, now) });
+            let made = Some(topic_id.as_str().into());
+            self.0.insert(plan.topic.clone(), Change { made, ..Change::new(&topic_id, now) });
         }
         let Some(seen) = seen.filter(|_| acknowledged.grown || acknowledged.configured) else { return };
         let new = || Change::new(&seen.id, now);
@@ -169,7 +170,12 @@ impl OwnChanges {
     /// Whether what this plan takes for somebody's hand may be what was there before a change of ours.
     pub(super) fn explain(&self, plan: &TopicPlan, found: Option<&TopicDescription>, now: Instant) -> bool {
         let Some(change) = self.0.get(&plan.topic) else { return false };
-        if !plan.remade && found.is_some_and(|found| !change.is_of(found)) {
+        let is_another = found.is_some_and(|found| !change.is_of(found));
+        if plan.remade {
+            // What is shown instead of what was made here may be what was there before.
+            return now.duration_since(change.at) < SETTLING || change.made.is_some() && is_another;
+        }
+        if is_another {
             return false;
         }
         let is_past = |drift: &Drift| match drift {
@@ -177,13 +183,18 @@ impl OwnChanges {
             // What was there before was seen to before the plan was made, and what is missing is asked for of the brokers' controller.
             Drift::Config { .. } | Drift::ReplicationFactor { .. } | Drift::Missing | Drift::Remade => false,
         };
-        now.duration_since(change.at) < SETTLING
-            || !plan.remade && plan.corrected.iter().chain(&plan.drifted).all(is_past)
+        // One such difference tells that the broker lags: then nothing else that it shows counts either.
+        now.duration_since(change.at) < SETTLING || plan.corrected.iter().chain(&plan.drifted).any(is_past)
     }
 
     /// Whether it was made here so lately that some broker may not show it yet.
     pub(super) fn made(&self, topic: &TopicName) -> bool {
-        self.0.get(topic).is_some_and(|change| change.made)
+        self.made_id(topic).is_some()
+    }
+
+    /// Kafka's id of what was made here lately.
+    pub(super) fn made_id(&self, topic: &TopicName) -> Option<&str> {
+        self.0.get(topic)?.made.as_deref()
     }
 
     /// It was deleted.
@@ -205,7 +216,7 @@ fn configured(step: &Step) -> Option<&ConfigChange> {
 
 impl Change {
     fn new(topic_id: &str, at: Instant) -> Self {
-        Self { at, topic_id: fingerprint(Some(topic_id)), configs: Box::default(), grown_to: 0, made: false }
+        Self { at, topic_id: fingerprint(Some(topic_id)), configs: Box::default(), grown_to: 0, made: None }
     }
 
     fn is_of(&self, found: &TopicDescription) -> bool {

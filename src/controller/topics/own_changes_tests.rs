@@ -85,6 +85,26 @@ fn a_broker_that_shows_fewer_partitions_than_there_are_for_certain_lags_whatever
     let remade = TopicPlan { remade: true, ..lacks(5, 1) };
     assert!(own.explain(&remade, Some(&anew), start), "a broker may show what was there before");
     assert!(!own.explain(&remade, Some(&anew), later));
+    let found = Some("1".to_owned());
+    let more = Drift::Config { key: KEY.to_owned(), declared: "2".to_owned(), found };
+    let with_more = TopicPlan { corrected: vec![more], ..lacks(5, 1) };
+    assert!(
+        own.explain(&with_more, Some(&shown("a", 1, None)), later),
+        "what lags tells nothing for certain"
+    );
+}
+
+#[test]
+fn what_is_shown_in_place_of_what_was_made_here_may_be_what_was_there_before() {
+    let (mut own, start) = (OwnChanges::default(), Instant::now());
+    let made = Acknowledged { created: Some("b".to_owned()), ..Acknowledged::default() };
+    own.note(&plan(Vec::new()), made, None, start);
+    assert_eq!(own.made_id(&orders()), Some("b"));
+    let remade = TopicPlan { remade: true, ..plan(Vec::new()) };
+    let later = start + LONGEST_LAG;
+    assert!(own.explain(&remade, Some(&shown("a", 1, None)), later - SECOND));
+    own.forget_old(later);
+    assert!(!own.explain(&remade, Some(&shown("a", 1, None)), later));
 }
 
 #[test]

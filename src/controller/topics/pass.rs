@@ -15,13 +15,16 @@ use super::{
     departures::going,
     execute::asked_for,
     own_changes::LONGEST_LAG,
+    planning::Planned,
     topic_controller::{PARTING, PassError, Tenure},
 };
 use crate::{
     Reason,
     fail_point::fail_point,
     kafka::{ConfigKeys, Item, TopicDescription},
-    topic::{Declaration, Holding, RETENTION_BYTES, Refusal, Step, TopicGrant, TopicPlan},
+    topic::{
+        Declaration, Drift, Holding, PlanContext, RETENTION_BYTES, Refusal, Step, TopicGrant, TopicPlan,
+    },
 };
 
 /// How soon it is looked again at what may only seem to be somebody's hand.
@@ -38,7 +41,10 @@ impl TopicController {
         topics: &[TopicName],
     ) -> Result<Option<LedgerError>, PassError> {
         let now = Instant::now();
-        tenure.deleted.retain(|_, (_, at)| now.duration_since(*at) < LONGEST_LAG);
+        tenure.deleted.retain(|_, ids| {
+            ids.retain(|(_, at)| now.duration_since(*at) < LONGEST_LAG);
+            !ids.is_empty()
+        });
         tenure.own_changes.forget_old(now);
         if tenure.departed.is_empty() {
             tenure.undeclared.retain(|_, (_, at)| now.duration_since(*at) < PARTING);
@@ -70,7 +76,7 @@ impl TopicController {
         let looked = now.elapsed();
         let mut observed: BTreeMap<&TopicName, Item<_>> = asked.iter().zip(described).collect();
 
-        let mut looked_at = Vec::new();
+        let (mut looked_at, mut hidden) = (Vec::new(), BTreeSet::new());
         let (mut late, mut held_up): (BTreeMap<TopicName, Instant>, Vec<Declaration>) = Default::default();
         for (topic, declarations) in declared {
             let description = match observed.remove(topic) {
@@ -87,12 +93,12 @@ impl TopicController {
                     continue;
                 }
             };
-            let unknown = tenure.own_changes.made(topic) && known_id(tenure.ledger.get(topic)).is_none();
-            let going = if unknown && description.is_none() {
-                going(&declarations, tenure.ledger.get(topic), &context.policy)
-            } else {
-                Vec::new()
-            };
+            let shown = description.is_some();
+            let description =
+                description.filter(|found| !hides_what_goes(tenure, topic, &declarations, &context, found));
+            if shown && description.is_none() {
+                hidden.insert(topic.clone());
+            }
             let description = match description {
                 Some(ref found) if deleted_lately(tenure, topic, found) => {
                     if !declarations.is_empty() {
@@ -108,13 +114,6 @@ impl TopicController {
                     }
                     continue;
                 }
-                None if !going.is_empty() => {
-                    // Which one is to be deleted is not known before brokers show it.
-                    tenure.retries.failed(topic.clone(), now);
-                    keep_grant(tenure, topic, &declarations);
-                    held_up.extend(going);
-                    continue;
-                }
                 mut description => {
                     if let Some(found) = &mut description {
                         let until = tenure.own_changes.bring_up_to_date(topic, found, now);
@@ -126,7 +125,7 @@ impl TopicController {
             looked_at.push((topic.clone(), declarations, description));
         }
         let context = self.with_brokers(tenure, context, &mut looked_at).await?;
-        let (mut plans, unsettled) = self.plan_all(tenure, &looked_at, context).await?;
+        let Planned { mut plans, unsettled, there } = self.plan_all(tenure, &looked_at, context).await?;
         let mut descriptions: BTreeMap<TopicName, Option<TopicDescription>> =
             looked_at.into_iter().map(|(topic, _, description)| (topic, description)).collect();
         self.place(tenure, &mut plans, &descriptions).await;
@@ -155,8 +154,14 @@ impl TopicController {
             let held = held.remove(&plan.topic);
             let is_known = plan.owner.as_ref().is_some_and(|owner| is_known_of(held.as_ref(), owner));
             answers.lagging |= unsettled.contains(&plan.topic);
+            if let Some(id) = plan.deletes().filter(|_| answers.was_gone && hidden.contains(&plan.topic)) {
+                // What is shown is no older one: it is looked at as it is.
+                tenure.deleted.entry(plan.topic.clone()).or_default().push((id.to_owned(), now));
+                (answers.deleted, answers.lagging) = (false, true);
+            }
             let description = descriptions.remove(&plan.topic).flatten();
-            let may_be_there = description.is_some() || may_be_there(tenure, &plan.topic);
+            let may_be_there =
+                description.is_some() || may_be_there(tenure, &plan.topic) || there.contains(&plan.topic);
             if !may_be_there && !answers.in_use.is_empty() {
                 // What is gone nobody uses.
                 (answers.deleted, answers.used_by_workloads) = (true, false);
@@ -172,6 +177,10 @@ impl TopicController {
             tenure.own_changes.note(plan, answers.acknowledged(), description.as_ref(), Instant::now());
             if !answers.lagging {
                 self.tell_drift(tenure, plan, in_order);
+                if plan.drifted.contains(&Drift::Missing) {
+                    // What is shown from now on is another.
+                    tenure.own_changes.forget(&plan.topic);
+                }
             }
             if in_order {
                 let waits_for_brokers = |refusal: &Refusal| {
@@ -183,11 +192,20 @@ impl TopicController {
                 } else {
                     tenure.retries.succeeded(&plan.topic);
                 }
-                self.wake_for(tenure, plan);
+                self.wake_for(tenure, plan, true);
                 // A topic that is gone and that nobody declares is forgotten: its name is free.
                 let unwanted = plan.owner.is_none() && plan.refused.is_empty();
                 let forget = unwanted && !may_be_there && !tenure.deleted.contains_key(&plan.topic);
                 let mut holding = plan.holding_after.clone().filter(|_| !forget);
+                let claimed = plan.holding.as_ref().filter(|_| may_be_there && plan.deletes().is_none());
+                if let (None, Some(claimed)) = (&holding, claimed) {
+                    // It may have been made although nobody heard of it: then it must be known whose it is.
+                    holding = Some(Holding { deletion: None, ..claimed.clone() });
+                    if let Some(owner) = &plan.owner {
+                        let refusal = Refusal::NeverSeen { topic: plan.topic.clone() };
+                        self.tell(&owner.object, refusal.reason(), &refusal.message(owner.object.kind));
+                    }
+                }
                 if unwanted && description.is_none() && holding.is_some() {
                     tenure.retries.at_latest(plan.topic.clone(), now + LONGEST_LAG);
                 }
@@ -205,6 +223,7 @@ impl TopicController {
                 } else if answers.is_final() {
                     // The same request would get the same answer: it waits for an edit, or for the next look at everything.
                     tenure.retries.succeeded(&plan.topic);
+                    self.wake_for(tenure, plan, false);
                 } else {
                     tenure.retries.failed(plan.topic.clone(), now);
                 }
@@ -240,7 +259,7 @@ impl TopicController {
             }
             if let Some(gone) = plan.deletes().filter(|_| answers.deleted) {
                 tenure.own_changes.forget(&plan.topic);
-                tenure.deleted.insert(plan.topic.clone(), (gone.to_owned(), now));
+                tenure.deleted.entry(plan.topic.clone()).or_default().push((gone.to_owned(), now));
             }
             let exists = (description.is_some() || answers.created.is_some()) && !answers.deleted;
             // Whom the owner of a topic that is known lets in is his word alone, whatever the brokers show and however its deletion
@@ -255,7 +274,7 @@ impl TopicController {
             if answers.misplaced {
                 tenure.placing.forget();
             }
-            if description.is_some() || !tenure.own_changes.made(&plan.topic) || answers.created.is_some() {
+            if description.is_some() || !may_be_there || answers.created.is_some() || answers.deleted {
                 let extent = self.extent(plan, &answers, description.as_ref()).filter(|_| exists);
                 extents.push((plan.topic.clone(), extent));
             }
@@ -351,13 +370,35 @@ fn known_id(holding: Option<&Holding>) -> Option<String> {
 
 /// Whether brokers that do not show a topic may not know it yet, although it is there: of what was made before this leadership
 /// it is not known when.
-fn may_be_there(tenure: &Tenure, topic: &TopicName) -> bool {
+pub(super) fn may_be_there(tenure: &Tenure, topic: &TopicName) -> bool {
     tenure.own_changes.made(topic) || tenure.begun.elapsed() < LONGEST_LAG
+}
+
+/// Whether what is found may be what was there before the topic that is to be deleted, on a broker that lags. A deletion is by
+/// Kafka's id, and the brokers' controller knows all.
+fn hides_what_goes(
+    tenure: &Tenure,
+    topic: &TopicName,
+    declarations: &[Declaration],
+    context: &PlanContext,
+    found: &TopicDescription,
+) -> bool {
+    let Some(held) = tenure.ledger.get(topic).filter(|_| may_be_there(tenure, topic)) else { return false };
+    let due = held.deletion.as_ref().and_then(|deletion| deletion.topic_id.as_ref());
+    let applied = held.applied.topic_id.as_ref();
+    let applied = applied.filter(|_| !going(declarations, Some(held), &context.policy).is_empty());
+    let gone = |id: &String| {
+        tenure.deleted.get(topic).is_some_and(|ids| ids.iter().any(|(deleted, _)| deleted == id))
+    };
+    match due.or(applied) {
+        Some(known) => *known != found.id && !gone(known),
+        None => false,
+    }
 }
 
 /// Whether what is found is but what the brokers are to forget.
 fn deleted_lately(tenure: &Tenure, topic: &TopicName, found: &TopicDescription) -> bool {
-    tenure.deleted.get(topic).is_some_and(|(id, _)| *id == found.id)
+    tenure.deleted.get(topic).is_some_and(|ids| ids.iter().any(|(id, _)| *id == found.id))
 }
 
 /// Whether the topic was made or seen for the namespace of its owner.

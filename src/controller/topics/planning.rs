@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use topicops_contract::{DriftPolicy, PartitionCount, TopicName};
 use tracing::warn;
 
-use super::{TopicController, topic_controller::Tenure};
+use super::{TopicController, departures::going, pass::may_be_there, topic_controller::Tenure};
 use crate::{
     kafka::{Cluster, ClusterError, ConfigKeys, Item, ItemError, NewPartitions, TopicDescription, Trouble},
     topic::{Declaration, Drift, Holding, PlanContext, StorageFacts, TopicPlan},
@@ -15,14 +15,23 @@ use crate::{
 /// What a pass saw of one topic: what declares it, and what the brokers have.
 type Look = (TopicName, Vec<Declaration>, Option<TopicDescription>);
 
+/// What a pass is to do.
+pub(super) struct Planned {
+    pub(super) plans: Vec<TopicPlan>,
+    /// Those topics of which nothing was concluded that brokers may not know yet.
+    pub(super) unsettled: BTreeSet<TopicName>,
+    /// What the brokers that were asked do not show and their controller did not call gone.
+    pub(super) there: BTreeSet<TopicName>,
+}
+
 impl TopicController {
-    /// The plans of a pass, and those topics of which nothing was concluded that brokers may not know yet.
+    /// The plans of a pass.
     pub(super) async fn plan_all(
         &self,
         tenure: &Tenure,
         looks: &[Look],
         context: PlanContext,
-    ) -> Result<(Vec<TopicPlan>, BTreeSet<TopicName>), ClusterError> {
+    ) -> Result<Planned, ClusterError> {
         let mut context = PlanContext { now: unix_seconds(), ..context };
         let mut unsettled = BTreeSet::new();
         let mut plans: Vec<TopicPlan> =
@@ -34,11 +43,22 @@ impl TopicController {
                 *one = plan(tenure, look, &context, &mut unsettled);
             }
         }
-        let missing = plans.iter().filter(|plan| plan.drifted.contains(&Drift::Missing));
-        let missing = missing.map(|plan| &plan.topic).filter(|topic| !unsettled.contains(*topic));
-        let missing: Vec<TopicName> = missing.cloned().collect();
-        unsettled.extend(self.not_gone(missing).await?);
-        Ok((plans, unsettled))
+        let hangs_on_it = |((topic, _, observed), plan): &(&Look, &TopicPlan)| {
+            observed.is_none() && !unsettled.contains(topic) && hangs_on_absence(tenure, plan)
+        };
+        let asked = looks.iter().zip(&plans).filter(hangs_on_it).map(|(_, plan)| plan.topic.clone());
+        let there: BTreeSet<TopicName> = self.not_gone(asked.collect()).await?.into_iter().collect();
+        for plan in plans.iter_mut().filter(|plan| there.contains(&plan.topic)) {
+            if plan.creates() {
+                // The name is not free.
+                plan.steps.clear();
+                plan.holding = tenure.ledger.get(&plan.topic).cloned();
+                unsettled.insert(plan.topic.clone());
+            } else if plan.drifted.contains(&Drift::Missing) {
+                unsettled.insert(plan.topic.clone());
+            }
+        }
+        Ok(Planned { plans, unsettled, there })
     }
 
     /// Those of these topics, which the brokers that were asked do not show, that are there all the same, or may be. The brokers'
@@ -56,10 +76,10 @@ impl TopicController {
         Ok(there.map(|(topic, _)| topic).collect())
     }
 
-    /// A topic whose plan goes on later is looked at again then.
-    pub(super) fn wake_for(&self, tenure: &mut Tenure, plan: &TopicPlan) {
+    /// A topic whose plan goes on later is looked at again then; `carried_out`: and that at once what could not be planned before.
+    pub(super) fn wake_for(&self, tenure: &mut Tenure, plan: &TopicPlan, carried_out: bool) {
         let now = Instant::now();
-        if plan.again {
+        if plan.again && carried_out {
             tenure.retries.at_latest(plan.topic.clone(), now + AGAIN);
         }
         if let Some(next) = plan.stepping.iter().map(|step| step.next_at).min() {
@@ -71,6 +91,33 @@ impl TopicController {
     }
 }
 
+/// Whether more than a look at brokers that may lag has to tell that a topic is not there, because somebody would lose it.
+fn hangs_on_absence(tenure: &Tenure, plan: &TopicPlan) -> bool {
+    if !plan.creates() {
+        let forgotten = plan.holding.is_some() && !may_be_there(tenure, &plan.topic);
+        return forgotten || plan.drifted.contains(&Drift::Missing);
+    }
+    let held = tenure.ledger.get(&plan.topic).zip(plan.owner.as_ref());
+    held.is_some_and(|(held, owner)| held.namespace != owner.object.namespace)
+}
+
+/// What is to be deleted and was made here goes by the id that could not be written down.
+fn learned(
+    tenure: &Tenure,
+    topic: &TopicName,
+    declarations: &[Declaration],
+    context: &PlanContext,
+) -> Option<Holding> {
+    let held = tenure.ledger.get(topic).filter(|held| held.applied.topic_id.is_none())?;
+    let id = tenure.own_changes.made_id(topic)?;
+    if going(declarations, Some(held), &context.policy).is_empty() {
+        return None;
+    }
+    let mut held = held.clone();
+    held.applied.topic_id = Some(id.to_owned());
+    Some(held)
+}
+
 /// Long enough for the brokers to know what was just made.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -80,11 +127,16 @@ fn plan(
     context: &PlanContext,
     unsettled: &mut BTreeSet<TopicName>,
 ) -> TopicPlan {
-    let held = tenure.ledger.get(topic);
+    let learned = learned(tenure, topic, declarations, context);
+    let held = learned.as_ref().or(tenure.ledger.get(topic));
     unsettled.remove(topic);
     let plan_in =
         |context: &PlanContext| TopicPlan::of(topic, declarations, observed.as_ref(), held, context);
-    let plan = plan_in(context);
+    let mut plan = plan_in(context);
+    if let Some(holding) = plan.holding.as_mut().filter(|_| learned.is_some()) {
+        // A ledger that is full, and so does not have it, must not hold the deletion up.
+        holding.applied.topic_id = None;
+    }
     let by_hand = !plan.corrected.is_empty() || !plan.drifted.is_empty() || plan.remade;
     if !by_hand || !tenure.own_changes.explain(&plan, observed.as_ref(), Instant::now()) {
         return plan;

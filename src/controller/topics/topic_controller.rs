@@ -87,8 +87,8 @@ pub(super) struct Tenure {
     pub(super) begun: Instant,
     /// What was last told to be left as somebody changed it.
     pub(super) drifted: BTreeMap<TopicName, Vec<Drift>>,
-    /// Kafka's ids of topics whose deletion the brokers acknowledged, and when: under the same name there may be another by now.
-    pub(super) deleted: BTreeMap<TopicName, (String, Instant)>,
+    /// Kafka's ids of topics whose deletion the brokers acknowledged, and when: under the same name there may be others by now.
+    pub(super) deleted: BTreeMap<TopicName, Vec<(String, Instant)>>,
     /// Kafka's ids of topics that nobody declares any more, and since when: an object may be seen to be missing before it is
     /// known whether it is gone and asked for a deletion.
     pub(super) undeclared: BTreeMap<TopicName, (String, Instant)>,

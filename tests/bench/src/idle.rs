@@ -9,6 +9,7 @@ use topicops_testbed::{RequestLog, wait};
 
 use crate::{
     bench::Bench,
+    process::Usage,
     report::Report,
     row::Figure,
     setup::{Setup, thousands},
@@ -17,6 +18,7 @@ use crate::{
 
 /// Often enough to be waited for; what a pass does depends on nothing but what there is.
 const RESYNC: &str = "--resync=10s";
+const FIRST_LOOKS: u8 = 2;
 const LOOKS: u8 = 3;
 /// Passes of one look follow each other at once.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -39,46 +41,78 @@ pub(crate) async fn run(setup: Setup) -> Result<Report> {
     bench.until_quiet().await?;
     let declared = bench.usage()?;
 
-    bench.stop_topicops().await?;
-    bench.start_topicops(&[RESYNC]).await?;
-    // Statuses that the new process finds wanting, and its first look at everything, are none of an idle pass.
-    look(bench).await?;
-    let requests = bench.requests()?;
-    let before = Passes::of(bench).await?;
-    for _ in 0..LOOKS {
-        look(bench).await?;
-    }
-    let after = Passes::of(bench).await?;
-    let usage = bench.usage()?;
-    let asked = Asked::of(&requests)?;
-    for (what, count) in asked.standing.iter().chain(&asked.kafka) {
-        bench.say(format_args!("{count:6}  {what}"));
-    }
-
+    let idle = Idle::watch(bench, "topics").await?;
     let shown = thousands(n);
-    let seconds = (after.seconds - before.seconds) / f64::from(LOOKS);
-    let whole = Figure::new(format!("one look at all {shown} topics"), seconds, "s");
+    let whole = Figure::new(format!("one look at all {shown} topics"), idle.seconds, "s");
     let memory =
-        Figure::new(format!("resident memory with {shown} topics, started anew"), usage.rss_mib, "MiB");
-    let figures = vec![
-        if n == 10_000 { whole.aim(2.0) } else { whole },
-        Figure::new("passes that this takes", (after.count - before.count) / f64::from(LOOKS), ""),
-        Figure::new("requests to the API server meanwhile, renewals of the lease aside", 0.0, "").aim(0.0),
-        Figure::new("requests to the brokers that write", 0.0, "").aim(0.0),
-        Figure::new("requests to the brokers that read, for each look", asked.reads / f64::from(LOOKS), ""),
+        Figure::new(format!("resident memory with {shown} topics, started anew"), idle.usage.rss_mib, "MiB");
+    let mut figures = vec![if n == 10_000 { whole.aim(2.0) } else { whole }];
+    figures.extend(idle.figures());
+    figures.extend([
         Figure::new(format!("resident memory after declaring {shown} topics"), declared.rss_mib, "MiB"),
         if n == 10_000 { memory.aim(80.0) } else { memory },
-        Figure::new("resident memory at its peak, started anew", usage.peak_mib, "MiB"),
-    ];
+        Figure::new("resident memory at its peak, started anew", idle.usage.peak_mib, "MiB"),
+    ]);
     Ok(Report { title: setup.title("idle topics"), n, brokers, rounds: 1, rows: Vec::new(), figures })
 }
 
+/// What looks at what nobody changes come to, each on average.
+pub(crate) struct Idle {
+    pub(crate) seconds: f64,
+    pub(crate) usage: Usage,
+    passes: f64,
+    reads: f64,
+}
+
+impl Idle {
+    /// Starts topicops anew and counts what it asks for while it looks again and again.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub(crate) async fn watch(bench: &mut Bench, pass: &str) -> Result<Self> {
+        bench.stop_topicops().await?;
+        bench.start_topicops(&[RESYNC]).await?;
+        // What the new process finds wanting, and its first look at everything, are none of an idle pass.
+        for _ in 0..FIRST_LOOKS {
+            look(bench, pass).await?;
+        }
+        let requests = bench.requests()?;
+        let before = Passes::of(bench, pass).await?;
+        for _ in 0..LOOKS {
+            look(bench, pass).await?;
+        }
+        let after = Passes::of(bench, pass).await?;
+        let usage = bench.usage()?;
+        let asked = Asked::of(&requests)?;
+        for (what, count) in asked.standing.iter().chain(&asked.kafka) {
+            bench.say(format_args!("{count:6}  {what}"));
+        }
+        let each = |sum: f64| sum / f64::from(LOOKS);
+        Ok(Self {
+            seconds: each(after.seconds - before.seconds),
+            usage,
+            passes: each(after.count - before.count),
+            reads: each(asked.reads),
+        })
+    }
+
+    pub(crate) fn figures(&self) -> [Figure; 4] {
+        [
+            Figure::new("passes that this takes", self.passes, ""),
+            Figure::new("requests to the API server meanwhile, renewals of the lease aside", 0.0, "")
+                .aim(0.0),
+            Figure::new("requests to the brokers that write", 0.0, "").aim(0.0),
+            Figure::new("requests to the brokers that read, for each look", self.reads, ""),
+        ]
+    }
+}
+
 /// Waits until topicops has looked at everything once more, and rests again.
-async fn look(bench: &Bench) -> Result<()> {
-    let before = Passes::of(bench).await?.count;
+async fn look(bench: &Bench, pass: &str) -> Result<()> {
+    let before = Passes::of(bench, pass).await?.count;
     let last = Cell::new((before, Instant::now()));
-    wait::until("another look at all topics", PATIENCE, || async {
-        let now = Passes::of(bench).await?.count;
+    wait::until(format!("another look at all {pass}"), PATIENCE, || async {
+        let now = Passes::of(bench, pass).await?.count;
         if now > last.get().0 {
             last.set((now, Instant::now()));
         }
@@ -88,16 +122,16 @@ async fn look(bench: &Bench) -> Result<()> {
     .await
 }
 
-/// Passes over topics since topicops began.
+/// Passes of a kind since topicops began.
 struct Passes {
     count: f64,
     seconds: f64,
 }
 
 impl Passes {
-    async fn of(bench: &Bench) -> Result<Self> {
+    async fn of(bench: &Bench, pass: &str) -> Result<Self> {
         let topicops = bench.topicops()?;
-        let name = |part: &str| format!("topicops_pass_duration_seconds_{part}{{pass=\"topics\"}}");
+        let name = |part: &str| format!("topicops_pass_duration_seconds_{part}{{pass=\"{pass}\"}}");
         Ok(Self {
             count: topicops.metric(&name("count")).await?,
             seconds: topicops.metric(&name("sum")).await?,

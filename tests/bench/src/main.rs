@@ -4,7 +4,9 @@
 
 mod bench;
 mod clients;
+mod first_login;
 mod idle;
+mod idle_clients;
 mod process;
 mod report;
 mod row;
@@ -48,9 +50,19 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
-    /// Clients declared and removed.
+    /// Clients declared and removed, and how soon a single one has its first login.
     Clients {
         #[arg(long, default_value_t = 500)]
+        n: usize,
+        /// 500 clients, 2,000, and what an idle pass over those asks for.
+        #[arg(long, conflicts_with = "n")]
+        all: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// What a pass over clients that nobody changed costs, and whom it asks for what.
+    IdleClients {
+        #[arg(long, default_value_t = 2_000)]
         n: usize,
         #[command(flatten)]
         common: Common,
@@ -89,7 +101,16 @@ async fn main() -> Result<()> {
             (common, vec![topics::run(common.setup(n, brokers)).await?])
         }
         What::Idle { n, brokers, common } => (common, vec![idle::run(common.setup(n, brokers)).await?]),
-        What::Clients { n, common } => (common, vec![clients::run(common.setup(n, 1)).await?]),
+        What::Clients { all: true, common, .. } => {
+            let mut reports = Vec::new();
+            for n in [500, 2_000] {
+                reports.push(clients::run(common.setup(n, 1)).await?);
+            }
+            reports.push(idle_clients::run(common.setup(2_000, 1)).await?);
+            (common, reports)
+        }
+        What::Clients { n, common, .. } => (common, vec![clients::run(common.setup(n, 1)).await?]),
+        What::IdleClients { n, common } => (common, vec![idle_clients::run(common.setup(n, 1)).await?]),
     };
     report::print(&reports, common.json)
 }
