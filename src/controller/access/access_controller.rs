@@ -8,8 +8,8 @@ use topicops_contract::ClientEndpoint;
 use tracing::warn;
 
 use super::{
-    AccessSettings, ClientEvents, ClientIndex, Rollouts, SecretIndex, SecretStore, VerifyQueue, pass::Pass,
-    tenure::Tenure,
+    AccessSettings, ClientEvents, ClientIndex, Rollouts, SecretIndex, SecretStore, VerifyQueue, looks::Looks,
+    pass::Pass, tenure::Tenure,
 };
 use crate::{
     controller::{health::Health, topics::TopicIndex, while_leading},
@@ -80,6 +80,7 @@ impl AccessController {
     /// Ends only when the process does.
     async fn lead(&mut self) {
         let tenure = Tenure::default();
+        let mut looks = Looks::default();
         let mut clients = self.clients.changes();
         let mut secrets = self.secrets.changes();
         let mut policy = self.topics.policy_changes();
@@ -103,7 +104,7 @@ impl AccessController {
             }
             let now = Instant::now();
             let look = now >= resync;
-            match self.counted_pass(&tenure, &grants, look).await {
+            match self.counted_pass(&tenure, &grants, look, &mut looks).await {
                 Ok(busy) => {
                     failures = 0;
                     if look {
@@ -127,20 +128,25 @@ impl AccessController {
                     continue;
                 }
             }
-            let next = {
-                let known = tenure.lock();
-                [known.backoff.next(), known.rotations.next()]
-                    .into_iter()
-                    .flatten()
-                    .fold(resync, Instant::min)
-            };
-            let open = tokio::select! {
-                result = clients.changed() => result.is_ok(),
-                result = secrets.changed() => result.is_ok(),
-                result = policy.changed() => result.is_ok(),
-                result = self.grants.changed() => result.is_ok(),
-                result = self.endpoints.changed() => result.is_ok(),
-                () = sleep_until(next) => true,
+            let open = loop {
+                let next = {
+                    let known = tenure.lock();
+                    [known.backoff.next(), known.rotations.next()]
+                        .into_iter()
+                        .flatten()
+                        .fold(resync, Instant::min)
+                };
+                tokio::select! {
+                    result = clients.changed() => break result.is_ok(),
+                    result = secrets.changed() => break result.is_ok(),
+                    result = policy.changed() => break result.is_ok(),
+                    result = self.grants.changed() => break result.is_ok(),
+                    result = self.endpoints.changed() => break result.is_ok(),
+                    Some(look) = looks.next() => if self.looked(&tenure, look) {
+                        break true;
+                    },
+                    () = sleep_until(next) => break true,
+                }
             };
             if !open {
                 return;
@@ -165,9 +171,10 @@ impl AccessController {
         tenure: &Tenure,
         grants: &TopicGrants,
         look: bool,
+        looks: &mut Looks,
     ) -> Result<bool, ClusterError> {
         let started = Instant::now();
-        let result = self.look_and_pass(tenure, grants, look).await;
+        let result = self.look_and_pass(tenure, grants, look, looks).await;
         let label = PassLabel { pass: "access" };
         self.metrics.passes.get_or_create(&label).inc();
         self.metrics.pass_seconds.get_or_create(&label).observe(started.elapsed().as_secs_f64());
@@ -190,11 +197,12 @@ impl AccessController {
         tenure: &Tenure,
         grants: &TopicGrants,
         look: bool,
+        looks: &mut Looks,
     ) -> Result<Pass, ClusterError> {
         if look {
             self.look(tenure).await?;
         }
-        self.pass(tenure, grants).await
+        self.pass(tenure, grants, looks).await
     }
 
     /// Asks the brokers what they have of ours.

@@ -26,6 +26,7 @@ mod kube_rollouts;
 mod kube_secret_store;
 #[cfg(feature = "verify")]
 mod librdkafka_verifier;
+mod looks;
 mod maker;
 mod pass;
 mod passwords;

@@ -2,19 +2,24 @@
 //! when none runs with the credentials before, their user goes. Until then both work, so nothing that runs is shut out,
 //! whatever becomes of the rollout.
 //!
-//! How far it is stands in the Secret: see [`crate::access::Lineage`].
+//! How far it is stands in the Secret: see [`crate::access::Lineage`]. Passes begin looks at rollouts and take over what came
+//! of them; they wait for none ([`super::looks`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
-use futures::future::join_all;
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::{task::Id, time::Instant};
 use tracing::{info, warn};
 
-use super::{AccessController, Rollout, tenure::Tenure};
+use super::{
+    AccessController, Rollout,
+    looks::{Asked, Look, Looks},
+    tenure::Tenure,
+};
 use crate::{
     Reason,
     access::{Decision, RotationRules},
@@ -36,6 +41,8 @@ struct Followed {
     /// When it got on last.
     since: Instant,
     due: Instant,
+    /// The look that is under way: what came of any other says nothing of this rollout.
+    looking: Option<Id>,
     /// How many Pods were left then.
     left: usize,
     /// It does not get on by itself.
@@ -72,7 +79,7 @@ impl Rotations {
 
     /// When the next rollout is to be looked at.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.followed.values().map(|one| one.due).min()
+        self.followed.values().filter(|one| one.looking.is_none()).map(|one| one.due).min()
     }
 
     /// `changing`: who has a user before, by the user that is to be; `written`: those whose Secrets have the new one.
@@ -84,6 +91,7 @@ impl Rotations {
                     previous: (*previous).clone(),
                     since: now,
                     due: now,
+                    looking: None,
                     left: usize::MAX,
                     needs: false,
                     rolled: (0, None),
@@ -119,68 +127,79 @@ impl Followed {
 }
 
 impl AccessController {
-    /// Looks at the rollouts that are due; whether one of them is done, so that there is something to do.
-    pub(super) async fn follow_rotations(
+    /// Takes over what came of looks at rollouts, and begins those that are due; whether a rollout is done, so that there is
+    /// something to do.
+    pub(super) fn follow_rotations(
         &self,
         tenure: &Tenure,
         decisions: &BTreeMap<String, Decision>,
+        looks: &mut Looks,
     ) -> bool {
-        let now = Instant::now();
-        let due: Vec<String> = {
-            let mut known = tenure.lock();
-            let secrets = &known.belief.observed.secrets;
-            let changing: BTreeMap<&String, &String> = decisions
-                .iter()
-                .filter(|(username, decision)| decision.is_current(username))
-                .filter_map(|(username, decision)| Some((username, decision.lineage.previous.as_ref()?)))
-                .collect();
-            // As the Secret says; what was decided beyond that is not there yet.
-            let is_written = |username: &&String| {
-                let secret = decisions.get(*username).and_then(|decision| decision.desired.secret.as_ref());
-                secret.is_some_and(|secret| {
-                    let shown = secrets.get(&secret.key).and_then(|found| found.username.as_ref());
-                    self.secrets.is_current(&secret.key, username) || shown == Some(*username)
-                })
-            };
-            let written: BTreeSet<&String> = changing.keys().copied().filter(is_written).collect();
-            known.rotations.taken_up.retain(|username| decisions.contains_key(username));
-            known.rotations.keep(&changing, &written, now);
-            self.metrics
-                .rotations_running
-                .set(i64::try_from(known.rotations.followed.len()).unwrap_or(i64::MAX));
-            let followed = known.rotations.followed.iter().filter(|(_, one)| one.due <= now);
-            let followed = followed.filter(|(username, _)| written.contains(username));
-            followed.map(|(username, _)| username.clone()).collect()
-        };
-        if due.is_empty() {
-            return false;
+        let mut done = false;
+        while let Some(look) = looks.try_next() {
+            done |= self.looked(tenure, look);
         }
-        fail_point!("access/secret-rotated");
-        let looks = due.into_iter().filter_map(|username| {
-            let decision = decisions.get(&username)?;
-            Some(self.follow(tenure, username, decision))
-        });
-        join_all(looks).await.into_iter().any(|done| done)
-    }
-
-    async fn follow(&self, tenure: &Tenure, username: String, decision: &Decision) -> bool {
-        let key = decision.desired.secret.as_ref().map(|secret| &secret.key);
-        let (made, may_roll) = {
-            let known = tenure.lock();
-            let made = key.and_then(|key| self.secrets.made(key));
-            let followed = known.rotations.followed.get(&username);
-            (made, followed.is_some_and(|one| one.may_roll(Instant::now())))
-        };
-        let answer = {
-            let Ok(_permit) = self.limits.kubernetes.acquire().await else { return false };
-            // What somebody wrote there may be any time.
-            let made = made.unwrap_or_else(Timestamp::now).min(Timestamp::now());
-            self.rollouts.advance(&decision.client, &username, made, may_roll).await
-        };
         let now = Instant::now();
         let mut known = tenure.lock();
-        let Some(followed) = known.rotations.followed.get_mut(&username) else { return false };
-        let previous = decision.lineage.previous.as_deref().unwrap_or_default();
+        let secrets = &known.belief.observed.secrets;
+        let changing: BTreeMap<&String, &String> = decisions
+            .iter()
+            .filter(|(username, decision)| decision.is_current(username))
+            .filter_map(|(username, decision)| Some((username, decision.lineage.previous.as_ref()?)))
+            .collect();
+        // As the Secret says; what was decided beyond that is not there yet.
+        let is_written = |username: &&String| {
+            let secret = decisions.get(*username).and_then(|decision| decision.desired.secret.as_ref());
+            secret.is_some_and(|secret| {
+                let shown = secrets.get(&secret.key).and_then(|found| found.username.as_ref());
+                self.secrets.is_current(&secret.key, username) || shown == Some(*username)
+            })
+        };
+        let written: BTreeSet<&String> = changing.keys().copied().filter(is_written).collect();
+        known.rotations.taken_up.retain(|username| decisions.contains_key(username));
+        known.rotations.keep(&changing, &written, now);
+        let followed = &mut known.rotations.followed;
+        self.metrics.rotations_running.set(i64::try_from(followed.len()).unwrap_or(i64::MAX));
+        for (username, one) in followed.iter_mut().filter(|(_, one)| one.due <= now && one.looking.is_none())
+        {
+            one.look_again(now);
+            let Some(decision) = decisions.get(username).filter(|_| written.contains(username)) else {
+                continue;
+            };
+            fail_point!("access/secret-rotated");
+            one.looking = self
+                .asked(username, decision, one.may_roll(now))
+                .map(|asked| looks.begin(&self.rollouts, asked));
+        }
+        done
+    }
+
+    /// What to look at; `None` while there is no Secret.
+    fn asked(&self, username: &str, decision: &Decision, may_roll: bool) -> Option<Asked> {
+        let secret = decision.desired.secret.as_ref()?.key.clone();
+        Some(Asked {
+            client: Arc::clone(&decision.client),
+            username: username.to_owned(),
+            previous: decision.lineage.previous.clone()?,
+            made: self.secrets.made(&secret)?,
+            secret,
+            may_roll,
+        })
+    }
+
+    /// Takes over what came of a look; whether the rollout is done.
+    pub(super) fn looked(&self, tenure: &Tenure, look: Look) -> bool {
+        let Look { id, asked: Asked { client, username, previous, secret, made, .. }, answer } = look;
+        let now = Instant::now();
+        let mut known = tenure.lock();
+        let followed = known.rotations.followed.get_mut(&username);
+        let Some(followed) = followed.filter(|one| one.looking == Some(id)) else { return false };
+        followed.looking = None;
+        if self.secrets.made(&secret) != Some(made) {
+            // It was about Pods with a password that is another by now.
+            followed.due = now;
+            return false;
+        }
         let message = match answer {
             Ok(Rollout::Done) => {
                 known.rotations.followed.remove(&username);
@@ -192,7 +211,7 @@ impl AccessController {
                 let note = format!(
                     "all Pods have the credentials of user {username}; user {previous} is being revoked"
                 );
-                self.events.say(&decision.client, Reason::Rotated, &note);
+                self.events.say(&client, Reason::Rotated, &note);
                 return true;
             }
             Ok(Rollout::Waits { left, needs, rolled }) => {
@@ -203,7 +222,7 @@ impl AccessController {
                     followed.rolled = (followed.rolled.0 + 1, Some(now));
                 }
                 followed.needs = needs.is_some();
-                followed.is_stuck(now).then(|| waits(&left, needs, previous))
+                followed.is_stuck(now).then(|| waits(&left, needs, &previous))
             }
             Err(error) => Some(format!(
                 "the Pods could not be replaced: {error}; the credentials of user {previous} stay good"
@@ -214,7 +233,7 @@ impl AccessController {
         if let Some(message) = message.filter(|_| !told) {
             followed.told = Some(now);
             warn!(username, message, "a rotation waits");
-            self.events.say(&decision.client, Reason::RotationWaits, &message);
+            self.events.say(&client, Reason::RotationWaits, &message);
         }
         false
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use topicops_contract::keys;
 
 use super::{testing::Death, world::World};
@@ -148,6 +148,41 @@ async fn what_kubernetes_refuses_is_told_at_once_and_the_credentials_before_stay
     assert!(world.pods_are_let_in().await);
     world.pods.lock().unwrap().refused = false;
     world.until("the end", World::is_rotated).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_nobody_answers_about_holds_up_nobodys_access_and_is_followed_no_longer_than_it_leads()
+{
+    let world = running().await;
+    world.pods.lock().unwrap().silent = true;
+    world.ask(&orders(Some("today")));
+    let process = world.run();
+    let waiting = |world: &World| world.pods.lock().unwrap().waiting;
+    world.until("a look", async |world| waiting(world) == 1).await;
+    let began = Instant::now();
+    world.ask(&request("shop/reader").consume("orders"));
+    world.settled().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(waiting(&world), 1);
+    process.leads.send_replace(false);
+    world.until("the look to end", async |world| waiting(world) == 0).await;
+    world.pods.lock().unwrap().silent = false;
+    process.leads.send_replace(true);
+    world.until("the end", World::is_rotated).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_fails_in_an_unforeseen_way_is_told_and_made_again() {
+    let world = running().await;
+    world.pods.lock().unwrap().faults = 2;
+    world.ask(&orders(Some("today")));
+    let _process = world.run();
+    world.until("the end", World::is_rotated).await;
+    assert!(
+        world
+            .heard
+            .has("RotationWaits: the Pods could not be replaced: look after the rollout of Deployment")
+    );
 }
 
 #[tokio::test(start_paused = true)]

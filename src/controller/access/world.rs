@@ -57,7 +57,7 @@ pub(super) struct World {
 pub(super) struct Process {
     task: JoinHandle<()>,
     pub(super) secrets: Arc<SecretIndex>,
-    _leads: watch::Sender<bool>,
+    pub(super) leads: watch::Sender<bool>,
 }
 
 impl Drop for Process {
@@ -153,7 +153,7 @@ impl World {
             limits: Limits::default(),
         };
         let (leads, leading) = watch::channel(true);
-        Process { task: tokio::spawn(controller.run(leading)), secrets, _leads: leads }
+        Process { task: tokio::spawn(controller.run(leading)), secrets, leads }
     }
 
     pub(super) fn run(&self) -> Process {
