@@ -74,7 +74,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 impl AccessController {
     /// Works while this replica leads, for ever.
     pub async fn run(mut self, mut leading: watch::Receiver<bool>) {
-        while while_leading(&mut leading, "access", self.lead()).await {}
+        while while_leading(&mut leading, "access", self.lead()).await {
+            // Whoever leads now tells.
+            self.metrics.rotations_running.set(0);
+        }
     }
 
     /// Ends only when the process does.

@@ -172,6 +172,22 @@ async fn a_rollout_that_nobody_answers_about_holds_up_nobodys_access_and_is_foll
 }
 
 #[tokio::test(start_paused = true)]
+async fn rotations_under_way_are_counted_where_they_are_followed_and_nowhere_else() {
+    let world = running().await;
+    world.pods.lock().unwrap().stuck = true;
+    world.ask(&orders(Some("today")));
+    let process = world.run();
+    let running = &process.metrics.rotations_running;
+    world.until("one", async |_| running.get() == 1).await;
+    process.leads.send_replace(false);
+    world.until("none", async |_| running.get() == 0).await;
+    process.leads.send_replace(true);
+    world.until("one again", async |_| running.get() == 1).await;
+    world.pods.lock().unwrap().stuck = false;
+    world.until("none any more", async |_| running.get() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_look_that_fails_in_an_unforeseen_way_is_told_and_made_again() {
     let world = running().await;
     world.pods.lock().unwrap().faults = 2;

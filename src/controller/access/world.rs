@@ -57,6 +57,7 @@ pub(super) struct World {
 pub(super) struct Process {
     task: JoinHandle<()>,
     pub(super) secrets: Arc<SecretIndex>,
+    pub(super) metrics: Metrics,
     pub(super) leads: watch::Sender<bool>,
 }
 
@@ -119,6 +120,7 @@ impl World {
                 secrets.apply_meta(&secret.metadata);
             }
         }
+        let metrics = Metrics::with_registry().0;
         let controller = AccessController {
             cluster: Arc::new(MortalCluster {
                 death: Arc::clone(death),
@@ -148,12 +150,12 @@ impl World {
             },
             events: Arc::clone(&self.heard) as _,
             health: self.health.clone(),
-            metrics: Metrics::with_registry().0,
+            metrics: metrics.clone(),
             verify: None,
             limits: Limits::default(),
         };
         let (leads, leading) = watch::channel(true);
-        Process { task: tokio::spawn(controller.run(leading)), secrets, leads }
+        Process { task: tokio::spawn(controller.run(leading)), secrets, metrics, leads }
     }
 
     pub(super) fn run(&self) -> Process {
