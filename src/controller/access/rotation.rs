@@ -49,18 +49,20 @@ struct Followed {
     needs: bool,
     /// How often the Pods were asked to be replaced, and when last.
     rolled: (u32, Option<Instant>),
-    /// When its author was told last that it does not get on.
-    told: Option<Instant>,
+    /// When its author was told last that it does not get on, by what keeps it.
+    told: BTreeMap<&'static str, Instant>,
 }
 
 /// Rotations that change Pods over at the same time, while they get on: a schedule that is due everywhere replaces no whole
 /// cluster's Pods at once.
 const AT_A_TIME: usize = 10;
-/// A rollout that has not got on for so long counts as stuck: it is told, and holds up no other.
+/// A rollout that has not got on for so long counts as stuck: it is told, each time that it passes, and holds up no other.
 const STUCK: Duration = Duration::from_secs(600);
 /// Between asking for the Pods to be replaced and doing so again, where somebody takes back what asks for it: twice as long each
 /// time.
 const ROLL_AGAIN: Duration = Duration::from_secs(30);
+/// Before one that got on in between is told to wait for the same reason again: answers of an API server may come and go.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// Pods that were left, in one message.
 const NAMED: usize = 5;
 
@@ -95,7 +97,7 @@ impl Rotations {
                     left: usize::MAX,
                     needs: false,
                     rolled: (0, None),
-                    told: None,
+                    told: BTreeMap::new(),
                 });
             }
         }
@@ -112,6 +114,19 @@ impl Followed {
         last.is_none_or(|last| {
             now.duration_since(last) >= ROLL_AGAIN.saturating_mul(1 << (times - 1).min(10))
         })
+    }
+
+    /// Whether its author is to be told of what keeps it, if anything does.
+    fn is_news(&mut self, keeps: Option<&'static str>, now: Instant) -> bool {
+        let Some(keeps) = keeps else {
+            self.told.retain(|_, at| now.duration_since(*at) < TELL_AGAIN);
+            return false;
+        };
+        let is_news = self.told.get(keeps).is_none_or(|at| now.duration_since(*at) >= STUCK);
+        if is_news {
+            self.told.insert(keeps, now);
+        }
+        is_news
     }
 
     fn look_again(&mut self, now: Instant) {
@@ -211,7 +226,7 @@ impl AccessController {
                 let note = format!(
                     "all Pods have the credentials of user {username}; user {previous} is being revoked"
                 );
-                self.events.say(&client, Reason::Rotated, &note);
+                self.events.say_again(&client, Reason::Rotated, &note);
                 return true;
             }
             Ok(Rollout::Waits { left, needs, rolled }) => {
@@ -222,18 +237,24 @@ impl AccessController {
                     followed.rolled = (followed.rolled.0 + 1, Some(now));
                 }
                 followed.needs = needs.is_some();
-                followed.is_stuck(now).then(|| waits(&left, needs, &previous))
+                followed
+                    .is_stuck(now)
+                    .then(|| (needs.unwrap_or("nothing known"), waits(&left, needs, &previous)))
             }
-            Err(error) => Some(format!(
-                "the Pods could not be replaced: {error}; the credentials of user {previous} stay good"
-            )),
+            Err(error) => {
+                let message = format!(
+                    "the Pods could not be replaced: {error}; the credentials of user {previous} stay good"
+                );
+                Some((error.doing, message))
+            }
         };
         followed.look_again(now);
-        let told = followed.told.is_some_and(|at| now.duration_since(at) < STUCK);
-        if let Some(message) = message.filter(|_| !told) {
-            followed.told = Some(now);
+        let keeps = message.as_ref().map(|(keeps, _)| *keeps);
+        if followed.is_news(keeps, now)
+            && let Some((_, message)) = message
+        {
             warn!(username, message, "a rotation waits");
-            self.events.say(&client, Reason::RotationWaits, &message);
+            self.events.say_again(&client, Reason::RotationWaits, &message);
         }
         false
     }

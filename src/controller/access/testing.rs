@@ -164,6 +164,8 @@ pub(super) struct Pods {
     pub(super) users: BTreeMap<Workload, Vec<String>>,
     /// Rollouts do not get on.
     pub(super) stuck: bool,
+    /// What would help.
+    pub(super) needs: Option<&'static str>,
     /// Kubernetes refuses.
     pub(super) refused: bool,
     /// Kubernetes does not answer.
@@ -226,7 +228,7 @@ impl Rollouts for MemoryRollouts {
             Ok(if left.is_empty() {
                 Rollout::Done
             } else {
-                Rollout::Waits { left, needs: None, rolled: false }
+                Rollout::Waits { left, needs: pods.needs, rolled: false }
             })
         };
         self.death.step(advance).await
@@ -237,20 +239,37 @@ impl Rollouts for MemoryRollouts {
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub(super) lines: Mutex<Vec<String>>,
+    /// By uid and reason: what was said last is not said again.
+    last: Mutex<BTreeMap<(String, Reason), String>>,
 }
 
 impl Heard {
     pub(super) fn has(&self, text: &str) -> bool {
-        self.lines.lock().unwrap().iter().any(|line| line.contains(text))
+        self.count(text) > 0
+    }
+
+    pub(super) fn count(&self, text: &str) -> usize {
+        self.lines.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
 }
 
 impl ClientEvents for Heard {
     fn say(&self, client: &Client, reason: Reason, note: &str) {
+        let said =
+            self.last.lock().unwrap().get(&(client.uid.clone(), reason)).is_some_and(|said| said == note);
+        if !said {
+            self.say_again(client, reason, note);
+        }
+    }
+
+    fn say_again(&self, client: &Client, reason: Reason, note: &str) {
+        self.last.lock().unwrap().insert((client.uid.clone(), reason), note.to_owned());
         self.lines.lock().unwrap().push(format!("{} {reason}: {note}", client.workload));
     }
 
-    fn forget(&self, _uid: &str) {}
+    fn forget(&self, uid: &str) {
+        self.last.lock().unwrap().retain(|(of, _), _| of != uid);
+    }
 }
 
 /// A cluster that the process may not live to hear from.
