@@ -7,7 +7,9 @@ use topicops_contract::keys;
 
 use super::{testing::Death, world::World};
 use crate::{
+    ObjectKey,
     access::testing::{Asking, request},
+    controller::Index,
     kafka::{Acl, Call, Cluster},
 };
 
@@ -239,6 +241,35 @@ async fn a_workload_that_goes_while_its_pods_change_over_loses_both_users() {
     world.settled().await;
     assert!(world.cluster.describe_scram_users("").await.unwrap().is_empty());
     assert!(world.secret(SECRET).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_change_over_to_the_password_that_comes_after_a_secret_that_somebody_deleted_meanwhile() {
+    let world = running().await;
+    world.pods.lock().unwrap().stuck = true;
+    world.ask(&orders(Some("today")));
+    drop({
+        let process = world.run();
+        world.until("both", async |world| world.mark(keys::secret::PREVIOUS).is_some()).await;
+        process
+    });
+    let key = ObjectKey::new("shop", SECRET);
+    let mut secret = world.secret(SECRET).unwrap();
+    let long_ago = "2020-01-01T00:00:00Z";
+    secret.metadata.annotations.as_mut().unwrap().insert(keys::secret::MADE.to_owned(), long_ago.to_owned());
+    world.kept.lock().unwrap().put(secret);
+    world.pods.lock().unwrap().made.clear();
+    let process = world.run();
+    world.until("a look", async |world| !world.pods.lock().unwrap().made.is_empty()).await;
+    let password = world.password(SECRET);
+    world.kept.lock().unwrap().secrets.remove(&key);
+    Index::remove(process.secrets.as_ref(), &key);
+    world.until("another look", async |world| world.pods.lock().unwrap().made.len() == 2).await;
+    assert_ne!(world.password(SECRET), password);
+    assert_eq!(world.mark(keys::secret::PREVIOUS).as_deref(), Some(FIRST));
+    assert_eq!(world.pods.lock().unwrap().made[0].to_string(), long_ago);
+    world.pods.lock().unwrap().stuck = false;
+    world.until("the end", World::is_rotated).await;
 }
 
 #[tokio::test(start_paused = true)]

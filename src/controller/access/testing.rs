@@ -175,6 +175,8 @@ pub(super) struct Pods {
     /// So many of the next looks fail in a way that nobody thought of.
     pub(super) faults: usize,
     pub(super) asked: usize,
+    /// The passwords that Pods were to have, each by when it was made.
+    pub(super) made: Vec<Timestamp>,
 }
 
 /// One that waits for an answer, or was given up.
@@ -200,7 +202,7 @@ impl Rollouts for MemoryRollouts {
         &self,
         client: &Client,
         username: &str,
-        _: Timestamp,
+        made: Timestamp,
         _: bool,
     ) -> Result<Rollout, RolloutError> {
         if self.pods.lock().unwrap().silent {
@@ -210,6 +212,9 @@ impl Rollouts for MemoryRollouts {
         let advance = async {
             let mut pods = self.pods.lock().unwrap();
             pods.asked += 1;
+            if pods.made.last() != Some(&made) {
+                pods.made.push(made);
+            }
             if pods.faults > 0 {
                 pods.faults -= 1;
                 drop(pods);
