@@ -258,10 +258,14 @@ fn a_user_name_that_comes_again_has_pods_replaced_like_any_other() {
         let first = format!("topicops.{namespace}.app");
         world.annotate(&namespace, "app", json!({ "rotate": "once" })).await?;
         until_rotated(world, &namespace, "app", &first, 2).await?;
+        a_copy_of_its_pod_is_admitted(world, &namespace, "app").await?;
         for label in [Value::Null, json!("inject-credentials")] {
             let patch = Patch::Merge(json!({ "metadata": { "labels": { "kafka-operator": label } } }));
-            api.patch("app", &PatchParams::default(), &patch).await?;
+            let patched = api.patch("app", &PatchParams::default(), &patch).await?;
             if label.is_null() {
+                let annotations =
+                    patched.spec.and_then(|spec| spec.template.metadata).and_then(|meta| meta.annotations);
+                ensure!(annotations.is_none_or(|all| !all.contains_key(CREDENTIALS)), "it has users still");
                 world.until_gone::<Secret>(&namespace, "app-kafka-credentials").await?;
             }
         }
@@ -274,6 +278,30 @@ fn a_user_name_that_comes_again_has_pods_replaced_like_any_other() {
         ensure!(after.is_disjoint(&before), "{before:?} run with the user before, and {after:?} are there");
         Ok(())
     });
+}
+
+/// On the pod template, and so on its Pods: whose credentials they have.
+const CREDENTIALS: &str = "topic.kafka.nb/credentials";
+
+/// As a Pod of its own, with what topicops wrote on the one that it is a copy of.
+async fn a_copy_of_its_pod_is_admitted(world: &World, namespace: &str, app: &str) -> Result<()> {
+    let api = world.api::<Pod>(namespace);
+    let pods = api.list(&ListParams::default().labels(&format!("app={app}"))).await?.items;
+    let rotated = pods.into_iter().find(|pod| pod.annotations().contains_key(CREDENTIALS));
+    let mut pod = rotated.context("no Pod was made by the rotation")?;
+    pod.annotations_mut().insert("topic.kafka.nb/consumes".to_owned(), "orders".to_owned());
+    let copy: Pod = serde_json::from_value(json!({
+        "metadata": {
+            "name": "copy",
+            "labels": { "kafka-operator": "inject-credentials" },
+            "annotations": pod.annotations(),
+        },
+        "spec": pod.spec,
+    }))?;
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let admitted = api.create(&dry_run, &copy).await.context("a copy of a Pod")?;
+    ensure!(!admitted.annotations().contains_key(CREDENTIALS), "{:?}", admitted.annotations());
+    Ok(())
 }
 
 #[test]

@@ -56,7 +56,8 @@ impl ClientRequest {
     ) -> Result<Option<Self>, Problems> {
         let mut problems = Problems::new();
         for key in annotations.keys().filter(|key| key.starts_with(keys::ANNOTATION_PREFIX)) {
-            let known = client::ALL.contains(&key.as_str()) || *key == keys::topic::STATUS;
+            let ours = [keys::topic::STATUS, keys::injected::CREDENTIALS].contains(&key.as_str());
+            let known = client::ALL.contains(&key.as_str()) || ours;
             if !known {
                 let what = "no annotation of a workload";
                 problems.push(Problem::missing(key, suggestion(what, key, &client::ALL)));
@@ -292,6 +293,12 @@ mod tests {
     fn a_workload_that_names_no_topic_asks_for_nothing() {
         assert_eq!(parse(&[]).unwrap(), None);
         assert_eq!(parse(&[("producer-byte-rate", "1MB/s")]).unwrap(), None);
+    }
+
+    #[test]
+    fn what_topicops_wrote_on_a_pod_that_somebody_copied_is_no_mistake() {
+        let copied = parse(&[("consumes", "orders"), ("credentials", "topicops.shop.orders_2 2026-11-21")]);
+        assert_eq!(copied.unwrap(), parse(&[("consumes", "orders")]).unwrap());
     }
 
     #[test]

@@ -118,6 +118,7 @@ pub mod injected {
     /// The folder below the root that is the mount.
     pub const BINDING_NAME: &str = "credentials";
     pub const JAAS_FILE: &str = "kafka-client-jaas.conf";
-    /// On the pod template, from a rotation on: the user whose credentials the Pods have. A new one rolls them out.
+    /// On the pod template, from a rotation on: the user whose credentials the Pods have. A new one rolls them out. A workload
+    /// that begins has none, and one that asks for nothing any more loses it.
     pub const CREDENTIALS: &str = "topic.kafka.nb/credentials";
 }

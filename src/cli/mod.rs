@@ -19,6 +19,7 @@ mod rebalance_table;
 mod rebalance_wait;
 mod release;
 mod rotate;
+mod rotate_wait;
 mod run;
 mod settings;
 mod verify;

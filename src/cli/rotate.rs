@@ -1,18 +1,17 @@
-use std::{io::Write, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, io::Write, str::FromStr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Config,
     api::{DynamicObject, Patch, PatchParams},
 };
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 use topicops_contract::{ClientRequest, Workload, WorkloadKind, keys};
 
-use super::settings::duration;
+use super::{rotate_wait::Scene, settings::duration};
 use crate::workload_resource::workload_resource;
 
 /// The settings of `topicops rotate`.
@@ -50,30 +49,25 @@ pub enum Rotated {
     Pending,
 }
 
-const LOOK: Duration = Duration::from_secs(1);
-
 /// `topicops rotate`: asks for new credentials of one workload, by its annotation, as anybody may who may change the workload.
 ///
 /// # Errors
-/// There is no such workload, or several; it asks for no credentials; the API server refuses.
+/// There is no such workload, or several; it asks for no credentials, or has those of another; the API server refuses.
 pub async fn rotate(settings: &RotateSettings, out: &mut (dyn Write + Send)) -> Result<Rotated> {
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
     let client = Client::try_from(config).context("setting up the Kubernetes client")?;
-    let (workload, meta) = find(&client, settings).await?;
-    if workload.kind() == WorkloadKind::Pod {
-        bail!("{workload} is one Pod for all its life and cannot change over: delete it and create it again");
-    }
-    let none = std::collections::BTreeMap::new();
-    if !ClientRequest::is_labelled(meta.labels.as_ref().unwrap_or(&none)) {
-        bail!(
-            "{workload} has no label {}={}, so topicops gave it no credentials",
-            keys::INJECT_LABEL,
-            keys::INJECT_LABEL_VALUE
-        );
-    }
-    let request = ClientRequest::parse(workload.clone(), meta.annotations.as_ref().unwrap_or(&none))
-        .map_err(|problems| anyhow::anyhow!("{workload} has mistakes in its annotations: {problems}"))?;
-    let Some(request) = request else { bail!("{workload} asks for no topic, so it has no credentials") };
+    rotate_at(&client, settings, out).await
+}
+
+async fn rotate_at(
+    client: &Client,
+    settings: &RotateSettings,
+    out: &mut (dyn Write + Send),
+) -> Result<Rotated> {
+    let (workload, meta) = find(client, settings).await?;
+    let request = request(&workload, &meta)?;
+    let scene = Scene::new(client, &request);
+    let before = if settings.wait { scene.made_for().await? } else { None };
     let token = Timestamp::now().to_string();
     let patch = json!({ "metadata": { "uid": meta.uid, "annotations": { (keys::client::ROTATE): token } } });
     let api: Api<DynamicObject> =
@@ -85,72 +79,62 @@ pub async fn rotate(settings: &RotateSettings, out: &mut (dyn Write + Send)) -> 
     if !settings.wait {
         return Ok(Rotated::Done);
     }
-    let secrets: Api<Secret> = Api::namespaced(client, workload.namespace());
-    wait(&secrets, &request.secret_name, &token, settings.timeout, out).await
+    scene.wait(token, before, settings.timeout, out).await
 }
 
-async fn wait(
-    secrets: &Api<Secret>,
-    name: &str,
-    token: &str,
-    timeout: Duration,
-    out: &mut (dyn Write + Send),
-) -> Result<Rotated> {
-    let until = Instant::now() + timeout;
-    let mut told = String::new();
-    loop {
-        // An API server that does not answer is asked again.
-        let stands = match secrets.get_metadata_opt(name).await {
-            Ok(Some(secret)) => stands(&secret.metadata, token),
-            Ok(None) => (format!("there is no Secret {name} yet"), false),
-            Err(error) => (format!("trying again: {}", crate::chain(&error)), false),
-        };
-        let (message, done) = stands;
-        if message != told {
-            writeln!(out, "{message}")?;
-            told = message;
-        }
-        if done {
-            return Ok(Rotated::Done);
-        }
-        if Instant::now() >= until {
-            writeln!(out, "it goes on: the Events of the workload tell how")?;
-            return Ok(Rotated::Pending);
-        }
-        sleep(LOOK).await;
+/// What the workload asks for; whatever keeps it from being given other credentials is an error.
+fn request(workload: &Workload, meta: &ObjectMeta) -> Result<ClientRequest> {
+    let mut owners = meta.owner_references.iter().flatten();
+    let is_maker = |kind: &str| workload.kind().is_part_of(kind);
+    if let Some(owner) = owners.find(|owner| owner.controller == Some(true) && is_maker(&owner.kind)) {
+        bail!(
+            "{workload} is part of {} {}/{} and has its credentials: rotate those",
+            owner.kind,
+            workload.namespace(),
+            owner.name
+        );
     }
-}
-
-/// How far the rotation is, by what its Secret says; and whether it is over.
-fn stands(secret: &ObjectMeta, token: &str) -> (String, bool) {
-    let says = |key: &str| secret.annotations.as_ref()?.get(key).map(String::as_str);
-    let user = says(keys::secret::USERNAME).unwrap_or("?");
-    match (says(keys::secret::MADE_FOR) == Some(token), says(keys::secret::PREVIOUS)) {
-        (false, Some(previous)) => {
-            (format!("waiting for the rotation before, from user {previous} to {user}"), false)
-        }
-        (false, None) => (format!("user {user}; topicops has not taken it up yet"), false),
-        (true, Some(previous)) => {
-            (format!("user {user} is in the Secret; Pods may run with user {previous} still"), false)
-        }
-        (true, None) => (format!("all Pods have user {user}"), true),
+    if workload.kind() == WorkloadKind::Pod {
+        bail!("{workload} is one Pod for all its life and cannot change over: delete it and create it again");
     }
+    let none = BTreeMap::new();
+    if !ClientRequest::is_labelled(meta.labels.as_ref().unwrap_or(&none)) {
+        bail!(
+            "{workload} has no label {}={}, so topicops gave it no credentials",
+            keys::INJECT_LABEL,
+            keys::INJECT_LABEL_VALUE
+        );
+    }
+    let request = ClientRequest::parse(workload.clone(), meta.annotations.as_ref().unwrap_or(&none))
+        .map_err(|problems| anyhow::anyhow!("{workload} has mistakes in its annotations: {problems}"))?;
+    request.with_context(|| format!("{workload} asks for no topic, so it has no credentials"))
 }
 
-/// The one workload of that name.
+/// The one workload of that name. Who may not look at all kinds may look at the one that is meant.
 async fn find(client: &Client, settings: &RotateSettings) -> Result<(Workload, ObjectMeta)> {
     let Name { namespace, name } = &settings.workload;
     let kinds = settings.kind.map_or_else(|| WorkloadKind::ALL.to_vec(), |kind| vec![kind]);
-    let mut found = Vec::new();
+    let (mut found, mut unseen) = (Vec::new(), Vec::new());
     for kind in kinds {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), namespace, &workload_resource(kind));
-        let object = api.get_metadata_opt(name).await;
-        let object = object.with_context(|| format!("looking for {kind} {namespace}/{name}"))?;
-        found.extend(object.map(|object| (Workload::new(namespace, kind, name), object.metadata)));
+        let resource = workload_resource(kind);
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        match api.get_metadata_opt(name).await {
+            Err(kube::Error::Api(status)) if status.code == 403 && settings.kind.is_none() => {
+                unseen.push(resource.plural);
+            }
+            answer => {
+                let object = answer.with_context(|| format!("looking for {kind} {namespace}/{name}"))?;
+                found.extend(object.map(|object| (Workload::new(namespace, kind, name), object.metadata)));
+            }
+        }
     }
     match found.len() {
-        0 => bail!("there is no workload {namespace}/{name}"),
+        0 if unseen.is_empty() => bail!("there is no workload {namespace}/{name}"),
+        0 => bail!(
+            "there is no workload {namespace}/{name} that you may see; of {} you may see none, which takes the right to get them \
+             in the namespace {namespace}",
+            unseen.join(", ")
+        ),
         1 => Ok(found.remove(0)),
         _ => {
             let all: Vec<String> = found.iter().map(|(workload, _)| workload.to_string()).collect();
@@ -174,26 +158,131 @@ impl FromStr for Name {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::{
+        Json, Router,
+        http::{Method, StatusCode, Uri},
+    };
+    use serde_json::Value;
+
     use super::*;
 
-    fn secret(pairs: &[(&str, &str)]) -> ObjectMeta {
-        let annotations = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        ObjectMeta { annotations: Some(annotations), ..ObjectMeta::default() }
+    const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/orders";
+    const JOB: &str = "/apis/batch/v1/namespaces/shop/jobs/orders";
+    const SECRET: &str = "/api/v1/namespaces/shop/secrets/orders-kafka-credentials";
+
+    fn labelled(more: &Value) -> Value {
+        let mut metadata = json!({
+            "name": "orders",
+            "labels": { "kafka-operator": "inject-credentials" },
+            "annotations": { "topic.kafka.nb/produces": "orders" },
+        });
+        for (key, value) in more.as_object().unwrap() {
+            metadata[key] = value.clone();
+        }
+        metadata
     }
 
-    #[test]
-    fn what_the_secret_says_tells_how_far_it_is() {
-        use keys::secret::{MADE_FOR, PREVIOUS, USERNAME};
-        let told = |pairs: &[(&str, &str)]| stands(&secret(pairs), "now");
-        assert!(told(&[(USERNAME, "u")]).0.contains("not taken it up"));
+    /// What came of it, and which paths were changed, on an API server with these objects, where those paths are forbidden.
+    async fn rotated(
+        objects: &[(&str, Value)],
+        forbidden: &[&str],
+        change: impl FnOnce(&mut RotateSettings),
+    ) -> (Result<Rotated>, Vec<String>) {
+        let objects: BTreeMap<String, Value> =
+            objects.iter().map(|(path, metadata)| ((*path).to_owned(), metadata.clone())).collect();
+        let forbidden: Vec<String> = forbidden.iter().map(|path| (*path).to_owned()).collect();
+        let changed = Arc::new(Mutex::new(Vec::new()));
+        let changes = Arc::clone(&changed);
+        let api_server = Router::new().fallback(move |method: Method, uri: Uri| {
+            let path = uri.path().to_owned();
+            let refused = |code: StatusCode, reason: &str| {
+                let message = format!("{reason}: {path}");
+                let status = json!({
+                    "kind": "Status", "status": "Failure", "reason": reason, "code": code.as_u16(), "message": message,
+                });
+                (code, Json(status))
+            };
+            let answer = match objects.get(&path) {
+                _ if forbidden.iter().any(|one| path.contains(one)) => refused(StatusCode::FORBIDDEN, "Forbidden"),
+                None => refused(StatusCode::NOT_FOUND, "NotFound"),
+                Some(metadata) => {
+                    if method != Method::GET {
+                        changes.lock().unwrap().push(path);
+                    }
+                    let object = json!({ "apiVersion": "any/v1", "kind": "Any", "metadata": metadata });
+                    (StatusCode::OK, Json(object))
+                }
+            };
+            std::future::ready(answer)
+        });
+        let client = Client::new(api_server, "default");
+        let mut settings = RotateSettings {
+            workload: "shop/orders".parse().unwrap(),
+            kind: None,
+            wait: false,
+            timeout: Duration::from_secs(60),
+        };
+        change(&mut settings);
+        let outcome = rotate_at(&client, &settings, &mut Vec::new()).await;
+        let changed = changed.lock().unwrap().clone();
+        (outcome, changed)
+    }
+
+    fn refusal(outcome: Result<Rotated>) -> String {
+        format!("{:#}", outcome.unwrap_err())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_may_see_only_the_kind_that_is_meant_finds_it_and_of_others_hears_which_right_is_missing() {
+        let objects = [(DEPLOYMENT, labelled(&json!({})))];
+        let (outcome, changed) = rotated(&objects, &["/batch/", "/pods/", "sets/"], |_| ()).await;
+        assert_eq!((outcome.unwrap(), changed), (Rotated::Done, vec![DEPLOYMENT.to_owned()]));
+        let (outcome, _) = rotated(&[], &["/batch/"], |_| ()).await;
+        let said = refusal(outcome);
+        assert!(said.contains("of jobs, cronjobs you may see none"), "{said}");
+        let (outcome, _) =
+            rotated(&objects, &["/batch/"], |settings| settings.kind = Some(WorkloadKind::Job)).await;
+        let said = refusal(outcome);
+        assert!(said.starts_with("looking for Job shop/orders") && said.contains("Forbidden"), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_of_a_cron_job_is_refused_with_the_name_of_that_and_one_of_its_own_is_not() {
+        let owned_by = |kind: &str| {
+            let owner = json!({ "apiVersion": "v1", "kind": kind, "name": "nightly", "uid": "u", "controller": true });
+            [(JOB, labelled(&json!({ "ownerReferences": [owner] })))]
+        };
+        let (outcome, changed) = rotated(&owned_by("CronJob"), &[], |_| ()).await;
+        let said = refusal(outcome);
+        assert!(said.contains("Job shop/orders is part of CronJob shop/nightly"), "{said}");
+        assert!(changed.is_empty());
+        assert_eq!(rotated(&owned_by("Workflow"), &[], |_| ()).await.0.unwrap(), Rotated::Done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_may_not_look_at_the_secret_hears_so_before_anything_is_asked_for() {
+        let objects = [(DEPLOYMENT, labelled(&json!({}))), (SECRET, json!({ "name": "s" }))];
+        let (outcome, changed) = rotated(&objects, &["/secrets/"], |settings| settings.wait = true).await;
+        let said = refusal(outcome);
+        assert!(said.contains("the right to get secrets in the namespace shop"), "{said}");
+        assert!(changed.is_empty(), "{changed:?}");
+        let (outcome, changed) = rotated(&objects, &["/secrets/"], |_| ()).await;
+        assert_eq!((outcome.unwrap(), changed.len()), (Rotated::Done, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_something_else_takes_away_at_once_is_waited_for_no_longer() {
+        // This API server keeps no annotation.
+        let objects = [(DEPLOYMENT, labelled(&json!({}))), (SECRET, json!({ "name": "s" }))];
+        let (outcome, changed) = rotated(&objects, &[], |settings| settings.wait = true).await;
+        let said = refusal(outcome);
         assert!(
-            told(&[(USERNAME, "u_2"), (PREVIOUS, "u"), (MADE_FOR, "then")]).0.contains("the rotation before")
+            said.contains("Deployment shop/orders: the annotation topic.kafka.nb/rotate was taken away"),
+            "{said}"
         );
-        assert!(!told(&[(USERNAME, "u_2"), (PREVIOUS, "u"), (MADE_FOR, "now")]).1);
-        assert_eq!(
-            told(&[(USERNAME, "u_2"), (MADE_FOR, "now")]),
-            ("all Pods have user u_2".to_owned(), true)
-        );
+        assert_eq!(changed.len(), 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -8,7 +9,7 @@ use kube::{
     Client,
     runtime::events::{Event, EventType, Recorder},
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tracing::warn;
 
 use crate::{Reason, Told};
@@ -17,16 +18,27 @@ use crate::{Reason, Told};
 ///
 /// What waits is kept by object and reason: a newer text replaces an older one that was not sent yet, so the queue never
 /// holds more than there are objects in trouble. What was said last for an object and reason is not said again until it
-/// changes.
+/// changes, or somebody asks for it.
 #[derive(Clone)]
 pub struct Reporter {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    recorder: Recorder,
+    client: Client,
+    source: kube::runtime::events::Reporter,
+    /// By the object's uid and reason.
+    sent: Mutex<HashMap<(String, String), Sent>>,
     waiting: Mutex<Queue>,
     wake: Notify,
+}
+
+/// What was sent last, and who counts it when it happens again: a recorder tells everything about one object and reason in the
+/// words of the first time, so what is said in other words needs another.
+struct Sent {
+    note: Option<String>,
+    recorder: Recorder,
+    at: Instant,
 }
 
 #[derive(Default)]
@@ -40,15 +52,19 @@ struct Queue {
 const NOTE_LIMIT: usize = 1024;
 /// Objects of which is remembered what was said.
 const REMEMBERED: usize = 20_000;
+/// As long as recorders count what happens again.
+const COUNTED: Duration = Duration::from_secs(360);
 /// Events sent at the same time: few, because they matter less than the work itself.
 const IN_FLIGHT: usize = 2;
 
 impl Reporter {
     pub fn new(client: Client, instance: Option<String>) -> Self {
-        let reporter = kube::runtime::events::Reporter { controller: "topicops".to_owned(), instance };
+        let source = kube::runtime::events::Reporter { controller: "topicops".to_owned(), instance };
         Self {
             inner: Arc::new(Inner {
-                recorder: Recorder::new(client, reporter),
+                client,
+                source,
+                sent: Mutex::default(),
                 waiting: Mutex::default(),
                 wake: Notify::new(),
             }),
@@ -57,11 +73,12 @@ impl Reporter {
 
     /// Tells the object's author, as loudly as the reason is told.
     pub fn say(&self, object: ObjectReference, reason: Reason, note: &str) {
-        match reason.told() {
-            Told::Quietly => {}
-            Told::Normal => self.push(object, EventType::Normal, reason.as_str(), note),
-            Told::Warning => self.push(object, EventType::Warning, reason.as_str(), note),
-        }
+        self.push(object, reason, note, false);
+    }
+
+    /// Likewise, also what was said last.
+    pub fn say_again(&self, object: ObjectReference, reason: Reason, note: &str) {
+        self.push(object, reason, note, true);
     }
 
     /// Forgets what was said about an object: all is well with it, or it is gone. The next trouble is told again.
@@ -71,7 +88,13 @@ impl Reporter {
         }
     }
 
-    fn push(&self, object: ObjectReference, type_: EventType, reason: &str, note: &str) {
+    fn push(&self, object: ObjectReference, reason: Reason, note: &str, again: bool) {
+        let type_ = match reason.told() {
+            Told::Quietly => return,
+            Told::Normal => EventType::Normal,
+            Told::Warning => EventType::Warning,
+        };
+        let reason = reason.as_str();
         let key = (object.uid.clone().unwrap_or_default(), reason.to_owned());
         let event = Event {
             type_,
@@ -86,7 +109,7 @@ impl Reporter {
                 queue.said.clear();
             }
             let said = queue.said.entry(key.0.clone()).or_default();
-            if said.get(reason).is_some_and(|said| said == note) {
+            if !again && said.get(reason).is_some_and(|said| said == note) {
                 return;
             }
             said.insert(reason.to_owned(), note.to_owned());
@@ -110,7 +133,9 @@ impl Reporter {
                 if batch.is_empty() {
                     break;
                 }
-                let sends = batch.iter().map(|(object, event)| self.inner.recorder.publish(event, object));
+                let sends = batch.iter().map(|(object, event)| async {
+                    self.inner.recorder(object, event).publish(event, object).await
+                });
                 for (result, (object, event)) in
                     futures::future::join_all(sends).await.into_iter().zip(&batch)
                 {
@@ -126,6 +151,22 @@ impl Reporter {
                 }
             }
         }
+    }
+}
+
+impl Inner {
+    fn recorder(&self, object: &ObjectReference, event: &Event) -> Recorder {
+        let key = (object.uid.clone().unwrap_or_default(), event.reason.clone());
+        let now = Instant::now();
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.retain(|_, sent| now.duration_since(sent.at) < COUNTED);
+        let before = sent.remove(&key).filter(|before| before.note == event.note);
+        let recorder = before.map_or_else(
+            || Recorder::new(self.client.clone(), self.source.clone()),
+            |before| before.recorder,
+        );
+        sent.insert(key, Sent { note: event.note.clone(), recorder: recorder.clone(), at: now });
+        recorder
     }
 }
 
@@ -150,7 +191,42 @@ fn shorten(note: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::{Json, Router, http::Method};
+    use serde_json::Value;
+    use tokio::sync::mpsc;
+
     use super::*;
+
+    #[tokio::test]
+    async fn other_words_are_another_event_and_the_same_are_counted_where_they_are_to_be_said_again() {
+        let (requests, mut received) = mpsc::unbounded_channel();
+        let api_server = Router::new().fallback(move |method: Method, Json(event): Json<Value>| {
+            let note = event["note"].as_str().unwrap_or_default().to_owned();
+            let count = event["series"]["count"].as_i64();
+            requests.send((method.to_string(), note, count)).unwrap();
+            std::future::ready(Json(event))
+        });
+        let reporter = Reporter::new(Client::new(api_server, "default"), None);
+        let running = tokio::spawn(reporter.clone().run());
+        let object = || ObjectReference {
+            uid: Some("u".to_owned()),
+            name: Some("orders".to_owned()),
+            namespace: Some("shop".to_owned()),
+            ..ObjectReference::default()
+        };
+        let sent = |method: &str, note: &str, count| Some((method.to_owned(), note.to_owned(), count));
+        reporter.say(object(), Reason::RotationWaits, "paused");
+        assert_eq!(received.recv().await, sent("POST", "paused", None));
+        reporter.say(object(), Reason::RotationWaits, "paused");
+        reporter.say(object(), Reason::RotationWaits, "forbidden");
+        assert_eq!(received.recv().await, sent("POST", "forbidden", None));
+        reporter.say_again(object(), Reason::RotationWaits, "forbidden");
+        assert_eq!(received.recv().await, sent("PATCH", "forbidden", Some(2)));
+        reporter.forget("u");
+        reporter.say(object(), Reason::RotationWaits, "forbidden");
+        assert_eq!(received.recv().await, sent("PATCH", "forbidden", Some(3)));
+        running.abort();
+    }
 
     #[test]
     fn long_notes_are_cut_at_a_character() {

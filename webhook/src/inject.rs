@@ -8,7 +8,8 @@
 //! The Secret volume `kafka-credentials` (the name is reserved by the contract; a volume of that name from another source is
 //! a conflict); mounts of it as we write them, and all mounts of it once the volume goes, because a pod with a mount of no
 //! volume is refused; `SERVICE_BINDING_ROOT` and `KAFKA_OPTS` with exactly our value; the variables of [`crate::variables`]
-//! that refer to a Secret that is or was this workload's.
+//! that refer to a Secret that is or was this workload's. Of the template's annotations the one that says whose credentials its
+//! Pods have; the controller writes it, and nothing here does.
 
 use std::collections::BTreeSet;
 
@@ -91,6 +92,12 @@ pub(crate) fn inject(
     }
     injection.warnings = findings.warnings;
     findings.problems.into_result(injection)
+}
+
+/// Takes away what says whose credentials the Pods have; it must be there.
+pub(crate) fn unstamp(kind: WorkloadKind, patch: &mut Patch) {
+    let template: String = kind.pod_template_path().iter().map(|field| format!("/{field}")).collect();
+    patch.remove(format!("{template}/metadata/annotations/{}", injected::CREDENTIALS.replace('/', "~1")));
 }
 
 /// Required means that `optional` is not set: a pod waits for its Secret instead of starting without it.

@@ -7,7 +7,7 @@ use topicops_contract::{ClientRequest, Inject, Problem, Problems, Workload, Work
 
 use crate::{
     Answer, Consent, Finding, Operation, Review, Unquestioned,
-    inject::{Injection, inject},
+    inject::{Injection, inject, unstamp},
     workload_object::{Head, Metadata, WorkloadObject},
 };
 
@@ -113,6 +113,11 @@ impl Subject<'_> {
             Some(pod) => inject(pod, self.kind, request.as_ref(), &our_secrets)?,
             None => Injection::default(),
         };
+        // Whose credentials the Pods have the controller says, of workloads that are there and ask for some.
+        let is_over = self.kind.is_mutable() && request.is_none();
+        if (self.review.is_new() || is_over) && object.is_stamped(self.kind) {
+            unstamp(self.kind, &mut injection.patch);
+        }
         warnings.append(&mut injection.warnings);
         injection.warnings = warnings;
         Ok(Asked { request, injection })

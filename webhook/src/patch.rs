@@ -31,7 +31,7 @@ impl Patch {
     }
 }
 
-/// Our paths are made of field names and indexes, with nothing to escape. Should one not parse all the same, its tokens are
+/// Our paths are made of field names and indexes, and of what is escaped already. Should one not parse all the same, its tokens are
 /// escaped: it must never become the root of the document.
 fn pointer(path: String) -> PointerBuf {
     PointerBuf::parse(path)

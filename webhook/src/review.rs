@@ -10,6 +10,7 @@ use crate::text::Text;
 #[derive(Debug)]
 pub struct Review<'a> {
     request: Request<'a>,
+    stored: bool,
 }
 
 /// The body is no review that can be answered.
@@ -92,7 +93,7 @@ impl<'a> Review<'a> {
             )));
         }
         match envelope.request {
-            Some(request) if !request.uid.is_empty() => Ok(Self { request }),
+            Some(request) if !request.uid.is_empty() => Ok(Self { request, stored: false }),
             Some(_) => Err(not("request.uid is empty".to_owned())),
             None => Err(not("it holds no request".to_owned())),
         }
@@ -115,7 +116,7 @@ impl<'a> Review<'a> {
             object: Some(serde_json::from_str(object)?),
             old_object: None,
         };
-        Ok(Self { request })
+        Ok(Self { request, stored: true })
     }
 
     /// To be given back in the answer.
@@ -159,6 +160,11 @@ impl<'a> Review<'a> {
     /// Whether an object itself is written: only then is there something to mutate or to check.
     pub fn writes_object(&self) -> bool {
         self.sub_resource().is_empty() && matches!(self.operation(), Operation::Create | Operation::Update)
+    }
+
+    /// Whether an object begins: nothing that was written on it before can be about itself.
+    pub fn is_new(&self) -> bool {
+        self.operation() == Operation::Create && !self.stored
     }
 
     /// The object as it is to be, as JSON.

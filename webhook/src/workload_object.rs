@@ -6,7 +6,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, IgnoredAny, MapAccess},
 };
-use topicops_contract::{WorkloadKind, keys};
+use topicops_contract::{
+    WorkloadKind,
+    keys::{self, injected},
+};
 
 use crate::text::Text;
 
@@ -81,8 +84,16 @@ struct JobSpec<'a> {
 
 #[derive(Debug, Deserialize)]
 struct Template<'a> {
+    #[serde(default)]
+    metadata: Option<TemplateMetadata>,
     #[serde(borrow, default)]
     spec: Option<PodSpec<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TemplateMetadata {
+    #[serde(default)]
+    annotations: Option<OurAnnotations>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -172,21 +183,35 @@ impl<'a> WorkloadObject<'a> {
             return serde_json::from_str(text);
         }
         let PodObject { metadata, spec } = serde_json::from_str(text)?;
-        Ok(Self { metadata, spec: Some(Spec { template: Some(Template { spec }), job_template: None }) })
+        let template = Template { metadata: None, spec };
+        Ok(Self { metadata, spec: Some(Spec { template: Some(template), job_template: None }) })
     }
 
     /// The pod template's spec, where `kind` has it.
     pub(crate) fn pod_spec(&self, kind: WorkloadKind) -> Option<&PodSpec<'a>> {
+        self.template(kind)?.spec.as_ref()
+    }
+
+    /// Whether its Pods are said to have the credentials of some user.
+    pub(crate) fn is_stamped(&self, kind: WorkloadKind) -> bool {
+        if kind == WorkloadKind::Pod {
+            return self.metadata.annotations().contains_key(injected::CREDENTIALS);
+        }
+        let metadata = self.template(kind).and_then(|template| template.metadata.as_ref());
+        let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
+        annotations.is_some_and(|annotations| annotations.0.contains_key(injected::CREDENTIALS))
+    }
+
+    fn template(&self, kind: WorkloadKind) -> Option<&Template<'a>> {
         let spec = self.spec.as_ref()?;
-        let template = match kind {
-            WorkloadKind::CronJob => spec.job_template.as_ref()?.spec.as_ref()?.template.as_ref()?,
+        match kind {
+            WorkloadKind::CronJob => spec.job_template.as_ref()?.spec.as_ref()?.template.as_ref(),
             WorkloadKind::Deployment
             | WorkloadKind::StatefulSet
             | WorkloadKind::DaemonSet
             | WorkloadKind::Job
-            | WorkloadKind::Pod => spec.template.as_ref()?,
-        };
-        template.spec.as_ref()
+            | WorkloadKind::Pod => spec.template.as_ref(),
+        }
     }
 }
 

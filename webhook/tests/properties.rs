@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
-use topicops_webhook::{Answer, Review, Unquestioned, mutate};
+use topicops_contract::Workload;
+use topicops_webhook::{Answer, Review, Unquestioned, mutate, mutate_stored};
 
 /// Absent, null, or a list: Kubernetes takes them all.
 fn list(item: impl Strategy<Value = Value> + 'static, most: usize) -> impl Strategy<Value = Option<Value>> {
@@ -128,6 +129,24 @@ fn pod_of<'o>(kind: &str, object: &'o Value) -> &'o Value {
     object.pointer(path).unwrap()
 }
 
+const STAMP: &str = "topic.kafka.nb/credentials";
+
+fn template_of(kind: &str) -> &'static str {
+    if kind == "CronJob" { "/spec/jobTemplate/spec/template" } else { "/spec/template" }
+}
+
+/// As topicops writes it while it rotates credentials.
+fn stamped(kind: &str, object: &Value) -> Value {
+    let mut object = object.clone();
+    let template = object.pointer_mut(template_of(kind)).unwrap();
+    template["metadata"]["annotations"][STAMP] = json!("topicops.shop.orders_2 2026-11-21T12:00:00Z");
+    object
+}
+
+fn is_stamped(kind: &str, object: &Value) -> bool {
+    !object.pointer(template_of(kind)).unwrap()["metadata"]["annotations"][STAMP].is_null()
+}
+
 /// The object after admission, and whether that changed it.
 fn admit(kind: &str, object: &Value, old: &Value) -> (Value, bool) {
     let group = match kind {
@@ -237,6 +256,28 @@ proptest! {
         prop_assert!(!admit(kind, &injected, &Value::Null).1, "asked again, it changes more");
         let other = object(kind, pod_of(kind, &injected), &BTreeMap::new(), false);
         prop_assert!(!admit(kind, &other, &injected).1, "the API server would refuse a change");
+    }
+
+    #[test]
+    fn whose_credentials_the_pods_have_is_left_alone_while_it_asks_for_some_and_goes_as_it_begins_or_asks_no_more(
+        kind in kind(), pod in pod(), annotations in annotations(),
+    ) {
+        let asks = annotations.contains_key("topic.kafka.nb/consumes");
+        let copied = stamped(kind, &object(kind, &pod, &annotations, true));
+        let (begun, _) = admit(kind, &copied, &Value::Null);
+        prop_assert!(!is_stamped(kind, &begun), "{begun}");
+
+        let rotated = stamped(kind, &begun);
+        let (again, _) = admit(kind, &rotated, &rotated);
+        prop_assert_eq!(is_stamped(kind, &again), asks, "{}", again);
+        let workload = Workload::new("shop", kind.parse().unwrap(), "orders");
+        let healed = mutate_stored(&workload, &rotated.to_string());
+        prop_assert_eq!(healed.patch().is_none(), asks, "{:?}", healed);
+
+        let mut bare = rotated.clone();
+        bare["metadata"]["labels"] = json!({});
+        let (over, _) = admit(kind, &bare, &rotated);
+        prop_assert!(!is_stamped(kind, &over), "{over}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use topicops_contract::ClientEndpoint;
 use tracing::warn;
 
 use super::{
-    AccessSettings, ClientEvents, ClientIndex, Rollouts, SecretIndex, SecretStore, VerifyQueue,
+    AccessSettings, ClientEvents, ClientIndex, Rollouts, SecretIndex, SecretStore, VerifyQueue, looks::Looks,
     made_ahead::MadeAhead, pass::Pass, tenure::Tenure,
 };
 use crate::{
@@ -81,7 +81,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 impl AccessController {
     /// Works while this replica leads, for ever.
     pub async fn run(mut self, mut leading: watch::Receiver<bool>) {
-        while while_leading(&mut leading, "access", self.lead()).await {}
+        while while_leading(&mut leading, "access", self.lead()).await {
+            // Whoever leads now tells.
+            self.metrics.rotations_running.set(0);
+        }
     }
 
     /// Ends only when the process does.
@@ -95,6 +98,7 @@ impl AccessController {
 
     async fn passes(&mut self) {
         let tenure = Tenure::default();
+        let mut looks = Looks::default();
         let mut clients = self.clients.changes();
         let mut secrets = self.secrets.changes();
         let mut policy = self.topics.policy_changes();
@@ -119,7 +123,7 @@ impl AccessController {
             self.limits.made_ahead.want((self.settings.mechanism(), self.settings.iterations));
             let now = Instant::now();
             let look = now >= resync;
-            match self.counted_pass(&tenure, &grants, look).await {
+            match self.counted_pass(&tenure, &grants, look, &mut looks).await {
                 Ok(busy) => {
                     failures = 0;
                     if look {
@@ -143,20 +147,25 @@ impl AccessController {
                     continue;
                 }
             }
-            let next = {
-                let known = tenure.lock();
-                [known.backoff.next(), known.rotations.next()]
-                    .into_iter()
-                    .flatten()
-                    .fold(resync, Instant::min)
-            };
-            let open = tokio::select! {
-                result = clients.changed() => result.is_ok(),
-                result = secrets.changed() => result.is_ok(),
-                result = policy.changed() => result.is_ok(),
-                result = self.grants.changed() => result.is_ok(),
-                result = self.endpoints.changed() => result.is_ok(),
-                () = sleep_until(next) => true,
+            let open = loop {
+                let next = {
+                    let known = tenure.lock();
+                    [known.backoff.next(), known.rotations.next()]
+                        .into_iter()
+                        .flatten()
+                        .fold(resync, Instant::min)
+                };
+                tokio::select! {
+                    result = clients.changed() => break result.is_ok(),
+                    result = secrets.changed() => break result.is_ok(),
+                    result = policy.changed() => break result.is_ok(),
+                    result = self.grants.changed() => break result.is_ok(),
+                    result = self.endpoints.changed() => break result.is_ok(),
+                    Some(look) = looks.next() => if self.looked(&tenure, look) {
+                        break true;
+                    },
+                    () = sleep_until(next) => break true,
+                }
             };
             if !open {
                 return;
@@ -181,9 +190,10 @@ impl AccessController {
         tenure: &Tenure,
         grants: &TopicGrants,
         look: bool,
+        looks: &mut Looks,
     ) -> Result<bool, ClusterError> {
         let started = Instant::now();
-        let result = self.look_and_pass(tenure, grants, look).await;
+        let result = self.look_and_pass(tenure, grants, look, looks).await;
         let label = PassLabel { pass: "access" };
         self.metrics.passes.get_or_create(&label).inc();
         self.metrics.pass_seconds.get_or_create(&label).observe(started.elapsed().as_secs_f64());
@@ -206,11 +216,12 @@ impl AccessController {
         tenure: &Tenure,
         grants: &TopicGrants,
         look: bool,
+        looks: &mut Looks,
     ) -> Result<Pass, ClusterError> {
         if look {
             self.look(tenure).await?;
         }
-        self.pass(tenure, grants).await
+        self.pass(tenure, grants, looks).await
     }
 
     /// Asks the brokers what they have of ours.

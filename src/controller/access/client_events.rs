@@ -5,6 +5,8 @@ use crate::{ObjectKey, Reason, access::Client, controller::Reporter};
 /// Where a workload's author is told about its credentials.
 pub trait ClientEvents: Send + Sync + 'static {
     fn say(&self, client: &Client, reason: Reason, note: &str);
+    /// Likewise, also what was said last.
+    fn say_again(&self, client: &Client, reason: Reason, note: &str);
     /// What was said is said again when it comes up again.
     fn forget(&self, uid: &str);
 }
@@ -24,6 +26,10 @@ impl ReporterEvents {
 impl ClientEvents for ReporterEvents {
     fn say(&self, client: &Client, reason: Reason, note: &str) {
         self.reporter.say(reference(client), reason, note);
+    }
+
+    fn say_again(&self, client: &Client, reason: Reason, note: &str) {
+        self.reporter.say_again(reference(client), reason, note);
     }
 
     fn forget(&self, uid: &str) {

@@ -26,6 +26,7 @@ mod kube_rollouts;
 mod kube_secret_store;
 #[cfg(feature = "verify")]
 mod librdkafka_verifier;
+mod looks;
 mod made_ahead;
 mod maker;
 mod pass;
@@ -40,6 +41,10 @@ mod reach_tests;
 mod revoke;
 mod rollouts;
 mod rotation;
+#[cfg(test)]
+mod rotation_marks_tests;
+#[cfg(test)]
+mod rotation_room_tests;
 #[cfg(test)]
 mod rotation_tests;
 mod secret_index;

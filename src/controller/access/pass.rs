@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use super::{
     AccessController,
+    looks::Looks,
     tenure::{Known, Tenure},
 };
 use crate::{
@@ -29,7 +30,12 @@ pub(super) struct Pass {
 
 impl AccessController {
     /// One pass over all clients.
-    pub(super) async fn pass(&self, tenure: &Tenure, grants: &TopicGrants) -> Result<Pass, ClusterError> {
+    pub(super) async fn pass(
+        &self,
+        tenure: &Tenure,
+        grants: &TopicGrants,
+        looks: &mut Looks,
+    ) -> Result<Pass, ClusterError> {
         let clients = self.clients.all();
         let now = Instant::now();
         let (decisions, plan) = {
@@ -54,7 +60,7 @@ impl AccessController {
         };
         if plan.is_empty() {
             self.report(tenure, &decisions, &plan.blocked);
-            let busy = self.follow_rotations(tenure, &decisions).await;
+            let busy = self.follow_rotations(tenure, &decisions, looks);
             return Ok(Pass { busy, asked_kafka: false });
         }
         let users = plan.users();
@@ -66,7 +72,7 @@ impl AccessController {
         self.set_busy(false);
         settle(tenure, &decisions, &users, result.is_ok());
         // Whoever has other work to do for ever holds up nobody's rotation.
-        self.follow_rotations(tenure, &decisions).await;
+        self.follow_rotations(tenure, &decisions, looks);
         self.report(tenure, &decisions, &blocked);
         result.map(|()| Pass { busy: true, asked_kafka: asks_kafka })
     }

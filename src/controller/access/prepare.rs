@@ -31,14 +31,17 @@ impl AccessController {
         step: Provision,
     ) -> Option<Prepared> {
         let pending = tenure.lock().pending.remove(&step.username);
-        if let Some(pending) = pending
-            && pending.secret == step.secret
-            && step.upsert
-        {
+        let is_good = |pending: &Prepared| {
+            let mechanism = pending.keys.as_ref().map(|keys| keys.mechanism);
+            pending.secret == step.secret && mechanism == Some(self.settings.mechanism())
+        };
+        // Its login is yet to be seen, whatever the brokers say that they have.
+        if let Some(pending) = pending.filter(is_good) {
             return Some(pending);
         }
         let mut replaces = None;
         let mut making = Making::default();
+        let mut logs_in_otherwise = false;
         let (password, base, content) = match &step.source {
             Source::Generate => (None, None, SecretContent::Unread),
             Source::Succeed(before) => {
@@ -57,13 +60,17 @@ impl AccessController {
                 let found = self.read_ours(tenure, &step.username, &step.username, key).await?;
                 let content = self.judge(&step.username, decision, &found);
                 let password = found.password();
-                making.made = secret_meta::made(&found.meta);
+                logs_in_otherwise = found.logs_in_otherwise(&self.settings.endpoint);
+                let says = secret_meta::says_made(&found.meta);
+                let latest = tenure.lock().rotations.made(&step.username).max(says);
+                making.made = latest.or_else(|| secret_meta::made(&found.meta));
                 making.made_for = secret_meta::made_for(&found.meta).map(str::to_owned);
                 let base = (*key == step.secret).then_some(found.meta);
                 (password, base, content)
             }
         };
-        let upsert = step.upsert || password.is_none();
+        // A Secret says how to log in once that was tried; who wrote the user, and what became of that, nobody remembers.
+        let upsert = step.upsert || password.is_none() || logs_in_otherwise;
         let generated = password.is_none();
         if generated {
             making.made = Some(Timestamp::now());

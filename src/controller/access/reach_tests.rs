@@ -91,11 +91,6 @@ async fn withdrawn_consent_counts_while_logins_cannot_be_tried_at_all() {
     world.ask(&request("shop/reader").consume("orders"));
     let _process = world.run();
     world.settled().await;
-    let away = || ClusterError {
-        trouble: Trouble::Unreachable,
-        operation: "check 1 login".to_owned(),
-        message: "no answer".to_owned(),
-    };
     for _ in 0..1_000 {
         world.cluster.fail(Call::CheckLogins, away());
     }
@@ -109,4 +104,56 @@ async fn withdrawn_consent_counts_while_logins_cannot_be_tried_at_all() {
     };
     world.until("the rules to go", gone).await;
     assert!(world.secret("fresh-kafka-credentials").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_says_nothing_of_another_way_to_log_in_before_that_was_seen_to_work_whoever_leads() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.ask(&orders());
+    drop({
+        let process = world.run();
+        world.settled().await;
+        process
+    });
+    let password = world.password(ORDERS);
+    for (key, value) in [("sasl.mechanism", "SCRAM-SHA-256"), ("security.protocol", "SASL_PLAINTEXT")] {
+        world.reach(|endpoint| {
+            let field = if key == "sasl.mechanism" {
+                &mut endpoint.sasl_mechanism
+            } else {
+                &mut endpoint.security_protocol
+            };
+            value.clone_into(field);
+        });
+        let before = world.secret(ORDERS);
+        // Longer than credentials are given to spread.
+        const FAILURES: usize = 60;
+        for _ in 0..FAILURES {
+            world.cluster.fail(Call::CheckLogins, away());
+        }
+        world.cluster.forget_calls();
+        let mut process = world.run();
+        for checks in [FAILURES / 2, FAILURES] {
+            world
+                .until("logins to fail", async |world| {
+                    assert_eq!(world.secret(ORDERS), before, "nobody was let in so");
+                    world.count(Call::CheckLogins) >= checks
+                })
+                .await;
+            drop(process);
+            process = world.run();
+        }
+        world.until("the Secret", async |world| world.value(ORDERS, key).as_deref() == Some(value)).await;
+        assert!(world.count(Call::CheckLogins) > FAILURES);
+        assert_eq!(world.password(ORDERS), password);
+        world.settled().await;
+    }
+}
+
+fn away() -> ClusterError {
+    ClusterError {
+        trouble: Trouble::Unreachable,
+        operation: "check 1 login".to_owned(),
+        message: "no answer".to_owned(),
+    }
 }

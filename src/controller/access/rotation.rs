@@ -2,21 +2,26 @@
 //! when none runs with the credentials before, their user goes. Until then both work, so nothing that runs is shut out,
 //! whatever becomes of the rollout.
 //!
-//! How far it is stands in the Secret: see [`crate::access::Lineage`].
+//! How far it is stands in the Secret: see [`crate::access::Lineage`]. Passes begin looks at rollouts and take over what came
+//! of them; they wait for none ([`super::looks`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
-use futures::future::join_all;
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::{task::Id, time::Instant};
 use tracing::{info, warn};
 
-use super::{AccessController, Rollout, tenure::Tenure};
+use super::{
+    AccessController, Rollout,
+    looks::{Asked, Look, Looks},
+    tenure::Tenure,
+};
 use crate::{
-    Reason,
+    ObjectKey, Reason,
     access::{Decision, RotationRules},
     fail_point::fail_point,
 };
@@ -25,6 +30,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Rotations {
     followed: HashMap<String, Followed>,
+    /// Since when it is known of each that has a user before, whether its Secret says so yet or not.
+    known_since: HashMap<String, Instant>,
     /// Users whose credentials all Pods have by now.
     taken_up: BTreeSet<String>,
 }
@@ -33,61 +40,87 @@ pub(super) struct Rotations {
 struct Followed {
     /// The user before.
     previous: String,
+    /// The latest that the Secret said its password was made, and when that was seen first. What somebody wrote there since
+    /// makes no Pods count as changed over that are older.
+    made: Option<Timestamp>,
+    seen: Timestamp,
     /// When it got on last.
     since: Instant,
     due: Instant,
+    /// The look that is under way: what came of any other says nothing of this rollout.
+    looking: Option<Id>,
     /// How many Pods were left then.
     left: usize,
     /// It does not get on by itself.
     needs: bool,
     /// How often the Pods were asked to be replaced, and when last.
     rolled: (u32, Option<Instant>),
-    /// When its author was told last that it does not get on.
-    told: Option<Instant>,
+    /// When its author was told last that it does not get on, by what keeps it.
+    told: BTreeMap<&'static str, Instant>,
 }
 
-/// Rotations that change Pods over at the same time, while they get on: a schedule that is due everywhere replaces no whole
-/// cluster's Pods at once.
+/// Rotations that are under way at the same time, from the new user to the last Pod, while they get on: a schedule that is due
+/// everywhere replaces no whole cluster's Pods at once, nor when something ends that kept all of them from going on.
 const AT_A_TIME: usize = 10;
-/// A rollout that has not got on for so long counts as stuck: it is told, and holds up no other.
+/// A rotation that has not got on for so long counts as stuck: it holds up no other, and of a rollout it is told, each time that
+/// this passes.
 const STUCK: Duration = Duration::from_secs(600);
 /// Between asking for the Pods to be replaced and doing so again, where somebody takes back what asks for it: twice as long each
 /// time.
 const ROLL_AGAIN: Duration = Duration::from_secs(30);
+/// Before one that got on in between is told to wait for the same reason again: answers of an API server may come and go.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// Pods that were left, in one message.
 const NAMED: usize = 5;
 
 impl Rotations {
     pub(super) fn rules(&self, after: Option<Duration>, now: Instant) -> RotationRules {
-        let gets_on = self.followed.values().filter(|one| !one.is_stuck(now)).count();
+        let is_stuck = |username: &str, since: Instant| match self.followed.get(username) {
+            Some(followed) => followed.is_stuck(now),
+            None => now.duration_since(since) >= STUCK,
+        };
+        let stuck = self.known_since.iter().filter(|(username, since)| is_stuck(username, **since));
         let changing = self.followed.iter().map(|(username, one)| (username.clone(), one.previous.clone()));
         RotationRules {
             now: Timestamp::now(),
             after,
             taken_up: self.taken_up.clone(),
             changing: changing.collect(),
-            room: AT_A_TIME.saturating_sub(gets_on),
+            stuck: stuck.map(|(username, _)| username.clone()).collect(),
+            room: AT_A_TIME,
         }
+    }
+
+    /// The latest that the Secret with this user said its password was made.
+    pub(super) fn made(&self, username: &str) -> Option<Timestamp> {
+        self.followed.get(username)?.made
     }
 
     /// When the next rollout is to be looked at.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.followed.values().map(|one| one.due).min()
+        self.followed.values().filter(|one| one.looking.is_none()).map(|one| one.due).min()
     }
 
     /// `changing`: who has a user before, by the user that is to be; `written`: those whose Secrets have the new one.
     fn keep(&mut self, changing: &BTreeMap<&String, &String>, written: &BTreeSet<&String>, now: Instant) {
         self.followed.retain(|username, _| changing.contains_key(username));
+        self.known_since.retain(|username, _| changing.contains_key(username));
+        for username in changing.keys() {
+            self.known_since.entry((*username).clone()).or_insert(now);
+        }
         for (username, previous) in changing {
             if written.contains(username) && !self.taken_up.contains(*username) {
                 self.followed.entry((*username).clone()).or_insert_with(|| Followed {
                     previous: (*previous).clone(),
+                    made: None,
+                    seen: Timestamp::now(),
                     since: now,
                     due: now,
+                    looking: None,
                     left: usize::MAX,
                     needs: false,
                     rolled: (0, None),
-                    told: None,
+                    told: BTreeMap::new(),
                 });
             }
         }
@@ -95,6 +128,18 @@ impl Rotations {
 }
 
 impl Followed {
+    /// Takes note of when the Secret says that its password was made.
+    fn hear(&mut self, said: Option<Timestamp>) {
+        if said > self.made {
+            (self.made, self.seen) = (said, Timestamp::now());
+        }
+    }
+
+    /// Since when Pods that begin find the new credentials in their Secret.
+    fn in_secret_since(&self) -> Timestamp {
+        self.made.map_or(self.seen, |made| made.min(self.seen))
+    }
+
     fn is_stuck(&self, now: Instant) -> bool {
         self.needs || now.duration_since(self.since) >= STUCK
     }
@@ -104,6 +149,19 @@ impl Followed {
         last.is_none_or(|last| {
             now.duration_since(last) >= ROLL_AGAIN.saturating_mul(1 << (times - 1).min(10))
         })
+    }
+
+    /// Whether its author is to be told of what keeps it, if anything does.
+    fn is_news(&mut self, keeps: Option<&'static str>, now: Instant) -> bool {
+        let Some(keeps) = keeps else {
+            self.told.retain(|_, at| now.duration_since(*at) < TELL_AGAIN);
+            return false;
+        };
+        let is_news = self.told.get(keeps).is_none_or(|at| now.duration_since(*at) >= STUCK);
+        if is_news {
+            self.told.insert(keeps, now);
+        }
+        is_news
     }
 
     fn look_again(&mut self, now: Instant) {
@@ -119,68 +177,93 @@ impl Followed {
 }
 
 impl AccessController {
-    /// Looks at the rollouts that are due; whether one of them is done, so that there is something to do.
-    pub(super) async fn follow_rotations(
+    /// Takes over what came of looks at rollouts, and begins those that are due; whether a rollout is done, so that there is
+    /// something to do.
+    pub(super) fn follow_rotations(
         &self,
         tenure: &Tenure,
         decisions: &BTreeMap<String, Decision>,
+        looks: &mut Looks,
     ) -> bool {
-        let now = Instant::now();
-        let due: Vec<String> = {
-            let mut known = tenure.lock();
-            let secrets = &known.belief.observed.secrets;
-            let changing: BTreeMap<&String, &String> = decisions
-                .iter()
-                .filter(|(username, decision)| decision.is_current(username))
-                .filter_map(|(username, decision)| Some((username, decision.lineage.previous.as_ref()?)))
-                .collect();
-            // As the Secret says; what was decided beyond that is not there yet.
-            let is_written = |username: &&String| {
-                let secret = decisions.get(*username).and_then(|decision| decision.desired.secret.as_ref());
-                secret.is_some_and(|secret| {
-                    let shown = secrets.get(&secret.key).and_then(|found| found.username.as_ref());
-                    self.secrets.is_current(&secret.key, username) || shown == Some(*username)
-                })
-            };
-            let written: BTreeSet<&String> = changing.keys().copied().filter(is_written).collect();
-            known.rotations.taken_up.retain(|username| decisions.contains_key(username));
-            known.rotations.keep(&changing, &written, now);
-            self.metrics
-                .rotations_running
-                .set(i64::try_from(known.rotations.followed.len()).unwrap_or(i64::MAX));
-            let followed = known.rotations.followed.iter().filter(|(_, one)| one.due <= now);
-            let followed = followed.filter(|(username, _)| written.contains(username));
-            followed.map(|(username, _)| username.clone()).collect()
-        };
-        if due.is_empty() {
-            return false;
+        let mut done = false;
+        while let Some(look) = looks.try_next() {
+            done |= self.looked(tenure, look);
         }
-        fail_point!("access/secret-rotated");
-        let looks = due.into_iter().filter_map(|username| {
-            let decision = decisions.get(&username)?;
-            Some(self.follow(tenure, username, decision))
-        });
-        join_all(looks).await.into_iter().any(|done| done)
-    }
-
-    async fn follow(&self, tenure: &Tenure, username: String, decision: &Decision) -> bool {
-        let key = decision.desired.secret.as_ref().map(|secret| &secret.key);
-        let (made, may_roll) = {
-            let known = tenure.lock();
-            let made = key.and_then(|key| self.secrets.made(key));
-            let followed = known.rotations.followed.get(&username);
-            (made, followed.is_some_and(|one| one.may_roll(Instant::now())))
-        };
-        let answer = {
-            let Ok(_permit) = self.limits.kubernetes.acquire().await else { return false };
-            // What somebody wrote there may be any time.
-            let made = made.unwrap_or_else(Timestamp::now).min(Timestamp::now());
-            self.rollouts.advance(&decision.client, &username, made, may_roll).await
-        };
         let now = Instant::now();
         let mut known = tenure.lock();
-        let Some(followed) = known.rotations.followed.get_mut(&username) else { return false };
-        let previous = decision.lineage.previous.as_deref().unwrap_or_default();
+        let secrets = &known.belief.observed.secrets;
+        let changing: BTreeMap<&String, &String> = decisions
+            .iter()
+            .filter(|(username, decision)| decision.is_current(username))
+            .filter_map(|(username, decision)| Some((username, decision.lineage.previous.as_ref()?)))
+            .collect();
+        // As the Secret says; what was decided beyond that is not there yet.
+        let is_written = |username: &&String| {
+            let secret = decisions.get(*username).and_then(|decision| decision.desired.secret.as_ref());
+            secret.is_some_and(|secret| {
+                let shown = secrets.get(&secret.key).and_then(|found| found.username.as_ref());
+                self.secrets.is_current(&secret.key, username) || shown == Some(*username)
+            })
+        };
+        let written: BTreeSet<&String> = changing.keys().copied().filter(is_written).collect();
+        known.rotations.taken_up.retain(|username| decisions.contains_key(username));
+        known.rotations.keep(&changing, &written, now);
+        let followed = &mut known.rotations.followed;
+        self.metrics.rotations_running.set(i64::try_from(followed.len()).unwrap_or(i64::MAX));
+        for (username, one) in followed.iter_mut().filter(|(_, one)| one.due <= now && one.looking.is_none())
+        {
+            one.look_again(now);
+            let Some(decision) = decisions.get(username).filter(|_| written.contains(username)) else {
+                continue;
+            };
+            fail_point!("access/secret-rotated");
+            one.looking =
+                self.asked(username, decision, one, now).map(|asked| looks.begin(&self.rollouts, asked));
+        }
+        done
+    }
+
+    /// What to look at; `None` while there is no Secret.
+    fn asked(
+        &self,
+        username: &str,
+        decision: &Decision,
+        followed: &mut Followed,
+        now: Instant,
+    ) -> Option<Asked> {
+        let secret = decision.desired.secret.as_ref()?.key.clone();
+        let made = self.made(&secret, followed)?;
+        Some(Asked {
+            client: Arc::clone(&decision.client),
+            username: username.to_owned(),
+            previous: decision.lineage.previous.clone()?,
+            made,
+            since: followed.in_secret_since(),
+            secret,
+            may_roll: followed.may_roll(now),
+        })
+    }
+
+    /// When the password in the Secret was made, as far as is known; `None` while there is no Secret.
+    fn made(&self, secret: &ObjectKey, followed: &mut Followed) -> Option<Timestamp> {
+        let made = self.secrets.made(secret)?;
+        followed.hear(self.secrets.says_made(secret));
+        Some(followed.made.unwrap_or(made))
+    }
+
+    /// Takes over what came of a look; whether the rollout is done.
+    pub(super) fn looked(&self, tenure: &Tenure, look: Look) -> bool {
+        let Look { id, asked: Asked { client, username, previous, secret, made, .. }, answer } = look;
+        let now = Instant::now();
+        let mut known = tenure.lock();
+        let followed = known.rotations.followed.get_mut(&username);
+        let Some(followed) = followed.filter(|one| one.looking == Some(id)) else { return false };
+        followed.looking = None;
+        if self.made(&secret, followed) != Some(made) {
+            // It was about Pods with a password that is another by now.
+            followed.due = now;
+            return false;
+        }
         let message = match answer {
             Ok(Rollout::Done) => {
                 known.rotations.followed.remove(&username);
@@ -192,7 +275,7 @@ impl AccessController {
                 let note = format!(
                     "all Pods have the credentials of user {username}; user {previous} is being revoked"
                 );
-                self.events.say(&decision.client, Reason::Rotated, &note);
+                self.events.say_again(&client, Reason::Rotated, &note);
                 return true;
             }
             Ok(Rollout::Waits { left, needs, rolled }) => {
@@ -203,18 +286,24 @@ impl AccessController {
                     followed.rolled = (followed.rolled.0 + 1, Some(now));
                 }
                 followed.needs = needs.is_some();
-                followed.is_stuck(now).then(|| waits(&left, needs, previous))
+                followed
+                    .is_stuck(now)
+                    .then(|| (needs.unwrap_or("nothing known"), waits(&left, needs, &previous)))
             }
-            Err(error) => Some(format!(
-                "the Pods could not be replaced: {error}; the credentials of user {previous} stay good"
-            )),
+            Err(error) => {
+                let message = format!(
+                    "the Pods could not be replaced: {error}; the credentials of user {previous} stay good"
+                );
+                Some((error.doing, message))
+            }
         };
         followed.look_again(now);
-        let told = followed.told.is_some_and(|at| now.duration_since(at) < STUCK);
-        if let Some(message) = message.filter(|_| !told) {
-            followed.told = Some(now);
+        let keeps = message.as_ref().map(|(keeps, _)| *keeps);
+        if followed.is_news(keeps, now)
+            && let Some((_, message)) = message
+        {
             warn!(username, message, "a rotation waits");
-            self.events.say(&decision.client, Reason::RotationWaits, &message);
+            self.events.say_again(&client, Reason::RotationWaits, &message);
         }
         false
     }

@@ -1,28 +1,34 @@
 //! Rotations from end to end, with Pods, a cluster and Secrets in memory and tokio's clock paused.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
-use topicops_contract::keys;
+use tokio::time::{Instant, sleep};
+use topicops_contract::{Problem, Problems, keys};
 
 use super::{testing::Death, world::World};
 use crate::{
-    access::testing::{Asking, request},
+    ObjectKey,
+    access::{
+        Client,
+        testing::{Asking, request},
+    },
+    controller::Index,
     kafka::{Acl, Call, Cluster},
+    metrics::PassLabel,
 };
 
-const SECRET: &str = "orders-kafka-credentials";
-const FIRST: &str = "topicops.shop.orders";
+pub(super) const SECRET: &str = "orders-kafka-credentials";
+pub(super) const FIRST: &str = "topicops.shop.orders";
 const SECOND: &str = "topicops.shop.orders_2";
 
-fn orders(token: Option<&str>) -> Asking {
+pub(super) fn orders(token: Option<&str>) -> Asking {
     let mut asking = request("shop/orders").consume("orders").produce("payments");
     asking.rotation.token = token.map(str::to_owned);
     asking
 }
 
 /// With credentials, and three Pods that run with them.
-async fn running() -> World {
+pub(super) async fn running() -> World {
     let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
     world.ask(&orders(None));
     drop({
@@ -36,12 +42,12 @@ async fn running() -> World {
 }
 
 impl World {
-    fn mark(&self, key: &str) -> Option<String> {
+    pub(super) fn mark(&self, key: &str) -> Option<String> {
         self.secret(SECRET)?.metadata.annotations?.get(key).cloned()
     }
 
     /// Whether every Pod that is there can log in, and may do what all may.
-    async fn pods_are_let_in(&self) -> bool {
+    pub(super) async fn pods_are_let_in(&self) -> bool {
         let users: Vec<String> = self
             .cluster
             .describe_scram_users("")
@@ -60,7 +66,7 @@ impl World {
         pods.users.values().flatten().all(|user| users.contains(user) && of(user).len() == first)
     }
 
-    async fn is_rotated(&self) -> bool {
+    pub(super) async fn is_rotated(&self) -> bool {
         let pods = self.pods.lock().unwrap().users.values().flatten().all(|user| user == SECOND);
         pods && self.mark(keys::secret::USERNAME).as_deref() == Some(SECOND)
             && self.mark(keys::secret::PREVIOUS).is_none()
@@ -88,7 +94,8 @@ async fn pods_change_over_to_a_new_user_and_the_one_before_goes_when_none_has_it
     sleep(Duration::from_secs(3_600)).await;
     assert!(world.pods_are_let_in().await, "{}", world.state().await);
     let waits = "RotationWaits: 3 Pods may run with the credentials of user topicops.shop.orders still";
-    assert!(world.heard.has(waits), "{:?}", world.heard.lines.lock().unwrap());
+    let times = world.heard.count(waits);
+    assert!((3..=6).contains(&times), "{:?}", world.heard.lines.lock().unwrap());
     world.pods.lock().unwrap().stuck = false;
     world.until("the end", World::is_rotated).await;
     assert!(world.heard.has("Rotated: all Pods have the credentials of user topicops.shop.orders_2"));
@@ -133,6 +140,32 @@ async fn a_crash_at_any_step_of_a_rotation_shuts_no_pod_out_and_it_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rotation_that_waits_for_something_else_or_again_is_told_again() {
+    let world = running().await;
+    let waits_for = |needs| {
+        let mut pods = world.pods.lock().unwrap();
+        (pods.stuck, pods.needs) = (true, needs);
+    };
+    let told = |what: &str| {
+        world.heard.count(&format!(
+            "still (topicops.shop.orders, topicops.shop.orders, topicops.shop.orders): {what}"
+        ))
+    };
+    waits_for(Some("it is paused"));
+    world.ask(&orders(Some("today")));
+    let _process = world.run();
+    world.until("a word", async |_| told("it is paused") == 1).await;
+    waits_for(Some("somebody has to delete them"));
+    world.until("another word", async |_| told("somebody has to delete them") == 1).await;
+    waits_for(None);
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!((told("it is paused"), told("somebody has to delete them")), (1, 1));
+    waits_for(Some("it is paused"));
+    world.until("the first word again", async |_| told("it is paused") == 2).await;
+    assert!(world.pods_are_let_in().await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_kubernetes_refuses_is_told_at_once_and_the_credentials_before_stay() {
     let world = running().await;
     world.pods.lock().unwrap().refused = true;
@@ -151,6 +184,57 @@ async fn what_kubernetes_refuses_is_told_at_once_and_the_credentials_before_stay
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rollout_that_nobody_answers_about_holds_up_nobodys_access_and_is_followed_no_longer_than_it_leads()
+{
+    let world = running().await;
+    world.pods.lock().unwrap().silent = true;
+    world.ask(&orders(Some("today")));
+    let process = world.run();
+    let waiting = |world: &World| world.pods.lock().unwrap().waiting;
+    world.until("a look", async |world| waiting(world) == 1).await;
+    let began = Instant::now();
+    world.ask(&request("shop/reader").consume("orders"));
+    world.settled().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(waiting(&world), 1);
+    process.leads.send_replace(false);
+    world.until("the look to end", async |world| waiting(world) == 0).await;
+    world.pods.lock().unwrap().silent = false;
+    process.leads.send_replace(true);
+    world.until("the end", World::is_rotated).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rotations_under_way_are_counted_where_they_are_followed_and_nowhere_else() {
+    let world = running().await;
+    world.pods.lock().unwrap().stuck = true;
+    world.ask(&orders(Some("today")));
+    let process = world.run();
+    let running = &process.metrics.rotations_running;
+    world.until("one", async |_| running.get() == 1).await;
+    process.leads.send_replace(false);
+    world.until("none", async |_| running.get() == 0).await;
+    process.leads.send_replace(true);
+    world.until("one again", async |_| running.get() == 1).await;
+    world.pods.lock().unwrap().stuck = false;
+    world.until("none any more", async |_| running.get() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_fails_in_an_unforeseen_way_is_told_and_made_again() {
+    let world = running().await;
+    world.pods.lock().unwrap().faults = 2;
+    world.ask(&orders(Some("today")));
+    let _process = world.run();
+    world.until("the end", World::is_rotated).await;
+    assert!(
+        world
+            .heard
+            .has("RotationWaits: the Pods could not be replaced: look after the rollout of Deployment")
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_workload_that_goes_while_its_pods_change_over_loses_both_users() {
     let world = running().await;
     world.pods.lock().unwrap().stuck = true;
@@ -161,6 +245,35 @@ async fn a_workload_that_goes_while_its_pods_change_over_loses_both_users() {
     world.settled().await;
     assert!(world.cluster.describe_scram_users("").await.unwrap().is_empty());
     assert!(world.secret(SECRET).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_change_over_to_the_password_that_comes_after_a_secret_that_somebody_deleted_meanwhile() {
+    let world = running().await;
+    world.pods.lock().unwrap().stuck = true;
+    world.ask(&orders(Some("today")));
+    drop({
+        let process = world.run();
+        world.until("both", async |world| world.mark(keys::secret::PREVIOUS).is_some()).await;
+        process
+    });
+    let key = ObjectKey::new("shop", SECRET);
+    let mut secret = world.secret(SECRET).unwrap();
+    let long_ago = "2020-01-01T00:00:00Z";
+    secret.metadata.annotations.as_mut().unwrap().insert(keys::secret::MADE.to_owned(), long_ago.to_owned());
+    world.kept.lock().unwrap().put(secret);
+    world.pods.lock().unwrap().made.clear();
+    let process = world.run();
+    world.until("a look", async |world| !world.pods.lock().unwrap().made.is_empty()).await;
+    let password = world.password(SECRET);
+    world.kept.lock().unwrap().secrets.remove(&key);
+    Index::remove(process.secrets.as_ref(), &key);
+    world.until("another look", async |world| world.pods.lock().unwrap().made.len() == 2).await;
+    assert_ne!(world.password(SECRET), password);
+    assert_eq!(world.mark(keys::secret::PREVIOUS).as_deref(), Some(FIRST));
+    assert_eq!(world.pods.lock().unwrap().made[0].to_string(), long_ago);
+    world.pods.lock().unwrap().stuck = false;
+    world.until("the end", World::is_rotated).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,4 +293,32 @@ async fn new_rules_reach_both_users_while_pods_change_over() {
             acls.iter().filter(|acl| acl.username == username).map(ToString::to_string).collect();
         assert_eq!(rules.len(), 2, "{rules:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_waits_for_what_is_no_rollout_is_looked_at_no_more_often_than_others() {
+    let world = running().await;
+    world.pods.lock().unwrap().stuck = true;
+    world.ask(&orders(Some("today")));
+    let process = world.run();
+    world.until("both", async |world| world.mark(keys::secret::PREVIOUS).is_some()).await;
+    let passes = process.metrics.passes.get_or_create(&PassLabel { pass: "access" }).clone();
+    let workload = orders(None).workload;
+    let client = world.clients.all().into_iter().find(|client| client.workload == workload).unwrap();
+    // Kept by a finalizer; and with annotations that cannot be read.
+    let problem = Problem::new("topic.kafka.nb/inject", "file", "files");
+    let unreadable = Err(Arc::new(Problems::from(problem)));
+    for other in
+        [Client { deleting: true, ..(*client).clone() }, Client { request: unreadable, ..(*client).clone() }]
+    {
+        world.clients.put(other);
+        sleep(Duration::from_secs(5)).await;
+        let before = passes.get();
+        sleep(Duration::from_secs(60)).await;
+        assert!(passes.get() - before < 70, "{} passes in a minute", passes.get() - before);
+        assert!(world.pods_are_let_in().await);
+    }
+    world.pods.lock().unwrap().stuck = false;
+    world.clients.put((*client).clone());
+    world.until("the end", World::is_rotated).await;
 }

@@ -50,6 +50,13 @@ impl StoredSecret {
         }
     }
 
+    /// Whether it has clients log in in another way than they are to.
+    pub(super) fn logs_in_otherwise(&self, endpoint: &ClientEndpoint) -> bool {
+        [("sasl.mechanism", &endpoint.sasl_mechanism), ("security.protocol", &endpoint.security_protocol)]
+            .into_iter()
+            .any(|(key, wanted)| self.data.get(key).is_none_or(|value| **value != *wanted.as_bytes()))
+    }
+
     /// Whether topicops made it for this user.
     pub fn is_of(&self, username: &str) -> bool {
         secret_meta::is_ours(&self.meta, username)

@@ -164,9 +164,36 @@ pub(super) struct Pods {
     pub(super) users: BTreeMap<Workload, Vec<String>>,
     /// Rollouts do not get on.
     pub(super) stuck: bool,
+    /// What would help.
+    pub(super) needs: Option<&'static str>,
     /// Kubernetes refuses.
     pub(super) refused: bool,
+    /// Kubernetes does not answer.
+    pub(super) silent: bool,
+    /// How many wait for an answer.
+    pub(super) waiting: usize,
+    /// So many of the next looks fail in a way that nobody thought of.
+    pub(super) faults: usize,
     pub(super) asked: usize,
+    /// The passwords that Pods were to have, each by when it was made, and since when Pods were said to find it.
+    pub(super) made: Vec<Timestamp>,
+    pub(super) since: Vec<Timestamp>,
+}
+
+/// One that waits for an answer, or was given up.
+struct Waiting(Arc<Mutex<Pods>>);
+
+impl Waiting {
+    fn new(pods: &Arc<Mutex<Pods>>) -> Self {
+        pods.lock().unwrap().waiting += 1;
+        Self(Arc::clone(pods))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().waiting -= 1;
+    }
 }
 
 #[async_trait]
@@ -176,12 +203,28 @@ impl Rollouts for MemoryRollouts {
         &self,
         client: &Client,
         username: &str,
-        _: Timestamp,
+        made: Timestamp,
+        since: Timestamp,
         _: bool,
     ) -> Result<Rollout, RolloutError> {
+        if self.pods.lock().unwrap().silent {
+            let _waiting = Waiting::new(&self.pods);
+            return pending().await;
+        }
         let advance = async {
             let mut pods = self.pods.lock().unwrap();
             pods.asked += 1;
+            if pods.made.last() != Some(&made) {
+                pods.made.push(made);
+            }
+            if pods.since.last() != Some(&since) {
+                pods.since.push(since);
+            }
+            if pods.faults > 0 {
+                pods.faults -= 1;
+                drop(pods);
+                panic!("nobody thought of it");
+            }
             if pods.refused {
                 let workload = client.workload.to_string();
                 return Err(RolloutError { doing: "roll out", workload, message: "forbidden".to_owned() });
@@ -195,7 +238,7 @@ impl Rollouts for MemoryRollouts {
             Ok(if left.is_empty() {
                 Rollout::Done
             } else {
-                Rollout::Waits { left, needs: None, rolled: false }
+                Rollout::Waits { left, needs: pods.needs, rolled: false }
             })
         };
         self.death.step(advance).await
@@ -206,20 +249,37 @@ impl Rollouts for MemoryRollouts {
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub(super) lines: Mutex<Vec<String>>,
+    /// By uid and reason: what was said last is not said again.
+    last: Mutex<BTreeMap<(String, Reason), String>>,
 }
 
 impl Heard {
     pub(super) fn has(&self, text: &str) -> bool {
-        self.lines.lock().unwrap().iter().any(|line| line.contains(text))
+        self.count(text) > 0
+    }
+
+    pub(super) fn count(&self, text: &str) -> usize {
+        self.lines.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
 }
 
 impl ClientEvents for Heard {
     fn say(&self, client: &Client, reason: Reason, note: &str) {
+        let said =
+            self.last.lock().unwrap().get(&(client.uid.clone(), reason)).is_some_and(|said| said == note);
+        if !said {
+            self.say_again(client, reason, note);
+        }
+    }
+
+    fn say_again(&self, client: &Client, reason: Reason, note: &str) {
+        self.last.lock().unwrap().insert((client.uid.clone(), reason), note.to_owned());
         self.lines.lock().unwrap().push(format!("{} {reason}: {note}", client.workload));
     }
 
-    fn forget(&self, _uid: &str) {}
+    fn forget(&self, uid: &str) {
+        self.last.lock().unwrap().retain(|(of, _), _| of != uid);
+    }
 }
 
 /// A cluster that the process may not live to hear from.

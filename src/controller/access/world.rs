@@ -59,7 +59,8 @@ pub(super) struct World {
 pub(super) struct Process {
     task: JoinHandle<()>,
     pub(super) secrets: Arc<SecretIndex>,
-    _leads: watch::Sender<bool>,
+    pub(super) metrics: Metrics,
+    pub(super) leads: watch::Sender<bool>,
 }
 
 impl Drop for Process {
@@ -121,6 +122,7 @@ impl World {
                 secrets.apply_meta(&secret.metadata);
             }
         }
+        let metrics = Metrics::with_registry().0;
         let controller = AccessController {
             cluster: Arc::new(MortalCluster {
                 death: Arc::clone(death),
@@ -150,13 +152,13 @@ impl World {
             },
             events: Arc::clone(&self.heard) as _,
             health: self.health.clone(),
-            metrics: Metrics::with_registry().0,
+            metrics: metrics.clone(),
             verify: None,
             // Hashing so many would be most of what a test does.
             limits: Arc::new(Limits { made_ahead: MadeAhead::new(0), ..Limits::default() }),
         };
         let (leads, leading) = watch::channel(true);
-        Process { task: tokio::spawn(controller.run(leading)), secrets, _leads: leads }
+        Process { task: tokio::spawn(controller.run(leading)), secrets, metrics, leads }
     }
 
     pub(super) fn run(&self) -> Process {

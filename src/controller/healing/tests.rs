@@ -173,6 +173,10 @@ impl ClientEvents for Cluster {
         self.said.lock().unwrap().push(format!("{} {reason}: {note}", client.workload));
     }
 
+    fn say_again(&self, client: &Client, reason: Reason, note: &str) {
+        self.say(client, reason, note);
+    }
+
     fn forget(&self, _uid: &str) {}
 }
 
