@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     access::Client,
-    controller::{Index, Watch, Watches, topics::TopicUsers},
+    controller::{Index, Scope, Watch, Watches, topics::TopicUsers},
     topic::{TopicGrant, Use},
 };
 
@@ -88,12 +88,12 @@ impl ClientIndex {
         self.lock().get(workload).map(|template| Arc::clone(&template.client))
     }
 
-    /// What the watches would list now, each with its metadata.
+    /// What the watches of these namespaces would list now, each with its metadata.
     ///
     /// # Errors
     /// The API server does not list one of the kinds.
-    pub async fn list(client: &kube::Client) -> kube::Result<Vec<(Client, ObjectMeta)>> {
-        list_all(client).await
+    pub async fn list(client: &kube::Client, scope: &Scope) -> kube::Result<Vec<(Client, ObjectMeta)>> {
+        list_all(client, scope).await
     }
 
     /// What keeps it up to date.

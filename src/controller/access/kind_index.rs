@@ -16,7 +16,11 @@ use serde::de::DeserializeOwned;
 use topicops_contract::{ClientRequest, Workload, WorkloadKind, keys};
 
 use super::{ClientIndex, maker::Maker};
-use crate::{ObjectKey, access::Client, controller::Index};
+use crate::{
+    ObjectKey,
+    access::Client,
+    controller::{Index, Scope},
+};
 
 /// Which of our kinds a Kubernetes type is.
 pub(super) trait KindOfWorkload {
@@ -129,30 +133,39 @@ fn is_finished(job: &Job) -> bool {
         .any(|one| matches!(one.type_.as_str(), "Complete" | "Failed") && one.status == "True")
 }
 
-/// All clients that there are now, of all kinds, each with its metadata.
+/// All clients that there are now in these namespaces, of all kinds, each with its metadata.
 ///
 /// # Errors
 /// The API server does not list one of the kinds.
-pub(super) async fn list_all(client: &kube::Client) -> kube::Result<Vec<(Client, ObjectMeta)>> {
+pub(super) async fn list_all(
+    client: &kube::Client,
+    scope: &Scope,
+) -> kube::Result<Vec<(Client, ObjectMeta)>> {
     let labels = format!("{}={}", keys::INJECT_LABEL, keys::INJECT_LABEL_VALUE);
     let labelled = ListParams::default().labels(&labels);
-    let mut listed = list_kind::<Deployment>(client, &labelled).await?;
-    listed.extend(list_kind::<StatefulSet>(client, &labelled).await?);
-    listed.extend(list_kind::<DaemonSet>(client, &labelled).await?);
-    listed.extend(list_kind::<CronJob>(client, &labelled).await?);
-    listed.extend(list_kind::<Pod>(client, &labelled.clone().fields(UNFINISHED)).await?);
-    let jobs = Api::<Job>::all(client.clone()).list(&labelled).await?;
-    let unfinished = jobs.items.into_iter().filter(|job| !is_finished(job)).map(|job| job.metadata);
-    listed.extend(clients_of(WorkloadKind::Job, unfinished));
+    let mut listed = list_kind(scope.apis::<Deployment>(client), &labelled).await?;
+    listed.extend(list_kind(scope.apis::<StatefulSet>(client), &labelled).await?);
+    listed.extend(list_kind(scope.apis::<DaemonSet>(client), &labelled).await?);
+    listed.extend(list_kind(scope.apis::<CronJob>(client), &labelled).await?);
+    listed.extend(list_kind(scope.apis::<Pod>(client), &labelled.clone().fields(UNFINISHED)).await?);
+    for api in scope.apis::<Job>(client) {
+        let jobs = api.list(&labelled).await?.items;
+        let unfinished = jobs.into_iter().filter(|job| !is_finished(job)).map(|job| job.metadata);
+        listed.extend(clients_of(WorkloadKind::Job, unfinished));
+    }
     Ok(listed)
 }
 
-async fn list_kind<K>(client: &kube::Client, params: &ListParams) -> kube::Result<Vec<(Client, ObjectMeta)>>
+async fn list_kind<K>(apis: Vec<Api<K>>, params: &ListParams) -> kube::Result<Vec<(Client, ObjectMeta)>>
 where
     K: KindOfWorkload + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let listed = Api::<K>::all(client.clone()).list_metadata(params).await?;
-    Ok(clients_of(K::KIND, listed.items.into_iter().map(|object| object.metadata)).collect())
+    let mut clients = Vec::new();
+    for api in apis {
+        let listed = api.list_metadata(params).await?;
+        clients.extend(clients_of(K::KIND, listed.items.into_iter().map(|object| object.metadata)));
+    }
+    Ok(clients)
 }
 
 fn clients_of(
