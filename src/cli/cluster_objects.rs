@@ -20,7 +20,6 @@ use crate::{
         access::{ClientIndex, SecretIndex},
         topics::{ConfigMapLedger, Ledger, LedgerError, TopicIndex, grant_of},
     },
-    kafka::Acl,
     topic::{Ownership, TopicGrants, TopicObjectKey, TopicPolicy},
 };
 
@@ -121,23 +120,21 @@ impl ClusterObjects {
         Ok(named)
     }
 
-    /// What is decided about all workloads, by user name; no rotation begins or ends by that. Of users and rules those of
-    /// topicops count, as far as they are known.
+    /// What is decided about all workloads, by user name; no rotation begins or ends by that. Of what is on the brokers that of
+    /// topicops counts, as far as it is known.
     pub(super) fn decisions(
         &self,
         operator: &OperatorId,
         grants: &TopicGrants,
         mode: GrantsMode,
-        users: &BTreeSet<String>,
-        acls: BTreeSet<Acl>,
+        policy: &TopicPolicy,
+        mut observed: Observed,
     ) -> BTreeMap<String, Decision> {
         let ours = format!("{operator}.");
-        let users = users.iter().filter(|user| user.starts_with(&ours)).cloned().collect();
-        let acls = acls.into_iter().filter(|acl| acl.username.starts_with(&ours)).collect();
-        let observed = Observed { users, acls, secrets: self.secrets.clone(), ..Observed::default() };
-        // Limits of quotas are the operator's, and quotas give no access.
-        let (policy, rules) = (TopicPolicy::default(), RotationRules::default());
-        Decision::all(&self.clients, operator, grants, mode, &policy, &observed, &rules)
+        observed.users.retain(|user| user.starts_with(&ours));
+        observed.acls.retain(|acl| acl.username.starts_with(&ours));
+        observed.secrets.clone_from(&self.secrets);
+        Decision::all(&self.clients, operator, grants, mode, policy, &observed, &RotationRules::default())
     }
 
     /// Whom the owners of topics let in, as the statuses tell who owns which.

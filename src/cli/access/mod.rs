@@ -3,6 +3,7 @@
 
 mod consent;
 mod facts;
+mod quota_row;
 mod row;
 mod since;
 #[cfg(test)]
@@ -10,7 +11,7 @@ mod tests;
 mod topic_report;
 mod workload_report;
 
-use std::{collections::BTreeSet, fmt::Display, io::Write, path::PathBuf, str::FromStr};
+use std::{collections::BTreeSet, fmt::Display, io::Write, path::PathBuf, str::FromStr, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -28,17 +29,18 @@ use super::{
     Grants, Output, WorkloadName,
     cluster_objects::{ClusterObjects, ledger, users_of},
     kafka_config::cluster,
+    policy_memory::{ConfigMapPolicyMemory, PolicyMemory},
     settings::{namespace, pattern},
 };
 use crate::{
     ObjectKey,
-    access::Client,
+    access::{Client, Observed},
     controller::{
         Scope,
         access::{KubeSecretStore, SecretStore},
     },
-    kafka::{AclRule, Cluster, WireCluster},
-    topic::TopicPolicy,
+    kafka::{AclRule, Cluster, ClusterError, Quota, Trouble, WireCluster},
+    topic::{TopicPolicy, limits::TopicRules},
 };
 
 /// The settings of `topicops access`.
@@ -115,16 +117,16 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
     let client = KubeClient::try_from(config).context("setting up the Kubernetes client")?;
     let scope = Scope::of(settings.namespaces.clone());
-    let (objects, kafka) = tokio::try_join!(ClusterObjects::read(&client, &scope), Kafka::ask(&cluster))?;
-    let policy = TopicPolicy { protected: settings.protected_topics.clone(), ..TopicPolicy::default() };
+    let prefix = format!("{}.", settings.operator_id);
+    let (objects, kafka) =
+        tokio::try_join!(ClusterObjects::read(&client, &scope), Kafka::ask(&cluster, &prefix))?;
+    let policy = policy(&client, settings).await?;
     let ledger = ledger(&client, &settings.namespace, &settings.operator_id);
     let by_ledger = objects.grants_by_ledger(&ledger, &policy, &kafka.existing).await?;
     let hidden = by_ledger.is_none();
     let grants = by_ledger.unwrap_or_else(|| objects.grants_by_status());
-    let prefix = format!("{}.", settings.operator_id);
     let mode = settings.grants.into();
-    let acls = kafka.rules.iter().filter_map(AclRule::acl).collect();
-    let decisions = objects.decisions(&settings.operator_id, &grants, mode, &kafka.users, acls);
+    let decisions = objects.decisions(&settings.operator_id, &grants, mode, &policy, kafka.observed());
     let facts = Facts {
         objects: &objects,
         grants: &grants,
@@ -132,6 +134,7 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
         decisions: &decisions,
         rules: &kafka.rules,
         users: &kafka.users,
+        quotas: kafka.quotas.as_ref().ok(),
         existing: &kafka.existing,
         prefix: &prefix,
         scope: &scope,
@@ -163,6 +166,7 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
                 let before = |user| format!("user {user}, the one before, stays until no Pod runs with it");
                 report.remarks.extend(previous.map(before));
                 report.remarks.extend(remarks.iter().skip(1).cloned());
+                report.remarks.extend(unknown_of_quotas(settings, &policy, &kafka));
                 reports.push(report);
             }
             let as_granted = reports.iter().all(WorkloadReport::is_as_granted);
@@ -177,19 +181,70 @@ fn verdict(as_granted: bool) -> Accessed {
     if as_granted { Accessed::AsGranted } else { Accessed::Differs }
 }
 
+/// The policy that counted last on the topicops that is asked about, as far as it may be read.
+async fn policy(client: &KubeClient, settings: &AccessSettings) -> Result<TopicPolicy> {
+    let memory = ConfigMapPolicyMemory::new(client.clone(), &settings.namespace, &settings.operator_id);
+    let (rules, unread) = match memory.recall().await {
+        Ok(text) => match TopicRules::parse(&text.unwrap_or_default()) {
+            Ok(rules) => (rules, false),
+            Err(_) => (TopicRules::default(), true),
+        },
+        Err(kube::Error::Api(status)) if status.code == 403 => (TopicRules::default(), true),
+        Err(error) => return Err(error).context("reading the policy that counted last"),
+    };
+    let protected = settings.protected_topics.clone();
+    Ok(TopicPolicy { protected, rules: Arc::new(rules), unread, ..TopicPolicy::default() })
+}
+
+/// Why what is told of quotas may not be all of it.
+fn unknown_of_quotas(settings: &AccessSettings, policy: &TopicPolicy, kafka: &Kafka) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if policy.unread {
+        let namespace = &settings.namespace;
+        remarks.push(format!(
+            "the policy that counted last in namespace {namespace} may not be read: quotas count as the brokers have them"
+        ));
+    }
+    if let Err(error) = &kafka.quotas {
+        remarks.push(format!("the brokers' quotas are not known ({error})"));
+    }
+    remarks
+}
+
 /// What the brokers have.
 struct Kafka {
     rules: Vec<AclRule>,
     users: BTreeSet<String>,
+    /// Of topicops' users; an error where they may not be seen.
+    quotas: Result<BTreeSet<Quota>, ClusterError>,
     existing: BTreeSet<String>,
 }
 
 impl Kafka {
-    async fn ask(cluster: &WireCluster) -> Result<Self> {
-        let (rules, users, existing) =
-            tokio::try_join!(cluster.all_acls(), cluster.describe_scram_users(""), cluster.list_topics())?;
+    async fn ask(cluster: &WireCluster, prefix: &str) -> Result<Self> {
+        let quotas = async {
+            match cluster.describe_quotas(prefix).await {
+                Err(error) if error.trouble != Trouble::Authorization => Err(error),
+                seen => Ok(seen),
+            }
+        };
+        let (rules, users, quotas, existing) = tokio::try_join!(
+            cluster.all_acls(),
+            cluster.describe_scram_users(""),
+            quotas,
+            cluster.list_topics()
+        )?;
         let users = users.into_iter().map(|user| user.username).collect();
-        Ok(Self { rules, users, existing: existing.into_iter().collect() })
+        Ok(Self { rules, users, quotas, existing: existing.into_iter().collect() })
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            users: self.users.clone(),
+            acls: self.rules.iter().filter_map(AclRule::acl).collect(),
+            quotas: self.quotas.as_ref().ok().cloned().unwrap_or_default(),
+            ..Observed::default()
+        }
     }
 }
 
