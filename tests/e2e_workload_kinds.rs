@@ -137,7 +137,8 @@ fn the_label_on_a_template_alone_does_nothing_and_is_told() {
         })
         .await?;
         let note = world.until_event(&namespace, &pod, "LabelOnTemplate").await?;
-        ensure!(note.contains("ReplicaSet") && note.contains("spec.template.metadata"), "{note}");
+        let maker = format!("Deployment {namespace}/lost made it");
+        ensure!(note.contains(&maker) && note.contains("spec.template.metadata"), "{note}");
         let users = world.scram_users(&format!("topicops.{namespace}.")).await?;
         ensure!(users == [format!("topicops.{namespace}.both")], "{users:?}");
         let pods = world.pods(&namespace, "app=both").await?;

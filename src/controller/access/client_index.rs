@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     fmt::Debug,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -24,6 +24,7 @@ use topicops_contract::{ClientRequest, TopicName, Workload, keys};
 use super::{
     kind_index::{KindIndex, KindOfWorkload, UNFINISHED, list_all},
     maker::Maker,
+    strays::Strays,
 };
 use crate::{
     access::Client,
@@ -35,8 +36,7 @@ use crate::{
 #[derive(Debug)]
 pub struct ClientIndex {
     clients: Mutex<BTreeMap<Workload, Template>>,
-    /// By who made them: labelled Pods that are part of something else.
-    strays: Mutex<BTreeMap<Maker, Arc<Client>>>,
+    strays: Mutex<Strays>,
     /// Counts changes that matter to somebody's access.
     revision: watch::Sender<u64>,
     /// Counts those too, and changes of specs.
@@ -142,23 +142,24 @@ impl ClientIndex {
         self.templates.send_modify(|revision| *revision = revision.wrapping_add(1));
     }
 
+    fn lock_strays(&self) -> MutexGuard<'_, Strays> {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Labelled Pods that a controller made for something that is no client: the label stands on a template, where it does
     /// nothing. One Pod for each such maker.
     pub fn strays(&self) -> Vec<(Maker, Arc<Client>)> {
         let clients = self.lock();
-        let strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
-        let led_astray = strays.iter().filter(|(maker, _)| !maker.is_among(&clients));
+        let strays = self.lock_strays();
+        let led_astray = strays.one_of_each().filter(|(maker, _)| !maker.is_among(&clients));
         led_astray.map(|(maker, pod)| (maker.clone(), Arc::clone(pod))).collect()
     }
 
     pub(super) fn put_stray(&self, maker: Maker, pod: Client) {
         // A Pod of what is a client has nothing to be told.
         let is_news = !maker.is_among(&self.lock());
-        let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
-        let Entry::Vacant(entry) = strays.entry(maker) else { return };
-        entry.insert(Arc::new(pod));
-        drop(strays);
-        if is_news {
+        let is_first = self.lock_strays().put(maker, pod);
+        if is_first && is_news {
             self.changed();
         }
     }
@@ -166,13 +167,12 @@ impl ClientIndex {
     /// All that is kept: clients, and Pods that were led astray.
     pub(super) fn workloads(&self) -> Vec<Workload> {
         let mut workloads: Vec<Workload> = self.lock().keys().cloned().collect();
-        let strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
-        workloads.extend(strays.values().map(|pod| pod.workload.clone()));
+        workloads.extend(self.lock_strays().parts().cloned());
         workloads
     }
 
     pub(super) fn take_stray(&self, pod: &Workload) {
-        self.strays.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, one| one.workload != *pod);
+        self.lock_strays().take(pod);
     }
 
     #[cfg(test)]
@@ -326,12 +326,16 @@ mod tests {
             pods.apply(pod.into_response_partial());
         };
         pod_of("orders-7d9f-x", "ReplicaSet", "orders-7d9f");
+        let changes = *clients.changes().borrow();
         pod_of("orders-7d9f-y", "ReplicaSet", "orders-7d9f");
+        assert_eq!(*clients.changes().borrow(), changes, "one Pod of a maker more");
         pod_of("db-0", "StatefulSet", "db");
         pod_of("nightly-29384-x", "Job", "nightly-29384");
         assert_eq!(clients.all().len(), 1, "they are part of something else");
         let told = || clients.strays().into_iter().map(|(maker, _)| maker.to_string()).collect::<Vec<_>>();
-        assert_eq!(told(), ["Job shop/nightly-29384", "ReplicaSet shop/orders-7d9f", "StatefulSet shop/db"]);
+        assert_eq!(told(), ["Deployment shop/orders", "Job shop/nightly-29384", "StatefulSet shop/db"]);
+        pods.remove(&ObjectKey::new("shop", "orders-7d9f-x"));
+        assert_eq!(told().len(), 3, "another Pod of it is there");
         index_of::<Deployment>(&clients).apply(meta("orders", &[]).into_response_partial());
         index_of::<CronJob>(&clients).apply(meta("nightly", &[]).into_response_partial());
         assert_eq!(told(), ["StatefulSet shop/db"]);
@@ -341,6 +345,30 @@ mod tests {
         );
         pods.remove(&ObjectKey::new("shop", "db-0"));
         assert!(told().is_empty());
+    }
+
+    #[test]
+    fn what_a_workload_made_is_told_of_once_however_often_it_is_rolled_out() {
+        let clients = Arc::new(ClientIndex::default());
+        let pods = index_of::<Pod>(&clients);
+        let pod_of = |template: &str| {
+            let mut pod = meta(&format!("orders-{template}-x"), &[]);
+            pod.owner_references = made_by("ReplicaSet", &format!("orders-{template}"));
+            pod.labels.get_or_insert_default().insert("pod-template-hash".to_owned(), template.to_owned());
+            pod
+        };
+        pods.apply(pod_of("7d9f").into_response_partial());
+        let changes = *clients.changes().borrow();
+        pods.apply(pod_of("5c4b").into_response_partial());
+        pods.remove(&ObjectKey::new("shop", "orders-7d9f-x"));
+        let strays = clients.strays();
+        assert_eq!((strays.len(), *clients.changes().borrow()), (1, changes));
+        assert_eq!(strays[0].0.to_string(), "Deployment shop/orders");
+        assert_eq!(strays[0].1.workload.name(), "orders-5c4b-x");
+        // A Pod that its controller gave up is a workload of its own.
+        let released = ObjectMeta { owner_references: None, ..pod_of("5c4b") };
+        pods.apply(released.into_response_partial());
+        assert!(clients.strays().is_empty() && clients.all().len() == 1);
     }
 
     #[test]

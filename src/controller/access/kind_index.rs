@@ -69,7 +69,10 @@ impl<K> KindIndex<K> {
 impl<K: KindOfWorkload> KindIndex<K> {
     fn apply_meta(&self, meta: &ObjectMeta) {
         match trim(K::KIND, meta) {
-            Trimmed::Client(client) => self.clients.put_version(client, meta.generation.unwrap_or_default()),
+            Trimmed::Client(client) => {
+                self.clients.take_stray(&client.workload);
+                self.clients.put_version(client, meta.generation.unwrap_or_default());
+            }
             Trimmed::Part(maker, pod) => {
                 self.clients.take(&pod.workload);
                 self.clients.put_stray(maker, pod);

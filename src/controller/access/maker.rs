@@ -3,26 +3,31 @@ use std::{collections::BTreeMap, fmt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use topicops_contract::{Workload, WorkloadKind};
 
-/// The object whose controller made a Pod.
+/// The object that a Pod was made for: its controller, or the Deployment that this one works for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Maker {
     kind: String,
     namespace: String,
     name: String,
-    /// What the Deployment controller calls the Pod's template, at the end of the ReplicaSet's name.
-    template: Option<String>,
 }
 
-/// With which the Deployment controller labels Pods.
+/// With which the Deployment controller labels Pods; the names of their ReplicaSets end with it.
 const TEMPLATE_LABEL: &str = "pod-template-hash";
 
 impl Maker {
     pub(super) fn of(pod: &ObjectMeta, owner: &OwnerReference) -> Self {
+        let template = pod.labels.as_ref().and_then(|labels| labels.get(TEMPLATE_LABEL));
+        let deployment = template.filter(|_| owner.kind == "ReplicaSet").and_then(|template| {
+            owner.name.strip_suffix(template.as_str()).and_then(|name| name.strip_suffix('-'))
+        });
+        let (kind, name) = match deployment {
+            Some(name) => (WorkloadKind::Deployment.as_str(), name),
+            None => (owner.kind.as_str(), owner.name.as_str()),
+        };
         Self {
-            kind: owner.kind.clone(),
+            kind: kind.to_owned(),
             namespace: pod.namespace.clone().unwrap_or_default(),
-            name: owner.name.clone(),
-            template: pod.labels.as_ref().and_then(|labels| labels.get(TEMPLATE_LABEL)).cloned(),
+            name: name.to_owned(),
         }
     }
 
@@ -34,11 +39,6 @@ impl Maker {
     /// What it can be, by its name.
     fn workloads(&self) -> Vec<Workload> {
         let workload = |kind, name: &str| Workload::new(&self.namespace, kind, name);
-        if self.kind == "ReplicaSet" {
-            let hash = self.template.as_deref().unwrap_or_default();
-            let name = self.name.strip_suffix(hash).and_then(|name| name.strip_suffix('-'));
-            return name.map(|name| workload(WorkloadKind::Deployment, name)).into_iter().collect();
-        }
         let Ok(kind) = self.kind.parse() else { return Vec::new() };
         let mut found = vec![workload(kind, &self.name)];
         // A CronJob names its Jobs after itself and the minute.

@@ -45,6 +45,7 @@ mod secret_index;
 mod secret_meta;
 mod secret_store;
 mod stored_secret;
+mod strays;
 mod tenure;
 #[cfg(test)]
 mod testing;
