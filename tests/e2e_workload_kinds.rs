@@ -10,10 +10,11 @@ use k8s_openapi::api::{
     apps::v1::Deployment,
     batch::v1::{CronJob, Job},
     core::v1::{Pod, Secret},
+    events::v1::Event,
 };
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
 };
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ fn workloads_of_every_kind_and_one_name_run_as_users_of_their_own() {
             let annotations = json!({ "produces": topic, "topic-secret": secret });
             create(world, &namespace, kind, "app", annotations, SAYS_WHO).await?;
         }
-        run_cron_job(world, &namespace, "app").await?;
+        run_cron_job(world, &namespace, "app", "app-1").await?;
         let mut users = BTreeSet::new();
         for kind in WorkloadKind::ALL {
             let username = username(&namespace, kind, "app");
@@ -149,6 +150,57 @@ fn the_label_on_a_template_alone_does_nothing_and_is_told() {
 }
 
 #[test]
+fn a_job_that_is_made_from_a_cron_job_by_hand_runs_with_its_credentials_and_is_told_nothing() {
+    in_the_world(async |world| {
+        let (namespace, topic) = (world.namespace("by-hand").await?, world.topic("orders"));
+        world.declare(&namespace, &topic, json!({}), json!({})).await?;
+        create(world, &namespace, WorkloadKind::CronJob, "app", json!({ "produces": topic }), SAYS_WHO).await?;
+        let label = json!({ "metadata": { "labels": { "kafka-operator": "inject-credentials" } } });
+        let on_every_template = json!({ "spec": { "jobTemplate": { "spec": { "template": label } } } });
+        let cron_jobs = world.api::<CronJob>(&namespace);
+        cron_jobs.patch("app", &PatchParams::default(), &Patch::Merge(on_every_template)).await?;
+        run_cron_job(world, &namespace, "app", "by-hand").await?;
+        // Not every tool says who controls it.
+        let mut job = world.api::<Job>(&namespace).get("by-hand").await?;
+        job.metadata.name = Some("otherwise".to_owned());
+        job.metadata.owner_references.get_or_insert_default().iter_mut().for_each(|owner| owner.controller = None);
+        (job.metadata.uid, job.metadata.resource_version, job.status) = (None, None, None);
+        let spec = job.spec.as_mut().context("no spec")?;
+        spec.selector = None;
+        let labels = spec.template.metadata.as_mut().and_then(|meta| meta.labels.as_mut());
+        labels.context("no labels")?.retain(|key, _| !key.ends_with("controller-uid") && !key.ends_with("job-name"));
+        world.api::<Job>(&namespace).create(&PostParams::default(), &job).await?;
+
+        let username = username(&namespace, WorkloadKind::CronJob, "app");
+        wait::until("both to run as the CronJob's user", PATIENCE, || async {
+            for job in ["by-hand", "otherwise"] {
+                let pods = world.pods(&namespace, &format!("batch.kubernetes.io/job-name={job}")).await?;
+                let log = world.bed.logs(&namespace, &pods.first().context("no Pod")?.name_any(), "main")?;
+                ensure!(log.trim() == username, "{job}: {log}");
+            }
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        let users = world.scram_users(&format!("topicops.{namespace}.")).await?;
+        ensure!(users == [username], "{users:?}");
+        // Where the CronJob itself has no label, its Jobs tell of it.
+        let bare = json!({ "metadata": { "labels": { "kafka-operator": null } } });
+        cron_jobs.patch("app", &PatchParams::default(), &Patch::Merge(bare)).await?;
+        let told = wait::until("somebody to be told", PATIENCE, || async {
+            let events = world.api::<Event>(&namespace).list(&ListParams::default()).await?.items;
+            let told = events.into_iter().filter(|event| event.reason.as_deref() == Some("LabelOnTemplate"));
+            let notes: Vec<String> = told.filter_map(|event| event.note).collect();
+            ensure!(!notes.is_empty(), "nothing is said");
+            Ok::<_, anyhow::Error>(notes)
+        })
+        .await?;
+        let maker = format!("CronJob {namespace}/app made it");
+        ensure!(told.len() == 1 && told[0].contains(&maker), "{told:?}");
+        Ok(())
+    });
+}
+
+#[test]
 fn pods_of_controllers_come_and_go_while_topicops_is_away_and_others_wait_for_it() {
     alone_in_the_world(async |world| {
         let (namespace, topic) = (world.namespace("away").await?, world.topic("orders"));
@@ -213,7 +265,7 @@ fn what_was_admitted_while_the_webhook_was_away_is_healed_and_told() {
                 let note = world.until_event(&namespace, &name, reason).await?;
                 ensure!(kind.is_mutable() || note.contains("delete it and create it again"), "{note}");
             }
-            run_cron_job(world, &namespace, "early-cronjob").await?;
+            run_cron_job(world, &namespace, "early-cronjob", "early-cronjob-1").await?;
             for kind in WorkloadKind::ALL.into_iter().filter(|kind| kind.is_mutable()) {
                 let name = format!("early-{}", lower(kind));
                 until_a_pod_says(world, &namespace, kind, &name, &username(&namespace, kind, &name)).await?;
@@ -446,17 +498,18 @@ async fn create(
     Ok(())
 }
 
-/// What `kubectl create job --from=cronjob/…` does.
-async fn run_cron_job(world: &World, namespace: &str, name: &str) -> Result<()> {
-    let cron_job = world.api::<CronJob>(namespace).get(name).await?;
-    let template = cron_job.spec.as_ref().context("no spec")?.job_template.clone();
-    let mut job: Job = serde_json::from_value(json!({
-        "metadata": { "name": format!("{name}-1"), "labels": template.metadata.and_then(|meta| meta.labels) },
-        "spec": template.spec,
-    }))?;
-    job.metadata.owner_references =
-        kube::Resource::controller_owner_ref(&cron_job, &()).map(|owner| vec![owner]);
-    world.api::<Job>(namespace).create(&PostParams::default(), &job).await?;
+/// As somebody does who does not wait for the minute.
+async fn run_cron_job(world: &World, namespace: &str, name: &str, job: &str) -> Result<()> {
+    // What kubectl remembers of another API server at the same address is no help.
+    let cache = tempfile::tempdir()?;
+    let output = tokio::process::Command::new(world.bed.kubectl_path())
+        .arg("--cache-dir")
+        .arg(cache.path())
+        .args(["--namespace", namespace, "create", "job", job, &format!("--from=cronjob/{name}")])
+        .env("KUBECONFIG", world.bed.kubeconfig_path())
+        .output()
+        .await?;
+    ensure!(output.status.success(), "{output:?}");
     Ok(())
 }
 

@@ -25,8 +25,8 @@ use crate::{
     controller::{
         Index, Leadership, Reporter, Scope, Watch, Watches,
         access::{
-            AccessController, AccessSettings, ClientEvents, ClientIndex, Consented, KubeRollouts,
-            KubeSecretStore, Limits as AccessLimits, ReporterEvents, SecretIndex, SecretStore, Verifier,
+            AccessController, AccessSettings, ClientEvents, ClientIndex, Consented, KubeJobOwners,
+            KubeRollouts, KubeSecretStore, Limits as AccessLimits, ReporterEvents, SecretIndex, SecretStore, Verifier,
             VerifyQueue,
         },
         admission::{AdmissionConsent, AdmissionPolicy},
@@ -204,6 +204,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     };
     tasks.spawn("healing", healer.run(leading.clone()));
     let rollouts = Arc::new(KubeRollouts::new(client.clone()));
+    let jobs = Arc::new(KubeJobOwners::new(client.clone()));
     let store: Arc<dyn SecretStore> = Arc::new(KubeSecretStore::new(client));
     let verify = verifier(&mut tasks, &store, &events, &metrics);
     let mut ready = listed;
@@ -212,6 +213,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         cluster,
         store,
         rollouts,
+        jobs,
         clients,
         secrets,
         grants: granted_topics,

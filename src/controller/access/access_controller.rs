@@ -8,7 +8,7 @@ use topicops_contract::ClientEndpoint;
 use tracing::warn;
 
 use super::{
-    AccessSettings, ClientEvents, ClientIndex, Rollouts, SecretIndex, SecretStore, VerifyQueue, pass::Pass,
+    AccessSettings, ClientEvents, ClientIndex, JobOwners, Rollouts, SecretIndex, SecretStore, VerifyQueue, pass::Pass,
     tenure::Tenure,
 };
 use crate::{
@@ -24,6 +24,7 @@ pub struct AccessController {
     pub cluster: Arc<dyn Cluster>,
     pub store: Arc<dyn SecretStore>,
     pub rollouts: Arc<dyn Rollouts>,
+    pub jobs: Arc<dyn JobOwners>,
     pub clients: Arc<ClientIndex>,
     pub secrets: Arc<SecretIndex>,
     /// Whole: a topic that is missing for a moment would cost its users their rules for that moment.

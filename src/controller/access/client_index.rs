@@ -146,33 +146,46 @@ impl ClientIndex {
         self.strays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Labelled Pods that a controller made for something that is no client: the label stands on a template, where it does
-    /// nothing. One Pod for each such maker.
+    /// Labelled Pods and Jobs that were made for something that is no client: the label stands on a template, where it does
+    /// nothing. One for each such maker. Pods of a Job are not among them before [`Self::jobs_to_look_up`] is.
     pub fn strays(&self) -> Vec<(Maker, Arc<Client>)> {
         let clients = self.lock();
         let strays = self.lock_strays();
-        let led_astray = strays.one_of_each().filter(|(maker, _)| !maker.is_among(&clients));
-        led_astray.map(|(maker, pod)| (maker.clone(), Arc::clone(pod))).collect()
+        let mut led_astray = strays.one_of_each();
+        led_astray.retain(|maker, _| !maker.is_among(&clients));
+        led_astray.into_iter().map(|(maker, part)| (maker.clone(), Arc::clone(part))).collect()
     }
 
-    pub(super) fn put_stray(&self, maker: Maker, pod: Client) {
-        // A Pod of what is a client has nothing to be told.
+    /// Jobs with labelled Pods that may be parts of a client, by whatever name somebody made them.
+    pub(super) fn jobs_to_look_up(&self) -> Vec<Maker> {
+        let clients = self.lock();
+        let strays = self.lock_strays();
+        strays.not_looked_up().filter(|job| !job.is_among(&clients)).cloned().collect()
+    }
+
+    /// Notes what such a Job is a part of.
+    pub(super) fn looked_up(&self, job: &Maker, cron_job: Option<&Workload>) {
+        self.lock_strays().looked_up(job, cron_job.map_or_else(|| job.clone(), Maker::from));
+    }
+
+    pub(super) fn put_stray(&self, maker: Maker, part: Client) {
+        // What was made for a client has nothing to be told.
         let is_news = !maker.is_among(&self.lock());
-        let is_first = self.lock_strays().put(maker, pod);
+        let is_first = self.lock_strays().put(maker, part);
         if is_first && is_news {
             self.changed();
         }
     }
 
-    /// All that is kept: clients, and Pods that were led astray.
+    /// All that is kept: clients, and what was led astray.
     pub(super) fn workloads(&self) -> Vec<Workload> {
         let mut workloads: Vec<Workload> = self.lock().keys().cloned().collect();
         workloads.extend(self.lock_strays().parts().cloned());
         workloads
     }
 
-    pub(super) fn take_stray(&self, pod: &Workload) {
-        self.lock_strays().take(pod);
+    pub(super) fn take_stray(&self, part: &Workload) {
+        self.lock_strays().take(part);
     }
 
     #[cfg(test)]
@@ -314,6 +327,39 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_was_made_from_a_cron_job_by_hand_is_part_of_it_by_whatever_name() {
+        let clients = Arc::new(ClientIndex::default());
+        let (jobs, pods) = (index_of::<Job>(&clients), index_of::<Pod>(&clients));
+        let told = || clients.strays().into_iter().map(|(maker, _)| maker.to_string()).collect::<Vec<_>>();
+        // As kubectl makes it, and as others do, that do not say who controls it.
+        for (controller, name) in [(Some(true), "by-hand"), (None, "otherwise")] {
+            let mut owners = made_by("CronJob", "nightly").unwrap();
+            owners[0].controller = controller;
+            let metadata = ObjectMeta { owner_references: Some(owners), ..meta(name, &[]) };
+            jobs.apply(Job { metadata, ..Job::default() });
+            let pod = ObjectMeta { owner_references: made_by("Job", name), ..meta(&format!("{name}-x"), &[]) };
+            pods.apply(pod.into_response_partial());
+        }
+        assert!(clients.all().is_empty());
+        assert_eq!(told(), ["CronJob shop/nightly"], "the label is on its templates alone");
+        let nightly = Workload::new("shop", topicops_contract::WorkloadKind::CronJob, "nightly");
+        let to_look_up = clients.jobs_to_look_up();
+        assert_eq!(to_look_up.len(), 2, "{to_look_up:?}");
+        to_look_up.iter().for_each(|job| clients.looked_up(job, Some(&nightly)));
+        assert_eq!(told(), ["CronJob shop/nightly"]);
+        assert!(clients.jobs_to_look_up().is_empty());
+        index_of::<CronJob>(&clients).apply(meta("nightly", &[]).into_response_partial());
+        assert!(told().is_empty(), "the CronJob has the label, too");
+        index_of::<CronJob>(&clients).remove(&ObjectKey::new("shop", "nightly"));
+        for name in ["by-hand", "otherwise"] {
+            jobs.remove(&ObjectKey::new("shop", name));
+            assert_eq!(told(), ["CronJob shop/nightly"]);
+            pods.remove(&ObjectKey::new("shop", &format!("{name}-x")));
+        }
+        assert!(told().is_empty());
+    }
+
+    #[test]
     fn a_pod_of_a_controller_is_no_client_and_is_told_of_unless_its_workload_is_one() {
         let clients = Arc::new(ClientIndex::default());
         let pods = index_of::<Pod>(&clients);
@@ -333,6 +379,9 @@ mod tests {
         pod_of("nightly-29384-x", "Job", "nightly-29384");
         assert_eq!(clients.all().len(), 1, "they are part of something else");
         let told = || clients.strays().into_iter().map(|(maker, _)| maker.to_string()).collect::<Vec<_>>();
+        let jobs = clients.jobs_to_look_up();
+        assert_eq!((jobs.len(), told().len()), (1, 2), "it may be a CronJob's");
+        clients.looked_up(&jobs[0], None);
         assert_eq!(told(), ["Deployment shop/orders", "Job shop/nightly-29384", "StatefulSet shop/db"]);
         pods.remove(&ObjectKey::new("shop", "orders-7d9f-x"));
         assert_eq!(told().len(), 3, "another Pod of it is there");

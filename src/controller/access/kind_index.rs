@@ -73,9 +73,9 @@ impl<K: KindOfWorkload> KindIndex<K> {
                 self.clients.take_stray(&client.workload);
                 self.clients.put_version(client, meta.generation.unwrap_or_default());
             }
-            Trimmed::Part(maker, pod) => {
-                self.clients.take(&pod.workload);
-                self.clients.put_stray(maker, pod);
+            Trimmed::Part(maker, part) => {
+                self.clients.take(&part.workload);
+                self.clients.put_stray(maker, part);
             }
             Trimmed::Nothing(workload) => self.clients.take(&workload),
         }
@@ -84,9 +84,7 @@ impl<K: KindOfWorkload> KindIndex<K> {
     fn remove_key(&self, key: &ObjectKey) {
         let workload = Workload::new(&key.namespace, K::KIND, &key.name);
         self.clients.take(&workload);
-        if K::KIND == WorkloadKind::Pod {
-            self.clients.take_stray(&workload);
-        }
+        self.clients.take_stray(&workload);
     }
 
     fn all_keys(&self) -> Vec<ObjectKey> {
@@ -184,9 +182,9 @@ fn clients_of(
 /// What is kept of an object.
 enum Trimmed {
     Client(Client),
-    /// A Pod that is part of what this one made.
+    /// A part of what it was made for.
     Part(Maker, Client),
-    /// It is no client: unlabelled, or part of one.
+    /// It is no client, and has no label.
     Nothing(Workload),
 }
 
@@ -205,11 +203,9 @@ fn trim(kind: WorkloadKind, meta: &ObjectMeta) -> Trimmed {
         request: Ok(None),
     };
     let mut owners = meta.owner_references.iter().flatten();
-    let controller = owners.find(|owner| owner.controller == Some(true) && kind.is_part_of(&owner.kind));
-    match controller {
-        None => {}
-        Some(owner) if kind == WorkloadKind::Pod => return Trimmed::Part(Maker::of(meta, owner), client),
-        Some(_) => return Trimmed::Nothing(client.workload),
+    let whole = owners.find(|owner| kind.is_part_of(&owner.kind, owner.controller == Some(true)));
+    if let Some(owner) = whole {
+        return Trimmed::Part(Maker::of(meta, owner), client);
     }
     let request = ClientRequest::parse(client.workload.clone(), meta.annotations.as_ref().unwrap_or(&none));
     client.request = request.map(|request| request.map(Arc::new)).map_err(Arc::new);

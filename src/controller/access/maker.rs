@@ -3,7 +3,9 @@ use std::{collections::BTreeMap, fmt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use topicops_contract::{Workload, WorkloadKind};
 
-/// The object that a Pod was made for: its controller, or the Deployment that this one works for.
+use crate::ObjectKey;
+
+/// The object that a Pod or a Job was made for: its owner, or the Deployment that this one works for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Maker {
     kind: String,
@@ -15,8 +17,8 @@ pub struct Maker {
 const TEMPLATE_LABEL: &str = "pod-template-hash";
 
 impl Maker {
-    pub(super) fn of(pod: &ObjectMeta, owner: &OwnerReference) -> Self {
-        let template = pod.labels.as_ref().and_then(|labels| labels.get(TEMPLATE_LABEL));
+    pub(super) fn of(part: &ObjectMeta, owner: &OwnerReference) -> Self {
+        let template = part.labels.as_ref().and_then(|labels| labels.get(TEMPLATE_LABEL));
         let deployment = template.filter(|_| owner.kind == "ReplicaSet").and_then(|template| {
             owner.name.strip_suffix(template.as_str()).and_then(|name| name.strip_suffix('-'))
         });
@@ -26,12 +28,18 @@ impl Maker {
         };
         Self {
             kind: kind.to_owned(),
-            namespace: pod.namespace.clone().unwrap_or_default(),
+            namespace: part.namespace.clone().unwrap_or_default(),
             name: name.to_owned(),
         }
     }
 
-    /// Whether it is one of these workloads, or was made for one: the label on the Pod came along, and does no harm.
+    /// Where it is found, if it is a Job, which may be a part of something itself.
+    pub(super) fn job(&self) -> Option<ObjectKey> {
+        let is_job = self.kind == WorkloadKind::Job.as_str();
+        is_job.then(|| ObjectKey::new(&self.namespace, &self.name))
+    }
+
+    /// Whether it is one of these workloads, or was made for one: the label on its part came along, and does no harm.
     pub(super) fn is_among<T>(&self, workloads: &BTreeMap<Workload, T>) -> bool {
         self.workloads().iter().any(|workload| workloads.contains_key(workload))
     }
@@ -41,11 +49,23 @@ impl Maker {
         let workload = |kind, name: &str| Workload::new(&self.namespace, kind, name);
         let Ok(kind) = self.kind.parse() else { return Vec::new() };
         let mut found = vec![workload(kind, &self.name)];
-        // A CronJob names its Jobs after itself and the minute.
-        if let (WorkloadKind::Job, Some((name, _))) = (kind, self.name.rsplit_once('-')) {
+        // A CronJob names its Jobs after itself and the minute: these need not be looked up.
+        if let (WorkloadKind::Job, Some((name, minute))) = (kind, self.name.rsplit_once('-'))
+            && minute.bytes().all(|byte| byte.is_ascii_digit())
+        {
             found.push(workload(WorkloadKind::CronJob, name));
         }
         found
+    }
+}
+
+impl From<&Workload> for Maker {
+    fn from(workload: &Workload) -> Self {
+        Self {
+            kind: workload.kind().as_str().to_owned(),
+            namespace: workload.namespace().to_owned(),
+            name: workload.name().to_owned(),
+        }
     }
 }
 

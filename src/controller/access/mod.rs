@@ -21,6 +21,7 @@ mod client_events;
 mod client_index;
 mod consented;
 mod failure;
+mod job_owners;
 mod kind_index;
 mod kube_rollouts;
 mod kube_secret_store;
@@ -45,6 +46,8 @@ mod secret_index;
 mod secret_meta;
 mod secret_store;
 mod stored_secret;
+#[cfg(test)]
+mod stray_tests;
 mod strays;
 mod tenure;
 #[cfg(test)]
@@ -61,6 +64,7 @@ pub use access_settings::AccessSettings;
 pub use client_events::{ClientEvents, ReporterEvents};
 pub use client_index::{ClientIndex, Template};
 pub use consented::Consented;
+pub use job_owners::{JobOwners, KubeJobOwners};
 pub use kube_rollouts::KubeRollouts;
 pub use kube_secret_store::KubeSecretStore;
 #[cfg(feature = "verify")]

@@ -12,8 +12,15 @@ use crate::access::Client;
 /// is there for as long as one of them is.
 #[derive(Debug, Default)]
 pub(super) struct Strays {
-    parts: BTreeMap<Maker, BTreeMap<Workload, Arc<Client>>>,
+    made: BTreeMap<Maker, Made>,
     makers: BTreeMap<Workload, Maker>,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    parts: BTreeMap<Workload, Arc<Client>>,
+    /// What their maker is, or is itself a part of; `None`: a Job that nobody has looked up.
+    whole: Option<Maker>,
 }
 
 impl Strays {
@@ -23,9 +30,10 @@ impl Strays {
             self.take(&part.workload);
         }
         self.makers.insert(part.workload.clone(), maker.clone());
-        let parts = self.parts.entry(maker).or_default();
-        let is_first = parts.is_empty();
-        if let Entry::Vacant(entry) = parts.entry(part.workload.clone()) {
+        let whole = maker.job().is_none().then(|| maker.clone());
+        let made = self.made.entry(maker).or_insert_with(|| Made { parts: BTreeMap::new(), whole });
+        let is_first = made.parts.is_empty();
+        if let Entry::Vacant(entry) = made.parts.entry(part.workload.clone()) {
             entry.insert(Arc::new(part));
         }
         is_first
@@ -33,17 +41,31 @@ impl Strays {
 
     pub(super) fn take(&mut self, part: &Workload) {
         let Some(maker) = self.makers.remove(part) else { return };
-        if let Entry::Occupied(mut entry) = self.parts.entry(maker) {
-            entry.get_mut().remove(part);
-            if entry.get().is_empty() {
+        if let Entry::Occupied(mut entry) = self.made.entry(maker) {
+            entry.get_mut().parts.remove(part);
+            if entry.get().parts.is_empty() {
                 entry.remove();
             }
         }
     }
 
-    /// One part for each maker.
-    pub(super) fn one_of_each(&self) -> impl Iterator<Item = (&Maker, &Arc<Client>)> {
-        self.parts.iter().filter_map(|(maker, parts)| Some((maker, parts.values().next()?)))
+    /// Jobs of which is not known whether they are parts themselves.
+    pub(super) fn not_looked_up(&self) -> impl Iterator<Item = &Maker> {
+        self.made.iter().filter(|(_, made)| made.whole.is_none()).map(|(maker, _)| maker)
+    }
+
+    /// What such a Job is, or is a part of.
+    pub(super) fn looked_up(&mut self, job: &Maker, whole: Maker) {
+        if let Some(made) = self.made.get_mut(job) {
+            made.whole = Some(whole);
+        }
+    }
+
+    /// One part for each whole.
+    pub(super) fn one_of_each(&self) -> BTreeMap<&Maker, &Arc<Client>> {
+        let found =
+            self.made.values().filter_map(|made| Some((made.whole.as_ref()?, made.parts.values().next()?)));
+        found.collect()
     }
 
     pub(super) fn parts(&self) -> impl Iterator<Item = &Workload> {

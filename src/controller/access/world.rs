@@ -18,7 +18,7 @@ use topicops_contract::{ClientEndpoint, OperatorId};
 
 use super::{
     AccessController, AccessSettings, ClientIndex, Limits, SecretIndex, secret_meta,
-    testing::{Death, Heard, Kept, MemoryRollouts, MemorySecrets, MortalCluster, Pods},
+    testing::{Death, Heard, Kept, MemoryJobs, MemoryRollouts, MemorySecrets, MortalCluster, Pods},
 };
 use crate::{
     ObjectKey,
@@ -40,6 +40,7 @@ pub(super) struct World {
     pub(super) clients: Arc<ClientIndex>,
     pub(super) pods: Arc<Mutex<Pods>>,
     pub(super) heard: Arc<Heard>,
+    pub(super) jobs: Arc<MemoryJobs>,
     /// For the policy in it.
     pub(super) topics: Arc<TopicIndex>,
     pub(super) health: Health,
@@ -87,6 +88,7 @@ impl World {
             clients: Arc::default(),
             pods: Arc::default(),
             heard: Arc::default(),
+            jobs: Arc::default(),
             topics: Arc::default(),
             health: Health::new(Metrics::with_registry().0),
             grants: watch::Sender::new(Arc::new(grants(topics))),
@@ -131,6 +133,7 @@ impl World {
                 index: self.watching.then(|| Arc::clone(&secrets)),
             }),
             rollouts: Arc::new(MemoryRollouts { death: Arc::clone(death), pods: Arc::clone(&self.pods) }),
+            jobs: Arc::clone(&self.jobs) as _,
             clients: Arc::clone(&self.clients),
             secrets: Arc::clone(&secrets),
             grants: self.grants.subscribe(),
