@@ -324,6 +324,15 @@ mod tests {
             index.apply(job.clone());
             assert_eq!(clients.all().len(), left, "{:?}", job.status);
         }
+        // Before Kubernetes 1.31.
+        for (active, terminating, left) in
+            [(Some(1), None, 1), (Some(0), Some(2), 1), (None, Some(1), 1), (Some(0), Some(0), 0)]
+        {
+            let conditions = Some(vec![condition("Complete", "True")]);
+            job.status = Some(JobStatus { conditions, active, terminating, ..JobStatus::default() });
+            index.apply(job.clone());
+            assert_eq!(clients.all().len(), left, "{:?}", job.status);
+        }
     }
 
     #[test]
@@ -337,7 +346,8 @@ mod tests {
             owners[0].controller = controller;
             let metadata = ObjectMeta { owner_references: Some(owners), ..meta(name, &[]) };
             jobs.apply(Job { metadata, ..Job::default() });
-            let pod = ObjectMeta { owner_references: made_by("Job", name), ..meta(&format!("{name}-x"), &[]) };
+            let pod =
+                ObjectMeta { owner_references: made_by("Job", name), ..meta(&format!("{name}-x"), &[]) };
             pods.apply(pod.into_response_partial());
         }
         assert!(clients.all().is_empty());

@@ -126,12 +126,13 @@ impl Index<Job> for KindIndex<Job> {
     }
 }
 
-/// Kubernetes says so once all Pods of the Job have ended.
+/// Whether Kubernetes says so, and no Pod of the Job runs any more: before 1.31 it may say so while some are ending.
 fn is_finished(job: &Job) -> bool {
-    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|one| matches!(one.type_.as_str(), "Complete" | "Failed") && one.status == "True")
+    let Some(status) = &job.status else { return false };
+    let mut conditions = status.conditions.iter().flatten();
+    let ended =
+        conditions.any(|one| matches!(one.type_.as_str(), "Complete" | "Failed") && one.status == "True");
+    ended && [status.active, status.terminating].into_iter().flatten().sum::<i32>() == 0
 }
 
 /// All clients that there are now in these namespaces, of all kinds, each with its metadata.
