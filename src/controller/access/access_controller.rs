@@ -8,8 +8,8 @@ use topicops_contract::ClientEndpoint;
 use tracing::warn;
 
 use super::{
-    AccessSettings, ClientEvents, ClientIndex, JobOwners, Rollouts, SecretIndex, SecretStore, VerifyQueue, pass::Pass,
-    tenure::Tenure,
+    AccessSettings, ClientEvents, ClientIndex, JobOwners, Rollouts, SecretIndex, SecretStore, VerifyQueue,
+    Vouched, backoff::Backoff, pass::Pass, tenure::Tenure,
 };
 use crate::{
     controller::{health::Health, topics::TopicIndex, while_leading},
@@ -36,6 +36,8 @@ pub struct AccessController {
     pub ready: Vec<watch::Receiver<bool>>,
     /// How clients reach the brokers from now on; the settings say how they did until now.
     pub endpoints: watch::Receiver<Arc<ClientEndpoint>>,
+    /// Whether that may be written to Secrets. Where it may not, those that are there stay as they are, and all else goes on.
+    pub vouched: watch::Receiver<Vouched>,
     pub settings: AccessSettings,
     pub events: Arc<dyn ClientEvents>,
     pub health: Health,
@@ -84,6 +86,7 @@ impl AccessController {
         let mut clients = self.clients.changes();
         let mut secrets = self.secrets.changes();
         let mut policy = self.topics.policy_changes();
+        let mut vouched = self.vouched.clone();
         let mut resync = Instant::now();
         let mut failures = 0;
         let mut in_a_row = 0;
@@ -93,6 +96,9 @@ impl AccessController {
                     return;
                 }
             }
+            if vouched.wait_for(|vouched| *vouched != Vouched::Unknown).await.is_err() {
+                return;
+            }
             self.topics.settled(TOPICS_FIRST).await;
             clients.mark_unchanged();
             secrets.mark_unchanged();
@@ -101,6 +107,10 @@ impl AccessController {
             if self.take_endpoint() {
                 // Secrets say so once the brokers were reached so: what is of no use to topicops itself reaches nobody.
                 resync = Instant::now();
+            }
+            if self.take_vouched() {
+                // Who waited for that waits no more.
+                tenure.lock().backoff = Backoff::default();
             }
             let now = Instant::now();
             let look = now >= resync;
@@ -141,6 +151,7 @@ impl AccessController {
                 result = policy.changed() => result.is_ok(),
                 result = self.grants.changed() => result.is_ok(),
                 result = self.endpoints.changed() => result.is_ok(),
+                result = vouched.changed() => result.is_ok(),
                 () = sleep_until(next) => true,
             };
             if !open {
@@ -159,6 +170,24 @@ impl AccessController {
         self.settings.endpoint = ClientEndpoint::clone(&endpoint);
         self.secrets.outdate();
         true
+    }
+
+    /// Whether Secrets may say something else of that from now on, or may not any more: they are judged anew.
+    fn take_vouched(&mut self) -> bool {
+        let is_news = self.vouched.has_changed().unwrap_or(false);
+        if is_news {
+            self.vouched.mark_unchanged();
+            self.secrets.outdate();
+        }
+        is_news
+    }
+
+    /// Why no Secret is to be written.
+    pub(super) fn doubt(&self) -> Option<Arc<str>> {
+        match &*self.vouched.borrow() {
+            Vouched::No(why) => Some(Arc::clone(why)),
+            Vouched::Unknown | Vouched::Yes => None,
+        }
     }
 
     async fn counted_pass(

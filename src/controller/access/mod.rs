@@ -56,6 +56,7 @@ mod testing;
 mod tests;
 mod verifier;
 mod verify_queue;
+mod vouched;
 #[cfg(test)]
 mod world;
 
@@ -76,3 +77,4 @@ pub use secret_store::{SecretDraft, SecretStore, StoreError, Written};
 pub use stored_secret::StoredSecret;
 pub use verifier::{ClientVerifier, Verifier};
 pub use verify_queue::{VerifyJob, VerifyQueue};
+pub use vouched::Vouched;

@@ -17,7 +17,7 @@ use tokio::{
 use topicops_contract::{ClientEndpoint, OperatorId};
 
 use super::{
-    AccessController, AccessSettings, ClientIndex, Limits, SecretIndex, secret_meta,
+    AccessController, AccessSettings, ClientIndex, Limits, SecretIndex, Vouched, secret_meta,
     testing::{Death, Heard, Kept, MemoryJobs, MemoryRollouts, MemorySecrets, MortalCluster, Pods},
 };
 use crate::{
@@ -48,6 +48,7 @@ pub(super) struct World {
     pub(super) ready: watch::Sender<bool>,
     /// How clients reach the brokers.
     pub(super) endpoint: watch::Sender<Arc<ClientEndpoint>>,
+    pub(super) vouched: watch::Sender<Vouched>,
     /// What is looked after.
     pub(super) scope: Scope,
     /// Whether the Secrets' watch shows what is written.
@@ -99,6 +100,7 @@ impl World {
                 sasl_mechanism: "SCRAM-SHA-512".to_owned(),
                 truststore_pem: None,
             })),
+            vouched: watch::Sender::new(Vouched::Yes),
             scope: Scope::All,
             watching: true,
         }
@@ -140,6 +142,7 @@ impl World {
             topics: Arc::clone(&self.topics),
             ready: vec![self.ready.subscribe()],
             endpoints: self.endpoint.subscribe(),
+            vouched: self.vouched.subscribe(),
             settings: AccessSettings {
                 operator: OperatorId::default(),
                 mode: GrantsMode::Namespace,
