@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use kube::{Client as KubeClient, Config};
 use serde::Serialize;
-use topicops_contract::{NamePattern, OperatorId, Problem, TopicName};
+use topicops_contract::{NamePattern, Problem, TopicName};
 
 pub(super) use self::consent::GrantLines;
 use self::{
@@ -26,11 +26,11 @@ use self::{
     workload_report::{SecretIs, SecretState, WorkloadReport},
 };
 use super::{
-    Grants, Output, WorkloadName,
+    Grants, Installation, Output, WorkloadName,
     cluster_objects::{ClusterObjects, ledger, users_of},
     kafka_config::cluster,
     policy_memory::{ConfigMapPolicyMemory, PolicyMemory},
-    settings::{namespace, pattern},
+    settings::pattern,
 };
 use crate::{
     ObjectKey,
@@ -45,6 +45,10 @@ use crate::{
 
 /// The settings of `topicops access`.
 #[derive(Args, Clone, Debug)]
+#[command(
+    mut_arg("operator_id", |arg| arg.help("The --operator-id of the topicops that is asked about")),
+    mut_arg("namespace", |arg| arg.help("The namespace it runs in: its ledger is there"))
+)]
 pub struct AccessSettings {
     /// A topic, or a workload.
     #[arg(value_name = "TOPIC|NAMESPACE/WORKLOAD")]
@@ -54,17 +58,8 @@ pub struct AccessSettings {
     #[arg(long, env = "TOPICOPS_KAFKA_CONFIG", value_name = "FILE")]
     pub kafka_config: PathBuf,
 
-    /// The --operator-id of the topicops that is asked about.
-    #[arg(long, env = "TOPICOPS_OPERATOR_ID", default_value = "topicops")]
-    pub operator_id: OperatorId,
-
-    /// The namespace it runs in: its ledger is there.
-    #[arg(long, env = "TOPICOPS_NAMESPACE", default_value = "topicops", value_name = "NAMESPACE")]
-    pub namespace: String,
-
-    /// The namespaces that are looked after, as topicops run has it.
-    #[arg(long, env = "TOPICOPS_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE,…", value_parser = namespace)]
-    pub namespaces: Vec<String>,
+    #[command(flatten)]
+    pub installation: Installation,
 
     /// Who may use a topic, as topicops run has it.
     #[arg(long, env = "TOPICOPS_GRANTS", value_enum, default_value = "namespace")]
@@ -113,20 +108,21 @@ const SUPER_USERS: &str = "the brokers' super users may do everything, and broke
 /// # Errors
 /// The API server or the brokers do not answer, or there is no such topic or workload.
 pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> Result<Accessed> {
+    let Installation { operator_id, namespace, namespaces } = &settings.installation;
     let cluster = cluster(&settings.kafka_config)?;
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
     let client = KubeClient::try_from(config).context("setting up the Kubernetes client")?;
-    let scope = Scope::of(settings.namespaces.clone());
-    let prefix = format!("{}.", settings.operator_id);
+    let scope = Scope::of(namespaces.clone());
+    let prefix = format!("{}.", operator_id);
     let (objects, kafka) =
         tokio::try_join!(ClusterObjects::read(&client, &scope), Kafka::ask(&cluster, &prefix))?;
     let policy = policy(&client, settings).await?;
-    let ledger = ledger(&client, &settings.namespace, &settings.operator_id);
+    let ledger = ledger(&client, namespace, operator_id);
     let by_ledger = objects.grants_by_ledger(&ledger, &policy, &kafka.existing).await?;
     let hidden = by_ledger.is_none();
     let grants = by_ledger.unwrap_or_else(|| objects.grants_by_status());
     let mode = settings.grants.into();
-    let decisions = objects.decisions(&settings.operator_id, &grants, mode, &policy, kafka.observed());
+    let decisions = objects.decisions(operator_id, &grants, mode, &policy, kafka.observed());
     let facts = Facts {
         objects: &objects,
         grants: &grants,
@@ -141,7 +137,6 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
     };
     let mut remarks = vec![SUPER_USERS.to_owned()];
     if hidden {
-        let namespace = &settings.namespace;
         remarks.push(format!(
             "topicops' ledger in namespace {namespace} may not be read: whose a topic is, is told as statuses say"
         ));
@@ -160,7 +155,7 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
             let store = KubeSecretStore::new(client);
             let mut reports = Vec::new();
             for client in &clients {
-                let (username, previous) = users_of(&client.workload, &settings.operator_id, &decisions);
+                let (username, previous) = users_of(&client.workload, operator_id, &decisions);
                 let secret = secret(&store, client, &username).await;
                 let mut report = WorkloadReport::of(client, &username, secret, &facts);
                 let before = |user| format!("user {user}, the one before, stays until no Pod runs with it");
@@ -183,7 +178,8 @@ fn verdict(as_granted: bool) -> Accessed {
 
 /// The policy that counted last on the topicops that is asked about, as far as it may be read.
 async fn policy(client: &KubeClient, settings: &AccessSettings) -> Result<TopicPolicy> {
-    let memory = ConfigMapPolicyMemory::new(client.clone(), &settings.namespace, &settings.operator_id);
+    let Installation { operator_id, namespace, .. } = &settings.installation;
+    let memory = ConfigMapPolicyMemory::new(client.clone(), namespace, operator_id);
     let (rules, unread) = match memory.recall().await {
         Ok(text) => match TopicRules::parse(&text.unwrap_or_default()) {
             Ok(rules) => (rules, false),
@@ -200,7 +196,7 @@ async fn policy(client: &KubeClient, settings: &AccessSettings) -> Result<TopicP
 fn unknown_of_quotas(settings: &AccessSettings, policy: &TopicPolicy, kafka: &Kafka) -> Vec<String> {
     let mut remarks = Vec::new();
     if policy.unread {
-        let namespace = &settings.namespace;
+        let namespace = &settings.installation.namespace;
         remarks.push(format!(
             "the policy that counted last in namespace {namespace} may not be read: quotas count as the brokers have them"
         ));

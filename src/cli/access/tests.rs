@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde_json::json;
+use topicops_contract::OperatorId;
 
 use super::*;
 use crate::{
@@ -268,7 +269,10 @@ fn quotas_are_told_as_the_policy_lets_them_count_and_as_the_brokers_have_them() 
     let mut world = World::new(&asking);
     let report = world.workload(0, SecretIs::AsWritten);
     assert!(report.is_as_granted(), "{report}");
-    assert!(report.to_string().contains("    quota producer-byte-rate: 100MB/s; on the brokers\n"), "{report}");
+    assert!(
+        report.to_string().contains("    quota producer-byte-rate: 100MB/s; on the brokers\n"),
+        "{report}"
+    );
 
     let rules = TopicRules::parse(
         "{ limits: { producer-byte-rate: { max: 10MB/s } }, defaults: { request-percentage: 50 } }",
@@ -289,7 +293,10 @@ fn quotas_are_told_as_the_policy_lets_them_count_and_as_the_brokers_have_them() 
     let report = world.workload(0, SecretIs::AsWritten);
     assert!(report.is_as_granted(), "what is refused is held to the nearest: {report}");
     let json = serde_json::to_value(&report).unwrap();
-    assert_eq!((&json["quotas"][0]["asked"], &json["quotas"][0]["held"]), (&json!("100MB/s"), &json!("10MB/s")));
+    assert_eq!(
+        (&json["quotas"][0]["asked"], &json["quotas"][0]["held"]),
+        (&json!("100MB/s"), &json!("10MB/s"))
+    );
 
     // Where the policy may not be read, nothing is held against what the brokers have.
     world.policy = TopicPolicy { unread: true, ..TopicPolicy::default() };
