@@ -256,7 +256,7 @@ fn rights(role: &Value) -> BTreeSet<String> {
 fn an_installation_for_some_namespaces_has_the_same_rights_in_these_and_next_to_none_elsewhere() {
     let (all, some) = (objects("install"), objects("namespaced"));
     let everywhere = rights(find(&all, "ClusterRole", "topicops"));
-    let cluster = rights(find(&some, "ClusterRole", "topicops"));
+    let cluster = rights(find(&some, "ClusterRole", "topicops-namespaced"));
     let here = rights(find(&some, "Role", "topicops-namespace"));
     let both: BTreeSet<String> = cluster.union(&here).cloned().collect();
     assert_eq!(both, everywhere);
@@ -271,6 +271,15 @@ fn an_installation_for_some_namespaces_has_the_same_rights_in_these_and_next_to_
     assert_eq!(rights(find(&some, "Role", "topicops")), &own | &config_maps);
     for name in ["topicops-kafkatopics-edit", "topicops-kafkatopics-view"] {
         assert_eq!(find(&some, "ClusterRole", name), find(&all, "ClusterRole", name));
+    }
+    // To apply one file where the other belongs changes nothing of what that gives.
+    for object in some.iter().filter(|object| object["kind"].as_str().unwrap().starts_with("ClusterRole")) {
+        let shared = all.iter().any(|one| {
+            one["kind"] == object["kind"]
+                && one["metadata"]["name"] == object["metadata"]["name"]
+                && one != object
+        });
+        assert!(!shared, "{} stands in both and is not the same", object["metadata"]["name"]);
     }
     for binding in some.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Binding")) {
         assert_eq!(

@@ -82,8 +82,10 @@ fn access_tells_what_a_workload_can_do_and_what_it_was_refused() {
         world.declare(&owner, &topic, json!({}), json!({})).await?;
         world.declare(&guest, &own, json!({}), json!({})).await?;
         world.until_ready(&guest, &own).await?;
-        let asks =
-            json!({ "consumes": format!("{topic},{own}"), "transactional-ids": format!("{guest}.tx*") });
+        let asks = json!({
+            "consumes": format!("{topic},{own}"), "transactional-ids": format!("{guest}.tx*"),
+            "producer-byte-rate": "1MB/s",
+        });
         world.create_client(&guest, "app", asks).await?;
         world.until_secret(&guest, "app-kafka-credentials").await?;
         let app = format!("{guest}/app");
@@ -100,6 +102,11 @@ fn access_tells_what_a_workload_can_do_and_what_it_was_refused() {
             "Kubernetes keeps who set the annotation when: {told}"
         );
         ensure!(told["transactionalIds"] == json!([format!("{guest}.tx*")]), "{told}");
+        let quota = json!([{
+            "quota": "producer-byte-rate", "asked": "1MB/s", "granted": "1MB/s", "held": "1MB/s",
+            "onBrokers": "asGranted",
+        }]);
+        ensure!(told["quotas"] == quota, "{told}");
         let note = world.until_event(&guest, "app", "TopicNotGranted").await?;
         let refused = json!([{ "reason": "TopicNotGranted", "message": note }]);
         ensure!(told["refused"] == refused, "the words of the Event: {told}, {note}");

@@ -14,7 +14,9 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use support::{NAMESPACES, PATIENCE, World, alone_in_the_world, in_the_world, repository, wait};
+use support::{
+    NAMESPACES, PATIENCE, World, alone_in_the_world, in_the_world, own_properties, repository, wait,
+};
 
 /// What is looked after, and a namespace that is not.
 const HERE: [&str; 2] = ["shop", "shipping"];
@@ -106,6 +108,42 @@ fn its_account_has_no_right_on_anything_elsewhere() {
             }
         }
         Ok(())
+    });
+}
+
+#[test]
+fn access_and_verify_take_no_right_elsewhere() {
+    set_up();
+    in_the_world(async |world| {
+        let topic = world.topic("asked");
+        world.declare("shop", &topic, json!({ "consumers": "shipping/*" }), json!({})).await?;
+        world.until_ready("shop", &topic).await?;
+        world.create_client("shipping", "asker", json!({ "consumes": topic })).await?;
+        world.until_secret("shipping", "asker-kafka-credentials").await?;
+        // An account with rights in the listed namespaces and nowhere else: topicops' own.
+        let folder = tempfile::tempdir()?;
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let (kubeconfig, properties) = (file("kubeconfig"), file("client.properties"));
+        std::fs::write(&kubeconfig, world.bed.service_account_kubeconfig("topicops", "topicops").await?)?;
+        std::fs::write(&properties, own_properties(world.bed.kafka()?, world.operator_id))?;
+        let variables = [("KUBECONFIG", kubeconfig.as_str()), ("TOPICOPS_KAFKA_CONFIG", properties.as_str())];
+        let some = ["--namespaces", "shop,shipping"];
+        let reader = "User:topicops.shipping.asker (Deployment shipping/asker)".to_owned();
+        for (command, says) in [
+            (["access", "shipping/asker"], format!("    may read {topic}: ConfigMap shop/{topic}")),
+            (["access", topic.as_str()], reader),
+            (["verify", "shipping/asker"], format!("    topic {topic}: ok\n")),
+        ] {
+            wait::until(format!("{command:?} to tell"), PATIENCE, || async {
+                let ran = world.topicops_in(&[&command[..], &some].concat(), &variables).await?;
+                ensure!(ran.code == Some(0) && ran.out.contains(&says), "\"{says}\" is missing: {ran:?}");
+                Ok::<_, anyhow::Error>(())
+            })
+            .await?;
+            let all = world.topicops_in(&command, &variables).await?;
+            ensure!(all.code == Some(1) && all.err.contains("--namespaces"), "{all:?}");
+        }
+        world.delete_client("shipping", "asker").await
     });
 }
 

@@ -170,6 +170,46 @@ fn a_brokers_new_ca_reaches_topicops_and_every_secret_and_a_broken_one_nobody() 
     });
 }
 
+#[test]
+fn a_ca_for_clients_that_is_wrong_from_the_start_gets_into_no_secret_until_it_is_mended() {
+    in_a_world_of_its_own(Options::default(), async |world| {
+        let (namespace, topic) = (world.namespace("start").await?, world.topic("orders"));
+        world.declare(&namespace, &topic, json!({}), json!({})).await?;
+        world.create_client(&namespace, "before", json!({ "consumes": topic })).await?;
+        let before = world.until_secret(&namespace, "before-kafka-credentials").await?;
+        let right = world.bed.kafka()?.ca_pem().to_owned();
+        // A folder that topicops' Pods have, too.
+        let folder = world.bed.info().directory.join("fail-points");
+        written(&folder, "clients-ca.pem", &Authority::new("nobody's CA")?.pem)?;
+        let env = json!([{ "name": "TOPICOPS_CLIENT_CA", "value": "/fail-points/clients-ca.pem" }]);
+        let containers = json!([{ "name": "topicops", "env": env }]);
+        let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+        let api = world.api::<Deployment>("topicops");
+        api.patch("topicops", &PatchParams::default(), &Patch::Strategic(patch)).await?;
+        world.until_rolled_out("topicops", "topicops", PATIENCE).await?;
+
+        wait::until("the mistake to be told", PATIENCE, || async {
+            let (valid, told) = config_is_valid(world).await?;
+            let says = told.contains("--client-ca") && told.contains("Secrets stay as they are");
+            ensure!(!valid && says, "{valid} {told}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        world.create_client(&namespace, "after", json!({ "consumes": topic })).await?;
+        let note = world.until_event(&namespace, "after", "VerificationFailed").await?;
+        ensure!(note.contains("--client-ca"), "{note}");
+        let secrets = world.api::<Secret>(&namespace);
+        ensure!(secrets.get_opt("after-kafka-credentials").await?.is_none(), "it has credentials");
+        let now = world.until_secret(&namespace, "before-kafka-credentials").await?;
+        ensure!(now == before && now["ssl.truststore.crt"] == right, "{}", now["ssl.truststore.crt"]);
+
+        written(&folder, "clients-ca.pem", &right)?;
+        sees(world, &namespace, "after", &topic).await?;
+        ensure!(config_is_valid(world).await?.0, "{:?}", config_is_valid(world).await?);
+        Ok(())
+    });
+}
+
 const MUTUAL_PORT: u16 = 9095;
 const OPEN_PORT: u16 = 9096;
 

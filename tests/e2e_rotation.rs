@@ -15,7 +15,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use support::{KAFKA_IMAGE, PATIENCE, World, alone_in_the_world, in_the_world, wait};
+use support::{PATIENCE, World, alone_in_the_world, client_workload, in_the_world, wait};
 use topicops::fail_point;
 
 const ROUNDS: u32 = 3;
@@ -46,38 +46,10 @@ async fn until_rotated(
     .await
 }
 
-/// A workload of one container.
+/// A workload whose Pods have the time to end what they do, with more in its spec.
 fn workload(kind: &str, name: &str, annotations: &Value, replicas: i32, script: &str, more: &Value) -> Value {
-    let annotations: serde_json::Map<String, Value> = annotations
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (format!("topic.kafka.nb/{key}"), value.clone()))
-        .collect();
-    let mut object = json!({
-        "apiVersion": "apps/v1",
-        "kind": kind,
-        "metadata": {
-            "name": name,
-            "labels": { "kafka-operator": "inject-credentials" },
-            "annotations": annotations,
-        },
-        "spec": {
-            "replicas": replicas,
-            "selector": { "matchLabels": { "app": name } },
-            "template": {
-                "metadata": { "labels": { "app": name } },
-                "spec": {
-                    "terminationGracePeriodSeconds": 10,
-                    "containers": [{
-                        "name": "main",
-                        "image": KAFKA_IMAGE,
-                        "command": ["/bin/sh", "-c", script],
-                    }],
-                },
-            },
-        },
-    });
+    let mut object = client_workload(kind, name, annotations, replicas, script);
+    object["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(10);
     for (key, value) in more.as_object().into_iter().flatten() {
         object["spec"][key] = value.clone();
     }

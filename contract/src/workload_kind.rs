@@ -57,13 +57,14 @@ impl WorkloadKind {
         }
     }
 
-    /// Whether an object of this kind that a controller made for one of `owner`'s kind is a part of that one, and no workload of
-    /// its own: a Job of a CronJob, and a Pod of anything. (A Deployment of somebody's custom resource is one of its own.)
-    pub fn is_part_of(self, owner: &str) -> bool {
+    /// Whether an object of this kind that belongs to one of `owner`'s kind is a part of that one, and no workload of its own: a
+    /// Job of a CronJob, and a Pod of anything whose `controller` made it. (A Deployment of somebody's custom resource is one of
+    /// its own.) Of a Job that somebody made from a CronJob by hand, not every tool says that it is controlled.
+    pub fn is_part_of(self, owner: &str, controller: bool) -> bool {
         match self {
             Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::CronJob => false,
             Self::Job => owner == Self::CronJob.as_str(),
-            Self::Pod => true,
+            Self::Pod => controller,
         }
     }
 

@@ -32,5 +32,6 @@ pub use group_claims::GroupClaims;
 pub use lineage::{Lineage, RotationRules};
 pub use observed::{Observed, ObservedSecret, SecretContent};
 pub use plan::{AccessPlan, Provision, Source, plan};
+pub(crate) use quotas::quotas;
 pub use resolve::{Resolution, resolve};
 pub use standing::still_granted;

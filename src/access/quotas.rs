@@ -7,7 +7,7 @@ use topicops_contract::ClientQuotas;
 use crate::kafka::{Quota, QuotaClients, QuotaTarget, QuotaValue};
 
 /// The whole set of quotas of the user, and no other.
-pub(super) fn quotas(asked: &ClientQuotas, username: &str) -> BTreeSet<Quota> {
+pub(crate) fn quotas(asked: &ClientQuotas, username: &str) -> BTreeSet<Quota> {
     #[allow(clippy::cast_precision_loss, reason = "rates end where numbers stop being exact")]
     let rate = |rate: topicops_contract::ByteRate| rate.bytes() as f64;
     let amounts = [

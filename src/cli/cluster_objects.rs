@@ -20,7 +20,6 @@ use crate::{
         access::{ClientIndex, SecretIndex},
         topics::{ConfigMapLedger, Ledger, LedgerError, TopicIndex, grant_of},
     },
-    kafka::Acl,
     topic::{Ownership, TopicGrants, TopicObjectKey, TopicPolicy},
 };
 
@@ -46,6 +45,15 @@ impl ClusterObjects {
     /// # Errors
     /// The API server does not list them.
     pub(super) async fn read(client: &KubeClient, scope: &Scope) -> Result<Self> {
+        Self::list(client, scope).await.map_err(|error| match error.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) if status.code == 403 && *scope == Scope::All => {
+                error.context("not in all namespaces; with --namespaces, others are not asked for")
+            }
+            _ => error,
+        })
+    }
+
+    async fn list(client: &KubeClient, scope: &Scope) -> Result<Self> {
         let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_TOPIC);
         let labelled = ListParams::default().labels(&labels);
         let mut config_maps = Vec::new();
@@ -61,8 +69,7 @@ impl ClusterObjects {
                 Err(error) => return Err(error).context("listing KafkaTopics"),
             }
         }
-        let mut clients = ClientIndex::list(client).await.context("listing labelled workloads")?;
-        clients.retain(|(client, _)| scope.covers(client.workload.namespace()));
+        let clients = ClientIndex::list(client, scope).await.context("listing labelled workloads")?;
         let labels = format!("{}={}", keys::CONFIG_LABEL, keys::CONFIG_LABEL_CREDENTIALS);
         let labelled = ListParams::default().labels(&labels);
         let index = SecretIndex::default();
@@ -113,23 +120,21 @@ impl ClusterObjects {
         Ok(named)
     }
 
-    /// What is decided about all workloads, by user name; no rotation begins or ends by that. Of users and rules those of
-    /// topicops count, as far as they are known.
+    /// What is decided about all workloads, by user name; no rotation begins or ends by that. Of what is on the brokers that of
+    /// topicops counts, as far as it is known.
     pub(super) fn decisions(
         &self,
         operator: &OperatorId,
         grants: &TopicGrants,
         mode: GrantsMode,
-        users: &BTreeSet<String>,
-        acls: BTreeSet<Acl>,
+        policy: &TopicPolicy,
+        mut observed: Observed,
     ) -> BTreeMap<String, Decision> {
         let ours = format!("{operator}.");
-        let users = users.iter().filter(|user| user.starts_with(&ours)).cloned().collect();
-        let acls = acls.into_iter().filter(|acl| acl.username.starts_with(&ours)).collect();
-        let observed = Observed { users, acls, secrets: self.secrets.clone(), ..Observed::default() };
-        // Limits of quotas are the operator's, and quotas give no access.
-        let (policy, rules) = (TopicPolicy::default(), RotationRules::default());
-        Decision::all(&self.clients, operator, grants, mode, &policy, &observed, &rules)
+        observed.users.retain(|user| user.starts_with(&ours));
+        observed.acls.retain(|acl| acl.username.starts_with(&ours));
+        observed.secrets.clone_from(&self.secrets);
+        Decision::all(&self.clients, operator, grants, mode, policy, &observed, &RotationRules::default())
     }
 
     /// Whom the owners of topics let in, as the statuses tell who owns which.
@@ -202,4 +207,55 @@ pub(super) fn users_of(
             }
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::{
+        Json, Router,
+        extract::State,
+        http::{StatusCode, Uri},
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An API server that lists a labelled Deployment and a Job of namespace shop, and lets nothing else be seen.
+    async fn shop(State(asked): State<Arc<Mutex<Vec<String>>>>, uri: Uri) -> (StatusCode, Json<Value>) {
+        asked.lock().unwrap().push(uri.path().to_owned());
+        if !uri.path().contains("/namespaces/shop/") {
+            let status = json!({
+                "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": "no",
+            });
+            return (StatusCode::FORBIDDEN, Json(status));
+        }
+        let name = match uri.path().rsplit('/').next() {
+            Some("deployments") => Some("app"),
+            Some("jobs") => Some("once"),
+            _ => None,
+        };
+        let object = |name: &str| {
+            json!({ "metadata": {
+                "namespace": "shop", "name": name, "labels": { "kafka-operator": "inject-credentials" },
+            } })
+        };
+        let items: Vec<Value> = name.map(object).into_iter().collect();
+        (StatusCode::OK, Json(json!({ "metadata": {}, "items": items })))
+    }
+
+    #[tokio::test]
+    async fn of_listed_namespaces_nothing_beyond_them_is_asked_for() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let server = Router::new().fallback(shop).with_state(Arc::clone(&asked));
+        let client = KubeClient::new(server, "default");
+        let objects = ClusterObjects::read(&client, &Scope::of(["shop".to_owned()])).await.unwrap();
+        let workloads: Vec<String> = objects.workloads.keys().map(ToString::to_string).collect();
+        assert_eq!(workloads, ["Deployment shop/app", "Job shop/once"]);
+        let asked = std::mem::take(&mut *asked.lock().unwrap());
+        assert!(asked.iter().all(|path| path.contains("/namespaces/shop/")), "{asked:?}");
+        let Err(error) = ClusterObjects::read(&client, &Scope::All).await else { panic!("it was allowed") };
+        assert!(format!("{error:#}").contains("--namespaces"), "{error:#}");
+    }
 }

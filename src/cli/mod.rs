@@ -1,9 +1,12 @@
 //! The command line: settings, and what each command does with them.
 
 mod access;
+mod bootstrap_servers;
 mod byte_rate;
+mod client_flags;
 mod cluster_objects;
 mod import;
+mod installation;
 mod kafka_config;
 mod manifest_files;
 mod plan;
@@ -26,7 +29,10 @@ mod verify;
 mod workload_name;
 
 pub use access::{AccessOf, AccessSettings, Accessed, access};
+pub use bootstrap_servers::BootstrapServers;
+pub use client_flags::ClientFlags;
 pub use import::{ImportSettings, Kind, import};
+pub use installation::Installation;
 pub use plan::{Output, PlanSettings, Verdict, plan};
 pub use preflight::{On, Preflight, PreflightSettings, preflight};
 pub use rebalance::{RebalanceSettings, Rebalanced, rebalance};

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use topicops_contract::ClientEndpoint;
 
 use super::{Settings, kafka_config, settings::ClientSecurityProtocol};
-use crate::kafka::{ClientProperties, PemSource, TlsIdentity, TlsProperties, TokenSource, authorities};
+use crate::kafka::{ClientProperties, PemSource, TlsIdentity, TokenSource, authorities};
 
 /// How the brokers are reached, by topicops and by its clients: what the flags say, and what stands in their files.
 #[derive(Debug)]
@@ -46,39 +46,27 @@ impl Reach {
         {
             seen.read("ssl.truststore.location of the authorization server", file)?;
         }
-        let protocol = settings.client_security_protocol.unwrap_or(match own.tls {
-            Some(_) => ClientSecurityProtocol::SaslSsl,
-            None => ClientSecurityProtocol::SaslPlaintext,
-        });
-        let truststore_pem = match (protocol, &settings.client_ca) {
-            (ClientSecurityProtocol::SaslSsl, Some(file)) => {
-                let pem = seen.read("--client-ca", file)?;
-                let pem = authorities("PEM", &pem);
-                Some(pem.map_err(|problem| anyhow!("--client-ca {}: {problem}", file.display()))?)
-            }
-            (ClientSecurityProtocol::SaslSsl, None) => {
+        let (flags, protocol) = (&settings.clients, settings.clients.protocol(&own));
+        let truststore_pem = match flags.ca(&own, |file| seen.read("--client-ca", file))? {
+            Some(pem) => Some(pem),
+            None if protocol == ClientSecurityProtocol::SaslSsl => {
                 let pem = own_trust.map(|(key, pem)| authorities(key, &pem)).transpose();
                 let shown = settings.kafka_config.display();
                 pem.map_err(|problem| anyhow!("--kafka-config {shown}: {problem}"))?
             }
-            (ClientSecurityProtocol::SaslPlaintext, None) => None,
-            (ClientSecurityProtocol::SaslPlaintext, Some(file)) => bail!(
-                "--client-ca {}: clients use SASL_PLAINTEXT, which has no CA; take it away, or set --client-security-protocol \
-                 SASL_SSL",
-                file.display()
-            ),
+            None => None,
         };
         let endpoint = ClientEndpoint {
-            bootstrap_servers: match &settings.client_bootstrap_servers {
-                Some(servers) => servers.clone(),
+            bootstrap_servers: match &flags.client_bootstrap_servers {
+                Some(servers) => servers.to_string(),
                 None => own.bootstrap_servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             },
             security_protocol: protocol.as_str().to_owned(),
-            sasl_mechanism: settings.client_sasl_mechanism.to_string(),
+            sasl_mechanism: flags.client_sasl_mechanism.to_string(),
             truststore_pem,
         };
-        let clients = logins_at(&endpoint.bootstrap_servers, &own, &endpoint)?;
-        let logins = settings.client_bootstrap_servers.is_some().then(|| clients.clone());
+        let clients = flags.listener(&own, endpoint.truststore_pem.clone().map(PemSource::Inline));
+        let logins = flags.client_bootstrap_servers.is_some().then(|| clients.clone());
         if logins.is_none() && own.takes_no_sasl() {
             bail!(
                 "--client-bootstrap-servers is missing: with security.protocol={} topicops uses a listener where clients cannot \
@@ -88,34 +76,6 @@ impl Reach {
         }
         Ok(Self { own, endpoint, logins, clients, digest: seen.digest.finalize().into() })
     }
-}
-
-/// The clients' listener, as topicops tries their logins there.
-fn logins_at(servers: &str, own: &ClientProperties, endpoint: &ClientEndpoint) -> Result<ClientProperties> {
-    let entries = servers.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    let bootstrap_servers = entries
-        .map(|entry| {
-            entry.parse().map_err(|expected| anyhow!("--client-bootstrap-servers: \"{entry}\": {expected}"))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    if bootstrap_servers.is_empty() {
-        bail!("--client-bootstrap-servers: \"{servers}\": names no server");
-    }
-    let secure = endpoint.security_protocol == ClientSecurityProtocol::SaslSsl.as_str();
-    Ok(ClientProperties {
-        bootstrap_servers,
-        tls: secure.then(|| TlsProperties {
-            trust: endpoint.truststore_pem.clone().map(PemSource::Inline),
-            identity: None,
-            tls12: own.tls.as_ref().is_none_or(|tls| tls.tls12),
-            tls13: own.tls.as_ref().is_none_or(|tls| tls.tls13),
-        }),
-        sasl: None,
-        oauth: None,
-        request_timeout: own.request_timeout,
-        client_id: own.client_id.clone(),
-        group_id: None,
-    })
 }
 
 /// What was read so far.
@@ -245,11 +205,7 @@ mod tests {
             (text.as_str(), &[ca.as_str()][..], "holds no PEM certificate"),
             (text.as_str(), &[&ca, "--client-security-protocol=SASL_PLAINTEXT"], "which has no CA"),
             (text.as_str(), &["--client-ca=/nowhere/ca.pem"], "--client-ca /nowhere/ca.pem: cannot be read"),
-            (
-                text.as_str(),
-                &["--client-bootstrap-servers=a"],
-                "--client-bootstrap-servers: \"a\": each server is host:port",
-            ),
+            (text.as_str(), &["--client-bootstrap-servers=a"], "\"a\": each server is host:port"),
             (text.as_str(), &["--client-bootstrap-servers=,"], "names no server"),
             (text.as_str(), &["--client-sasl-mechanism=PLAIN"], "SCRAM-SHA-256"),
             (text.as_str(), &["--client-security-protocol=SSL"], "SASL_PLAINTEXT"),

@@ -4,14 +4,18 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use tokio::{sync::watch, task::spawn_blocking, time::Instant};
+use tokio::{
+    sync::watch,
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 use topicops_contract::ClientEndpoint;
 use tracing::{error, info};
 
 use super::{Settings, reach::Reach};
 use crate::{
-    controller::health::Health,
-    kafka::{ClientProperties, Cluster, Trouble, WireCluster},
+    controller::{access::Vouched, health::Health},
+    kafka::{ClientProperties, Cluster, ClusterError, Trouble, WireCluster},
     metrics::Metrics,
 };
 
@@ -20,54 +24,89 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How often what the brokers did not take is tried again: they may be about to change, too.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// Where what topicops cannot reach is given up for this time.
+const TRIAL: Duration = Duration::from_secs(10);
+
 /// Lets what the files say count, now and whenever it changes: topicops' own connections first, then the Secrets. What cannot
-/// be read, or is not taken by brokers that take what was there before, is told of, and that goes on.
+/// be read, or is not taken by brokers that take what was there before, is told of, and that goes on. Of what is there at the
+/// start nothing was there before: it is tried until brokers have said something of it, and if no client would get through with
+/// it, Secrets stay as they are.
 pub(super) struct ReachFiles {
     settings: Settings,
     cluster: WireCluster,
-    endpoint: watch::Sender<Arc<ClientEndpoint>>,
+    for_clients: ForClients,
     health: Health,
     metrics: Metrics,
-    counts: [u8; 32],
-    /// How clients reach the brokers as long as that counts.
-    clients: ClientProperties,
+    counts: Counts,
     /// What was not taken, why, and when it was tried.
     refused: Option<([u8; 32], String, Instant)>,
 }
 
+/// What counts now.
+pub(super) struct Counts {
+    digest: [u8; 32],
+    /// How clients reach the brokers.
+    clients: ClientProperties,
+    /// Clients use topicops' own listener: sooner or later something is learnt there.
+    shared: bool,
+}
+
+/// Where is said what clients are to get.
+pub(super) struct ForClients {
+    pub(super) endpoint: watch::Sender<Arc<ClientEndpoint>>,
+    pub(super) vouched: watch::Sender<Vouched>,
+}
+
+impl From<&Reach> for Counts {
+    fn from(reach: &Reach) -> Self {
+        Self { digest: reach.digest, clients: reach.clients.clone(), shared: reach.logins.is_none() }
+    }
+}
+
+/// What a connection as clients make theirs came to.
+enum Trial {
+    Vouches,
+    Refused(ClusterError),
+    /// Nothing is learnt.
+    Unreached,
+}
+
+/// What it is about, in errors.
+const GIVEN: &str = "what clients are to get (--client-ca, or the trust store of --kafka-config)";
+
 impl ReachFiles {
     pub(super) fn new(
         settings: Settings,
-        (counts, clients): ([u8; 32], ClientProperties),
+        counts: Counts,
         cluster: WireCluster,
-        endpoint: watch::Sender<Arc<ClientEndpoint>>,
+        for_clients: ForClients,
         (health, metrics): (Health, Metrics),
     ) -> Self {
         metrics.kafka_config_valid.set(1);
-        Self { settings, cluster, endpoint, health, metrics, counts, clients, refused: None }
+        Self { settings, cluster, for_clients, health, metrics, counts, refused: None }
     }
 
     pub(super) async fn follow(mut self) {
         loop {
-            tokio::time::sleep(LOOK).await;
-            let wrong =
-                self.look().await.err().map(|error| format!("{error:#}; what was there before goes on"));
+            let looked = self.look().await;
+            let goes_on = match *self.for_clients.vouched.borrow() {
+                Vouched::No(_) => "Secrets stay as they are, and new ones wait",
+                Vouched::Unknown | Vouched::Yes => "what was there before goes on",
+            };
+            let wrong = looked.err().map(|error| format!("{error:#}; {goes_on}"));
             self.metrics.kafka_config_valid.set(i64::from(wrong.is_none()));
             let before = self.health.check("kafka-config").and_then(Result::err);
             if let Some(message) = wrong.as_ref().filter(|message| before.as_ref() != Some(message)) {
                 error!("{message}");
             }
             self.health.set("kafka-config", wrong.map_or(Ok(()), Err));
+            tokio::time::sleep(LOOK).await;
         }
     }
 
     async fn look(&mut self) -> Result<()> {
         let settings = self.settings.clone();
         let reach = spawn_blocking(move || Reach::read(&settings)).await.context("reading the files")??;
-        if reach.digest == self.counts {
-            self.refused = None;
-            return Ok(());
-        }
         if let Some((digest, why, tried)) = &self.refused
             && *digest == reach.digest
             && tried.elapsed() < AGAIN
@@ -76,11 +115,40 @@ impl ReachFiles {
         }
         let digest = reach.digest;
         self.refused = None;
-        let adopted = self.adopt(reach).await;
-        if let Err(error) = &adopted {
+        let taken = if digest == self.counts.digest { self.judge().await } else { self.adopt(reach).await };
+        if let Err(error) = &taken {
             self.refused = Some((digest, format!("{error:#}"), Instant::now()));
         }
-        adopted
+        taken
+    }
+
+    /// Says whether clients would get through, where nothing has been learnt of that yet, or they would not.
+    async fn judge(&mut self) -> Result<()> {
+        if *self.for_clients.vouched.borrow() == Vouched::Yes {
+            return Ok(());
+        }
+        // What is not delivered with the Secret, clients' own machines have, and theirs may differ from this one.
+        let delivered = self.for_clients.endpoint.borrow().truststore_pem.is_some();
+        let trial = if delivered { try_out(&self.counts.clients).await? } else { Trial::Vouches };
+        let vouched = match trial {
+            Trial::Refused(error) => {
+                let why = format!("{GIVEN}: {error}");
+                self.say(Vouched::No(why.as_str().into()));
+                bail!("{why}");
+            }
+            Trial::Unreached if self.counts.shared => return Ok(()),
+            Trial::Unreached | Trial::Vouches => Vouched::Yes,
+        };
+        self.say(vouched);
+        Ok(())
+    }
+
+    fn say(&self, vouched: Vouched) {
+        self.for_clients.vouched.send_if_modified(|before| {
+            let changes = *before != vouched;
+            *before = vouched;
+            changes
+        });
     }
 
     async fn adopt(&mut self, reach: Reach) -> Result<()> {
@@ -94,38 +162,45 @@ impl ReachFiles {
         {
             return Err(error).with_context(context);
         }
-        self.try_for_clients(&reach).await?;
+        let counts = Counts::from(&reach);
+        if *self.for_clients.vouched.borrow() == Vouched::Yes {
+            self.try_for_clients(&reach).await?;
+        }
         self.cluster.set_up(reach.own, reach.logins).with_context(context)?;
-        self.counts = reach.digest;
-        self.clients = reach.clients;
+        self.counts = counts;
         info!(file = %shown, "connections to the brokers are made as the files say now");
-        self.endpoint.send_if_modified(|endpoint| {
+        self.for_clients.endpoint.send_if_modified(|endpoint| {
             let changes = **endpoint != reach.endpoint;
             *endpoint = Arc::new(reach.endpoint);
             changes
         });
-        Ok(())
+        self.judge().await
     }
 
     /// Whether clients find what vouches for their brokers in what they are to get. topicops need not reach their listener:
     /// only what it learns there counts.
     async fn try_for_clients(&self, reach: &Reach) -> Result<()> {
-        if **self.endpoint.borrow() == reach.endpoint {
+        if **self.for_clients.endpoint.borrow() == reach.endpoint {
             return Ok(());
         }
-        let context = || "what clients are to get (--client-ca, or the trust store of --kafka-config)";
-        let connect = async |properties: &ClientProperties| {
-            let cluster = WireCluster::new(properties.clone()).with_context(context)?;
-            Ok::<_, anyhow::Error>(cluster.connect().await)
-        };
-        if let Err(error) = connect(&reach.clients).await?
-            && error.trouble == Trouble::Tls
-            && connect(&self.clients).await?.is_ok()
+        if let Trial::Refused(error) = try_out(&reach.clients).await?
+            && matches!(try_out(&self.counts.clients).await?, Trial::Vouches)
         {
-            return Err(error).with_context(context);
+            return Err(error).context(GIVEN);
         }
         Ok(())
     }
+}
+
+/// TLS alone: clients log in beyond it, as somebody of whom nothing is known here.
+async fn try_out(clients: &ClientProperties) -> Result<Trial> {
+    let cluster = WireCluster::new(clients.clone()).context(GIVEN)?;
+    Ok(match timeout(TRIAL, cluster.connect()).await {
+        Ok(Err(error)) if error.trouble == Trouble::Tls => Trial::Refused(error),
+        Ok(Err(error)) if error.trouble == Trouble::Unreachable => Trial::Unreached,
+        Err(_) => Trial::Unreached,
+        Ok(Ok(()) | Err(_)) => Trial::Vouches,
+    })
 }
 
 #[cfg(test)]
@@ -232,26 +307,38 @@ mod tests {
             "--client-security-protocol=SASL_SSL".to_owned(),
             format!("--client-ca={}", folder.join("ca.pem").display()),
         ];
-        let settings = Command::try_parse_from(args).unwrap().settings;
+        followed_with(Command::try_parse_from(args).unwrap().settings)
+    }
+
+    fn followed_with(settings: Settings) -> ReachFiles {
         let reach = Reach::read(&settings).unwrap();
+        let counts = Counts::from(&reach);
         let cluster = WireCluster::with_clients(reach.own, reach.logins).unwrap();
         let metrics = Metrics::with_registry().0;
         let told = (Health::new(metrics.clone()), metrics);
         let endpoint = watch::Sender::new(Arc::new(reach.endpoint));
-        ReachFiles::new(settings, (reach.digest, reach.clients), cluster, endpoint, told)
+        let for_clients = ForClients { endpoint, vouched: watch::Sender::default() };
+        ReachFiles::new(settings, counts, cluster, for_clients, told)
+    }
+
+    fn given(files: &ReachFiles) -> String {
+        files.for_clients.endpoint.borrow().truststore_pem.clone().unwrap()
+    }
+
+    fn own(port: u16) -> String {
+        format!("bootstrap.servers=127.0.0.1:{port}\nsecurity.protocol=PLAINTEXT\n")
     }
 
     #[tokio::test]
     async fn what_worse_reaches_the_brokers_than_what_was_there_is_not_taken() {
         let folder = tempfile::tempdir().unwrap();
         let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        let own = |port: u16| format!("bootstrap.servers=127.0.0.1:{port}\nsecurity.protocol=PLAINTEXT\n");
         let ((right, issuer), (wrong, _)) = (authority("right"), authority("wrong"));
         let (plain, secure) = (broker(None).await, broker(Some(acceptor(&issuer))).await);
         put("client.properties", &own(plain));
         put("ca.pem", &right);
         let mut files = followed(folder.path(), secure);
-        let given = |files: &ReachFiles| files.endpoint.borrow().truststore_pem.clone().unwrap();
+        files.look().await.unwrap();
 
         put("ca.pem", &wrong);
         let told = format!("{:#}", files.look().await.unwrap_err());
@@ -271,5 +358,60 @@ mod tests {
         let other = broker(None).await;
         put("client.properties", &own(other));
         files.look().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn at_the_start_what_vouches_for_no_broker_is_doubted_until_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let ((right, issuer), (wrong, _)) = (authority("right"), authority("wrong"));
+        let (plain, secure) = (broker(None).await, broker(Some(acceptor(&issuer))).await);
+        put("client.properties", &own(plain));
+        put("ca.pem", &wrong);
+        let vouched = |files: &ReachFiles| files.for_clients.vouched.borrow().clone();
+        let doubts =
+            |files: &ReachFiles| matches!(vouched(files), Vouched::No(why) if why.contains("--client-ca"));
+        let mut files = followed(folder.path(), secure);
+        assert_eq!(vouched(&files), Vouched::Unknown);
+        for _ in 0..2 {
+            let told = format!("{:#}", files.look().await.unwrap_err());
+            assert!(told.contains("--client-ca") && told.contains("TLS"), "{told}");
+            assert!(doubts(&files), "{:?}", vouched(&files));
+        }
+        // Another that is wrong, too, is taken, because nothing before it is any better, and doubted.
+        put("ca.pem", &authority("also wrong").0);
+        files.look().await.unwrap_err();
+        assert!(doubts(&files), "{:?}", vouched(&files));
+        put("ca.pem", &right);
+        files.look().await.unwrap();
+        assert_eq!((vouched(&files), given(&files)), (Vouched::Yes, right.clone()));
+
+        // Where topicops does not reach the clients' listener, nothing speaks against it.
+        let mut elsewhere = followed(folder.path(), 1);
+        elsewhere.look().await.unwrap();
+        assert_eq!(vouched(&elsewhere), Vouched::Yes);
+    }
+
+    #[tokio::test]
+    async fn what_clients_and_topicops_trust_alike_is_judged_once_their_brokers_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let ((right, issuer), file) = (authority("right"), folder.path().join("client.properties"));
+        let put = |port: u16| {
+            let inline = right.replace('\n', "\\n");
+            let own = format!(
+                "bootstrap.servers=127.0.0.1:{port}\nsecurity.protocol=SASL_SSL\nsasl.mechanism=PLAIN\n\
+                 sasl.username=u\nsasl.password=p\nssl.truststore.certificates={inline}\n"
+            );
+            fs::write(&file, own).unwrap();
+        };
+        put(1);
+        let args = ["t".to_owned(), format!("--kafka-config={}", file.display())];
+        let mut files = followed_with(Command::try_parse_from(args).unwrap().settings);
+        let vouched = |files: &ReachFiles| files.for_clients.vouched.borrow().clone();
+        files.look().await.unwrap();
+        assert_eq!(vouched(&files), Vouched::Unknown, "nobody was there");
+        put(broker(Some(acceptor(&issuer))).await);
+        files.look().await.unwrap();
+        assert_eq!(vouched(&files), Vouched::Yes);
     }
 }

@@ -16,8 +16,12 @@ use topicops_webhook::{Limits, MinimumTls, Shutdown, WebhookState};
 use tracing::{error, info};
 
 use super::{
-    Admission, Settings, TlsMin, policy_file::PolicyFile, policy_memory::ConfigMapPolicyMemory, probes,
-    reach::Reach, reach_files::ReachFiles,
+    Admission, Settings, TlsMin,
+    policy_file::PolicyFile,
+    policy_memory::ConfigMapPolicyMemory,
+    probes,
+    reach::Reach,
+    reach_files::{Counts, ForClients, ReachFiles},
 };
 use crate::{
     KafkaTopic,
@@ -25,9 +29,9 @@ use crate::{
     controller::{
         Index, Leadership, Reporter, Scope, Watch, Watches,
         access::{
-            AccessController, AccessSettings, ClientEvents, ClientIndex, Consented, KubeRollouts,
-            KubeSecretStore, Limits as AccessLimits, ReporterEvents, SecretIndex, SecretStore, Verifier,
-            VerifyQueue,
+            AccessController, AccessSettings, ClientEvents, ClientIndex, Consented, KubeJobOwners,
+            KubeRollouts, KubeSecretStore, Limits as AccessLimits, ReporterEvents, SecretIndex, SecretStore,
+            Verifier, VerifyQueue, Vouched,
         },
         admission::{AdmissionConsent, AdmissionPolicy},
         certificates::{CertificateSettings, Certificates},
@@ -49,9 +53,11 @@ pub async fn run(settings: Settings) -> Result<()> {
     crate::fail_point::begin();
     fail_point!("run/begun");
     let reach = Reach::read(&settings)?;
+    let counts = Counts::from(&reach);
     let wire =
         WireCluster::with_clients(reach.own, reach.logins).context("setting up the connection to Kafka")?;
     let (endpoint, endpoints) = watch::channel(Arc::new(reach.endpoint));
+    let (vouching, vouched) = watch::channel(Vouched::default());
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
     let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let identity = settings.identity.clone().unwrap_or_else(host_name);
@@ -64,7 +70,8 @@ pub async fn run(settings: Settings) -> Result<()> {
     let health = Health::new(metrics.clone());
     let mut tasks = Tasks::default();
     let told = (health.clone(), metrics.clone());
-    let files = ReachFiles::new(settings.clone(), (reach.digest, reach.clients), wire, endpoint, told);
+    let for_clients = ForClients { endpoint, vouched: vouching };
+    let files = ReachFiles::new(settings.clone(), counts, wire, for_clients, told);
     tasks.spawn("files about the brokers", files.follow());
 
     let probe_listener = listen("--metrics-listen", settings.metrics_listen).await?;
@@ -204,6 +211,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     };
     tasks.spawn("healing", healer.run(leading.clone()));
     let rollouts = Arc::new(KubeRollouts::new(client.clone()));
+    let jobs = Arc::new(KubeJobOwners::new(client.clone()));
     let store: Arc<dyn SecretStore> = Arc::new(KubeSecretStore::new(client));
     let verify = verifier(&mut tasks, &store, &events, &metrics);
     let mut ready = listed;
@@ -212,12 +220,14 @@ pub async fn run(settings: Settings) -> Result<()> {
         cluster,
         store,
         rollouts,
+        jobs,
         clients,
         secrets,
         grants: granted_topics,
         topics: Arc::clone(&topics),
         ready,
         endpoints: endpoints.clone(),
+        vouched,
         settings: AccessSettings {
             operator: settings.operator_id.clone(),
             mode,

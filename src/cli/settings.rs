@@ -3,7 +3,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use topicops_contract::{DriftPolicy, NamePattern, OperatorId, Problem, RotateAfter};
 
-use super::byte_rate::byte_rate;
+use super::{byte_rate::byte_rate, client_flags::ClientFlags};
 use crate::{
     access::GrantsMode,
     kafka::ScramMechanism,
@@ -72,21 +72,8 @@ pub struct Settings {
     #[arg(long, env = "TOPICOPS_MOVE_BATCH", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub move_batch: u32,
 
-    /// Bootstrap servers for the Secrets, when clients reach the brokers differently from topicops.
-    #[arg(long, env = "TOPICOPS_CLIENT_BOOTSTRAP_SERVERS", value_name = "HOST:PORT,…")]
-    pub client_bootstrap_servers: Option<String>,
-
-    /// PEM file with the CA for the Secrets, when clients need another than topicops. Read again when it changes.
-    #[arg(long, env = "TOPICOPS_CLIENT_CA", value_name = "FILE")]
-    pub client_ca: Option<PathBuf>,
-
-    /// How clients log in: the SCRAM mechanism of the credentials made here.
-    #[arg(long, env = "TOPICOPS_CLIENT_SASL_MECHANISM", value_enum, default_value = "SCRAM-SHA-512")]
-    pub client_sasl_mechanism: ClientSaslMechanism,
-
-    /// Security protocol for the Secrets, when clients reach the brokers differently from topicops. Default: with TLS where topicops itself uses it.
-    #[arg(long, env = "TOPICOPS_CLIENT_SECURITY_PROTOCOL", value_enum, value_name = "PROTOCOL")]
-    pub client_security_protocol: Option<ClientSecurityProtocol>,
+    #[command(flatten)]
+    pub clients: ClientFlags,
 
     /// Iterations of the SCRAM credentials made here; Kafka takes 4096 to 16384.
     #[arg(long, env = "TOPICOPS_SCRAM_ITERATIONS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(4096..=16384))]

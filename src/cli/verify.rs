@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, fmt, io::Write};
+use std::{fmt, io::Write};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -14,11 +14,12 @@ use super::{
 };
 use crate::{
     ObjectKey,
-    access::{Client, Granted},
+    access::{Client, Granted, Observed},
     controller::{
         Scope,
         access::{KubeSecretStore, SecretStore},
     },
+    topic::TopicPolicy,
 };
 
 /// The settings of `topicops verify`.
@@ -102,7 +103,9 @@ pub async fn verify(settings: &VerifySettings, out: &mut (dyn Write + Send)) -> 
     let named = objects.named(&settings.workload)?;
     let (grants, mode) = (objects.grants_by_status(), settings.grants.into());
     let operator = &settings.operator_id;
-    let decisions = objects.decisions(operator, &grants, mode, &BTreeSet::new(), BTreeSet::new());
+    // Limits of quotas are the operator's, and quotas give no access.
+    let (policy, observed) = (TopicPolicy::default(), Observed::default());
+    let decisions = objects.decisions(operator, &grants, mode, &policy, observed);
     let store = KubeSecretStore::new(client);
     let mut reports = Vec::new();
     for client in named {

@@ -148,7 +148,7 @@ where
                 {
                     return Missing::Listed;
                 }
-                first.failed(&kind, &error);
+                first.failed(&kind, namespace.as_deref(), &error);
                 warn!(kind, namespace, error = %error, "watching Kubernetes failed; trying again");
             }
         }

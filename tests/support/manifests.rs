@@ -12,12 +12,15 @@ pub(super) fn object(value: &Value) -> BTreeMap<String, Value> {
     value.as_object().map(|object| object.clone().into_iter().collect()).unwrap_or_default()
 }
 
+/// Annotations of topicops, whose names are given without their prefix.
+pub fn annotations(short: &Value) -> Value {
+    let all = object(short).into_iter().map(|(key, value)| (format!("topic.kafka.nb/{key}"), value));
+    all.collect()
+}
+
 /// Annotation names are given without their prefix.
-pub fn topic_config_map(name: &str, data: Value, annotations: Value) -> Result<ConfigMap> {
-    let annotations: BTreeMap<String, Value> = object(&annotations)
-        .into_iter()
-        .map(|(key, value)| (format!("topic.kafka.nb/{key}"), value))
-        .collect();
+pub fn topic_config_map(name: &str, data: Value, short: Value) -> Result<ConfigMap> {
+    let annotations = annotations(&short);
     Ok(serde_json::from_value(json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -26,19 +29,16 @@ pub fn topic_config_map(name: &str, data: Value, annotations: Value) -> Result<C
     }))?)
 }
 
-/// A labelled Deployment of one container `main`; annotation names are given without their prefix.
-pub fn client_deployment(name: &str, annotations: Value, replicas: i32, script: &str) -> Result<Deployment> {
-    let annotations: BTreeMap<String, Value> = object(&annotations)
-        .into_iter()
-        .map(|(key, value)| (format!("topic.kafka.nb/{key}"), value))
-        .collect();
-    Ok(serde_json::from_value(json!({
+/// A labelled workload of one container `main`, of one of the kinds that Deployments are like; annotation names are given without
+/// their prefix.
+pub fn client_workload(kind: &str, name: &str, short: &Value, replicas: i32, script: &str) -> Value {
+    json!({
         "apiVersion": "apps/v1",
-        "kind": "Deployment",
+        "kind": kind,
         "metadata": {
             "name": name,
             "labels": { "kafka-operator": "inject-credentials" },
-            "annotations": annotations,
+            "annotations": annotations(short),
         },
         "spec": {
             "replicas": replicas,
@@ -55,7 +55,12 @@ pub fn client_deployment(name: &str, annotations: Value, replicas: i32, script: 
                 },
             },
         },
-    }))?)
+    })
+}
+
+/// The same as a Deployment.
+pub fn client_deployment(name: &str, short: Value, replicas: i32, script: &str) -> Result<Deployment> {
+    Ok(serde_json::from_value(client_workload("Deployment", name, &short, replicas, script))?)
 }
 
 /// The message of a refusal by the API server; an error when it was no refusal.

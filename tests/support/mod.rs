@@ -49,7 +49,7 @@ mod topics;
 pub use cli::Ran;
 pub use kafka_user::{make_kafka_user, own_properties};
 use manifests::object;
-pub use manifests::{client_deployment, refusal, topic_config_map};
+pub use manifests::{annotations, client_deployment, client_workload, refusal, topic_config_map};
 pub use operator::metric;
 use topicops_contract::{State, Status};
 pub use topicops_testbed::{Options, Program, Testbed, wait};

@@ -231,11 +231,10 @@ impl Metadata<'_> {
         self.labels.as_ref().is_some_and(|labels| labels.0)
     }
 
-    /// Whether the object was made by the controller of another one, whose part it is.
+    /// Whether the object was made for another one, whose part it is.
     pub(crate) fn is_part_of_another(&self, kind: WorkloadKind) -> bool {
-        let mut owners =
-            self.owner_references.iter().flatten().filter(|owner| owner.controller == Some(true));
-        owners.any(|owner| kind.is_part_of(&owner.kind))
+        let mut owners = self.owner_references.iter().flatten();
+        owners.any(|owner| kind.is_part_of(&owner.kind, owner.controller == Some(true)))
     }
 
     /// The annotations of ours. The others (a last applied configuration, for instance, which is long) are not kept.

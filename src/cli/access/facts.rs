@@ -10,7 +10,7 @@ use crate::{
     access::{Decision, GrantsMode},
     cli::{access::consent::Consent, cluster_objects::ClusterObjects},
     controller::Scope,
-    kafka::{Acl, AclOperation, AclRule, PatternType, ResourceType},
+    kafka::{Acl, AclOperation, AclRule, PatternType, Quota, ResourceType},
     topic::TopicGrants,
 };
 
@@ -25,6 +25,8 @@ pub(super) struct Facts<'a> {
     pub(super) rules: &'a [AclRule],
     /// Users that can log in with SCRAM.
     pub(super) users: &'a BTreeSet<String>,
+    /// Quotas of topicops' users; `None`: the brokers do not let us see them.
+    pub(super) quotas: Option<&'a BTreeSet<Quota>>,
     /// The topics that are on the brokers.
     pub(super) existing: &'a BTreeSet<String>,
     /// How the names of topicops' users begin.

@@ -3,6 +3,7 @@
 
 mod consent;
 mod facts;
+mod quota_row;
 mod row;
 mod since;
 #[cfg(test)]
@@ -10,13 +11,13 @@ mod tests;
 mod topic_report;
 mod workload_report;
 
-use std::{collections::BTreeSet, fmt::Display, io::Write, path::PathBuf, str::FromStr};
+use std::{collections::BTreeSet, fmt::Display, io::Write, path::PathBuf, str::FromStr, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use kube::{Client as KubeClient, Config};
 use serde::Serialize;
-use topicops_contract::{NamePattern, OperatorId, Problem, TopicName};
+use topicops_contract::{NamePattern, Problem, TopicName};
 
 pub(super) use self::consent::GrantLines;
 use self::{
@@ -25,24 +26,29 @@ use self::{
     workload_report::{SecretIs, SecretState, WorkloadReport},
 };
 use super::{
-    Grants, Output, WorkloadName,
+    Grants, Installation, Output, WorkloadName,
     cluster_objects::{ClusterObjects, ledger, users_of},
     kafka_config::cluster,
-    settings::{namespace, pattern},
+    policy_memory::{ConfigMapPolicyMemory, PolicyMemory},
+    settings::pattern,
 };
 use crate::{
     ObjectKey,
-    access::Client,
+    access::{Client, Observed},
     controller::{
         Scope,
         access::{KubeSecretStore, SecretStore},
     },
-    kafka::{AclRule, Cluster, WireCluster},
-    topic::TopicPolicy,
+    kafka::{AclRule, Cluster, ClusterError, Quota, Trouble, WireCluster},
+    topic::{TopicPolicy, limits::TopicRules},
 };
 
 /// The settings of `topicops access`.
 #[derive(Args, Clone, Debug)]
+#[command(
+    mut_arg("operator_id", |arg| arg.help("The --operator-id of the topicops that is asked about")),
+    mut_arg("namespace", |arg| arg.help("The namespace it runs in: its ledger is there"))
+)]
 pub struct AccessSettings {
     /// A topic, or a workload.
     #[arg(value_name = "TOPIC|NAMESPACE/WORKLOAD")]
@@ -52,17 +58,8 @@ pub struct AccessSettings {
     #[arg(long, env = "TOPICOPS_KAFKA_CONFIG", value_name = "FILE")]
     pub kafka_config: PathBuf,
 
-    /// The --operator-id of the topicops that is asked about.
-    #[arg(long, env = "TOPICOPS_OPERATOR_ID", default_value = "topicops")]
-    pub operator_id: OperatorId,
-
-    /// The namespace it runs in: its ledger is there.
-    #[arg(long, env = "TOPICOPS_NAMESPACE", default_value = "topicops", value_name = "NAMESPACE")]
-    pub namespace: String,
-
-    /// The namespaces that are looked after, as topicops run has it.
-    #[arg(long, env = "TOPICOPS_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE,…", value_parser = namespace)]
-    pub namespaces: Vec<String>,
+    #[command(flatten)]
+    pub installation: Installation,
 
     /// Who may use a topic, as topicops run has it.
     #[arg(long, env = "TOPICOPS_GRANTS", value_enum, default_value = "namespace")]
@@ -111,20 +108,21 @@ const SUPER_USERS: &str = "the brokers' super users may do everything, and broke
 /// # Errors
 /// The API server or the brokers do not answer, or there is no such topic or workload.
 pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> Result<Accessed> {
+    let Installation { operator_id, namespace, namespaces } = &settings.installation;
     let cluster = cluster(&settings.kafka_config)?;
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
     let client = KubeClient::try_from(config).context("setting up the Kubernetes client")?;
-    let scope = Scope::of(settings.namespaces.clone());
-    let (objects, kafka) = tokio::try_join!(ClusterObjects::read(&client, &scope), Kafka::ask(&cluster))?;
-    let policy = TopicPolicy { protected: settings.protected_topics.clone(), ..TopicPolicy::default() };
-    let ledger = ledger(&client, &settings.namespace, &settings.operator_id);
+    let scope = Scope::of(namespaces.clone());
+    let prefix = format!("{}.", operator_id);
+    let (objects, kafka) =
+        tokio::try_join!(ClusterObjects::read(&client, &scope), Kafka::ask(&cluster, &prefix))?;
+    let policy = policy(&client, settings).await?;
+    let ledger = ledger(&client, namespace, operator_id);
     let by_ledger = objects.grants_by_ledger(&ledger, &policy, &kafka.existing).await?;
     let hidden = by_ledger.is_none();
     let grants = by_ledger.unwrap_or_else(|| objects.grants_by_status());
-    let prefix = format!("{}.", settings.operator_id);
     let mode = settings.grants.into();
-    let acls = kafka.rules.iter().filter_map(AclRule::acl).collect();
-    let decisions = objects.decisions(&settings.operator_id, &grants, mode, &kafka.users, acls);
+    let decisions = objects.decisions(operator_id, &grants, mode, &policy, kafka.observed());
     let facts = Facts {
         objects: &objects,
         grants: &grants,
@@ -132,13 +130,13 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
         decisions: &decisions,
         rules: &kafka.rules,
         users: &kafka.users,
+        quotas: kafka.quotas.as_ref().ok(),
         existing: &kafka.existing,
         prefix: &prefix,
         scope: &scope,
     };
     let mut remarks = vec![SUPER_USERS.to_owned()];
     if hidden {
-        let namespace = &settings.namespace;
         remarks.push(format!(
             "topicops' ledger in namespace {namespace} may not be read: whose a topic is, is told as statuses say"
         ));
@@ -157,11 +155,12 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
             let store = KubeSecretStore::new(client);
             let mut reports = Vec::new();
             for client in &clients {
-                let (username, other) = users_of(&client.workload, &settings.operator_id, &decisions);
+                let (username, other) = users_of(&client.workload, operator_id, &decisions);
                 let secret = secret(&store, client, &username).await;
                 let mut report = WorkloadReport::of(client, &username, secret, &facts);
                 report.remarks.extend(other);
                 report.remarks.extend(remarks.iter().skip(1).cloned());
+                report.remarks.extend(unknown_of_quotas(settings, &policy, &kafka));
                 reports.push(report);
             }
             let as_granted = reports.iter().all(WorkloadReport::is_as_granted);
@@ -176,19 +175,71 @@ fn verdict(as_granted: bool) -> Accessed {
     if as_granted { Accessed::AsGranted } else { Accessed::Differs }
 }
 
+/// The policy that counted last on the topicops that is asked about, as far as it may be read.
+async fn policy(client: &KubeClient, settings: &AccessSettings) -> Result<TopicPolicy> {
+    let Installation { operator_id, namespace, .. } = &settings.installation;
+    let memory = ConfigMapPolicyMemory::new(client.clone(), namespace, operator_id);
+    let (rules, unread) = match memory.recall().await {
+        Ok(text) => match TopicRules::parse(&text.unwrap_or_default()) {
+            Ok(rules) => (rules, false),
+            Err(_) => (TopicRules::default(), true),
+        },
+        Err(kube::Error::Api(status)) if status.code == 403 => (TopicRules::default(), true),
+        Err(error) => return Err(error).context("reading the policy that counted last"),
+    };
+    let protected = settings.protected_topics.clone();
+    Ok(TopicPolicy { protected, rules: Arc::new(rules), unread, ..TopicPolicy::default() })
+}
+
+/// Why what is told of quotas may not be all of it.
+fn unknown_of_quotas(settings: &AccessSettings, policy: &TopicPolicy, kafka: &Kafka) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if policy.unread {
+        let namespace = &settings.installation.namespace;
+        remarks.push(format!(
+            "the policy that counted last in namespace {namespace} may not be read: quotas count as the brokers have them"
+        ));
+    }
+    if let Err(error) = &kafka.quotas {
+        remarks.push(format!("the brokers' quotas are not known ({error})"));
+    }
+    remarks
+}
+
 /// What the brokers have.
 struct Kafka {
     rules: Vec<AclRule>,
     users: BTreeSet<String>,
+    /// Of topicops' users; an error where they may not be seen.
+    quotas: Result<BTreeSet<Quota>, ClusterError>,
     existing: BTreeSet<String>,
 }
 
 impl Kafka {
-    async fn ask(cluster: &WireCluster) -> Result<Self> {
-        let (rules, users, existing) =
-            tokio::try_join!(cluster.all_acls(), cluster.describe_scram_users(""), cluster.list_topics())?;
+    async fn ask(cluster: &WireCluster, prefix: &str) -> Result<Self> {
+        let quotas = async {
+            match cluster.describe_quotas(prefix).await {
+                Err(error) if error.trouble != Trouble::Authorization => Err(error),
+                seen => Ok(seen),
+            }
+        };
+        let (rules, users, quotas, existing) = tokio::try_join!(
+            cluster.all_acls(),
+            cluster.describe_scram_users(""),
+            quotas,
+            cluster.list_topics()
+        )?;
         let users = users.into_iter().map(|user| user.username).collect();
-        Ok(Self { rules, users, existing: existing.into_iter().collect() })
+        Ok(Self { rules, users, quotas, existing: existing.into_iter().collect() })
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            users: self.users.clone(),
+            acls: self.rules.iter().filter_map(AclRule::acl).collect(),
+            quotas: self.quotas.as_ref().ok().cloned().unwrap_or_default(),
+            ..Observed::default()
+        }
     }
 }
 

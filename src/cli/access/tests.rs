@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde_json::json;
+use topicops_contract::OperatorId;
 
 use super::*;
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
 struct World {
     objects: ClusterObjects,
     kafka: Kafka,
+    policy: TopicPolicy,
     scope: Scope,
 }
 
@@ -46,10 +48,12 @@ impl World {
         let existing = BTreeSet::from(["orders".to_owned(), "other".to_owned()]);
         let mut world = Self {
             objects,
-            kafka: Kafka { rules: Vec::new(), users: BTreeSet::new(), existing },
+            kafka: Kafka { rules: Vec::new(), users: BTreeSet::new(), quotas: Ok(BTreeSet::new()), existing },
+            policy: TopicPolicy::default(),
             scope: Scope::All,
         };
         for (username, decision) in world.decisions() {
+            world.kafka.quotas.as_mut().unwrap().extend(decision.desired.quotas);
             world.kafka.rules.extend(decision.desired.acls.into_iter().map(rule));
             world.kafka.users.insert(username);
         }
@@ -57,10 +61,9 @@ impl World {
     }
 
     fn decisions(&self) -> BTreeMap<String, Decision> {
-        let own = self.kafka.rules.iter().filter_map(AclRule::acl).collect();
         let grants = grants(&[("shop/orders", &["shipping/*"])]);
         let (operator, mode) = (OperatorId::default(), GrantsMode::Namespace);
-        self.objects.decisions(&operator, &grants, mode, &self.kafka.users, own)
+        self.objects.decisions(&operator, &grants, mode, &self.policy, self.kafka.observed())
     }
 
     fn look<T>(&self, look: impl FnOnce(&Facts<'_>) -> T) -> T {
@@ -71,6 +74,7 @@ impl World {
             decisions: &self.decisions(),
             rules: &self.kafka.rules,
             users: &self.kafka.users,
+            quotas: self.kafka.quotas.as_ref().ok(),
             existing: &self.kafka.existing,
             prefix: "topicops.",
             scope: &self.scope,
@@ -291,6 +295,46 @@ fn what_denies_a_workload_some_of_what_it_is_granted_is_told_whoever_else_it_is_
         assert!(text.contains(&format!("    DENIED on the brokers: {told}\n")), "{text}");
         assert!(!text.contains("NOT GRANTED"), "{text}");
     }
+}
+
+#[test]
+fn quotas_are_told_as_the_policy_lets_them_count_and_as_the_brokers_have_them() {
+    let asking = [request("shop/app").consume("orders").producer_byte_rate("100MB/s")];
+    let mut world = World::new(&asking);
+    let report = world.workload(0, SecretIs::AsWritten);
+    assert!(report.is_as_granted(), "{report}");
+    assert!(
+        report.to_string().contains("    quota producer-byte-rate: 100MB/s; on the brokers\n"),
+        "{report}"
+    );
+
+    let rules = TopicRules::parse(
+        "{ limits: { producer-byte-rate: { max: 10MB/s } }, defaults: { request-percentage: 50 } }",
+    );
+    world.policy.rules = Arc::new(rules.unwrap());
+    let report = world.workload(0, SecretIs::AsWritten);
+    let told = report.to_string();
+    assert!(!report.is_as_granted(), "{told}");
+    for says in [
+        "    quota producer-byte-rate: 10MB/s (asked for 100MB/s); DIFFERENT on the brokers: 100MB/s\n",
+        "    quota request-percentage: 50% (by the operator's policy); MISSING on the brokers\n",
+        "    refused (QuotaRefused): topic.kafka.nb/producer-byte-rate: \"100MB/s\"",
+    ] {
+        assert!(told.contains(says), "\"{says}\" is missing: {told}");
+    }
+    let quotas = world.decisions()["topicops.shop.app"].desired.quotas.clone();
+    world.kafka.quotas = Ok(quotas);
+    let report = world.workload(0, SecretIs::AsWritten);
+    assert!(report.is_as_granted(), "what is refused is held to the nearest: {report}");
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(
+        (&json["quotas"][0]["asked"], &json["quotas"][0]["held"]),
+        (&json!("100MB/s"), &json!("10MB/s"))
+    );
+
+    // Where the policy may not be read, nothing is held against what the brokers have.
+    world.policy = TopicPolicy { unread: true, ..TopicPolicy::default() };
+    assert!(world.workload(0, SecretIs::AsWritten).is_as_granted());
 }
 
 #[test]

@@ -8,9 +8,11 @@ use topicops_contract::{NamePattern, TopicName};
 
 use super::{
     facts::Facts,
+    quota_row::QuotaRow,
     row::{May, Row},
 };
 use crate::{
+    Reason,
     access::{Client, Finding},
     kafka::{Acl, AclRule, ResourceType},
 };
@@ -32,6 +34,7 @@ pub(super) struct WorkloadReport {
     groups: Vec<String>,
     transactional_ids: Vec<String>,
     streams_application_id: Option<String>,
+    quotas: Vec<QuotaRow>,
     refused: Vec<Refused>,
     /// Rules that are granted and that the brokers do not have.
     missing: Vec<String>,
@@ -102,9 +105,16 @@ impl WorkloadReport {
             remarks.push("it is being deleted, and what it has goes with it".to_owned());
         }
         let findings = decision.map_or(&[][..], |decision| &decision.findings);
-        let refused = findings
-            .iter()
+        // What the policy adjusts, or warns of, is as it should be.
+        let (notices, refused): (Vec<_>, Vec<_>) =
+            findings.iter().partition(|finding| finding.reason == Reason::QuotaOutOfBounds);
+        remarks.extend(notices.into_iter().map(|notice| notice.message.clone()));
+        let refused = refused
+            .into_iter()
             .map(|Finding { reason, message }| Refused { reason: reason.as_str(), message: message.clone() });
+        let request = client.request.as_ref().ok().and_then(Option::as_deref);
+        let asked = request.map(|request| request.quotas).unwrap_or_default();
+        let limits = decision.map(|decision| decision.desired.quotas.clone()).unwrap_or_default();
         Self {
             workload: client.workload.to_string(),
             username: username.to_owned(),
@@ -115,6 +125,7 @@ impl WorkloadReport {
             groups: strings(&granted.groups),
             transactional_ids: strings(&granted.transactional_ids),
             streams_application_id: granted.streams_application_id,
+            quotas: QuotaRow::all(username, &asked, &limits, facts.quotas),
             refused: refused.collect(),
             missing: wanted.difference(&there).map(words).collect(),
             not_granted: extra.map(ToString::to_string).collect(),
@@ -123,7 +134,7 @@ impl WorkloadReport {
         }
     }
 
-    /// Whether user, rules and Secret are as they are granted.
+    /// Whether user, rules, quotas and Secret are as they are granted.
     pub(super) fn is_as_granted(&self) -> bool {
         let secret = self.secret.as_ref();
         let secret =
@@ -134,6 +145,7 @@ impl WorkloadReport {
             && self.not_granted.is_empty()
             && self.denied.is_empty()
             && !self.topics.iter().any(|row| row.on_brokers.differs())
+            && !self.quotas.iter().any(QuotaRow::differs)
     }
 }
 
@@ -187,6 +199,7 @@ impl Display for WorkloadReport {
         if let Some(id) = &self.streams_application_id {
             writeln!(f, "    streams application {id}: its group, and topics and transactional ids {id}-*")?;
         }
+        self.quotas.iter().try_for_each(|quota| writeln!(f, "    quota {quota}"))?;
         for Refused { reason, message } in &self.refused {
             writeln!(f, "    refused ({reason}): {message}")?;
         }

@@ -1,11 +1,12 @@
 use std::{fs, path::Path};
 
+use anyhow::{Context, Result, anyhow};
+
 use super::{
-    super::settings::ClientSecurityProtocol,
-    PreflightSettings,
+    super::{ClientFlags, settings::ClientSecurityProtocol},
     check::{Check, On::Kafka},
 };
-use crate::kafka::{ClientProperties, ClusterError, PemSource, TlsProperties, WireCluster, authorities};
+use crate::kafka::{ClientProperties, ClusterError, PemSource, WireCluster, authorities};
 
 /// Where and how clients log in.
 pub(super) struct ClientsListener {
@@ -17,9 +18,9 @@ pub(super) struct ClientsListener {
 
 impl ClientsListener {
     /// As topicops itself reaches the brokers, where flags do not say otherwise.
-    pub(super) fn of(settings: &PreflightSettings, own: &ClientProperties) -> Self {
-        let mechanism = settings.client_sasl_mechanism.to_string();
-        Self { mechanism, setup: setup(settings, own) }
+    pub(super) fn of(flags: &ClientFlags, own: &ClientProperties) -> Self {
+        let mechanism = flags.client_sasl_mechanism.to_string();
+        Self { mechanism, setup: setup(flags, own).map_err(|error| format!("{error:#}")) }
     }
 
     /// Whether the brokers offer the mechanism there.
@@ -54,76 +55,41 @@ impl ClientsListener {
     }
 }
 
-/// Clients have no certificate of their own, and nobody logs in here.
-fn setup(settings: &PreflightSettings, own: &ClientProperties) -> Result<ClientProperties, String> {
-    let secure = match settings.client_security_protocol {
-        Some(protocol) => protocol == ClientSecurityProtocol::SaslSsl,
-        None => own.tls.is_some(),
+fn setup(flags: &ClientFlags, own: &ClientProperties) -> Result<ClientProperties> {
+    let read = |file: &Path| {
+        fs::read_to_string(file).with_context(|| format!("--client-ca {}: cannot be read", file.display()))
     };
-    let trust = match (&settings.client_ca, secure) {
-        (Some(file), true) => Some(PemSource::Inline(certificates(file)?)),
-        (Some(file), false) => {
-            let shown = file.display();
-            return Err(format!(
-                "--client-ca {shown}: clients use SASL_PLAINTEXT, which has no CA; take it away, or set \
-                 --client-security-protocol SASL_SSL"
-            ));
-        }
-        (None, true) => own_authorities(own)?.map(PemSource::Inline),
-        (None, false) => None,
+    let trust = match flags.ca(own, read)? {
+        Some(pem) => Some(pem),
+        None if flags.protocol(own) == ClientSecurityProtocol::SaslSsl => own_authorities(own)?,
+        None => None,
     };
-    let at = &settings.client_bootstrap_servers;
-    Ok(ClientProperties {
-        bootstrap_servers: if at.is_empty() { own.bootstrap_servers.clone() } else { at.clone() },
-        tls: secure.then(|| TlsProperties {
-            trust,
-            identity: None,
-            tls12: own.tls.as_ref().is_none_or(|tls| tls.tls12),
-            tls13: own.tls.as_ref().is_none_or(|tls| tls.tls13),
-        }),
-        sasl: None,
-        oauth: None,
-        request_timeout: own.request_timeout,
-        client_id: own.client_id.clone(),
-        group_id: None,
-    })
+    Ok(flags.listener(own, trust.map(PemSource::Inline)))
 }
 
 /// What topicops itself trusts, as clients would get it.
-fn own_authorities(own: &ClientProperties) -> Result<Option<String>, String> {
+fn own_authorities(own: &ClientProperties) -> Result<Option<String>> {
     let (key, pem) = match own.tls.as_ref().and_then(|tls| tls.trust.as_ref()) {
         None => return Ok(None),
         Some(PemSource::Inline(pem)) => ("ssl.truststore.certificates", pem.clone()),
         Some(PemSource::File(file)) => {
             const KEY: &str = "ssl.truststore.location";
-            let pem = fs::read_to_string(file).map_err(|error| format!("{KEY} {}: {error}", file.display()))?;
+            let pem = fs::read_to_string(file).with_context(|| format!("{KEY} {}", file.display()))?;
             (KEY, pem)
         }
     };
-    authorities(key, &pem).map(Some).map_err(|problem| format!("--kafka-config: {problem}"))
-}
-
-fn certificates(file: &Path) -> Result<String, String> {
-    let shown = file.display();
-    let pem = fs::read_to_string(file).map_err(|error| format!("--client-ca {shown}: {error}"))?;
-    authorities("--client-ca", &pem).map_err(|problem| format!("{shown}: {problem}"))
+    authorities(key, &pem).map(Some).map_err(|problem| anyhow!("--kafka-config: {problem}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
-    use super::{super::check::State, *};
-
-    #[derive(Debug, Parser)]
-    struct Command {
-        #[command(flatten)]
-        settings: PreflightSettings,
-    }
+    use super::{
+        super::{check::State, testing::settings},
+        *,
+    };
 
     fn of(own: &str, flags: &[&str]) -> ClientsListener {
-        let settings = Command::parse_from(["t"].iter().chain(flags)).settings;
-        ClientsListener::of(&settings, &ClientProperties::parse("t", own).unwrap())
+        ClientsListener::of(&settings(flags).clients, &ClientProperties::parse("t", own).unwrap())
     }
 
     const PLAIN: &str = "bootstrap.servers=own:1\nsecurity.protocol=PLAINTEXT\n";

@@ -10,19 +10,22 @@ use serde::Deserialize;
 const ALL: Manifest = Manifest {
     file: "deploy/install/20-rbac.yaml",
     text: include_str!("../../../deploy/install/20-rbac.yaml"),
-    role: ROLE,
+    roles: &[ROLE],
+    each: false,
 };
 /// The same for a topicops that looks after some namespaces only.
 const SOME: Manifest = Manifest {
     file: "deploy/namespaced/20-rbac.yaml",
     text: include_str!("../../../deploy/namespaced/20-rbac.yaml"),
-    role: ROLE,
+    roles: &[ROLE, "topicops-namespaced"],
+    each: false,
 };
 /// What it has in each of them.
 const EACH: Manifest = Manifest {
     file: "deploy/namespaced/namespace.yaml",
     text: include_str!("../../../deploy/namespaced/namespace.yaml"),
-    role: "topicops-namespace",
+    roles: &["topicops-namespace"],
+    each: true,
 };
 /// What roles and the objects that they name are called after.
 const ROLE: &str = "topicops";
@@ -32,8 +35,10 @@ struct Manifest {
     /// In the repository.
     file: &'static str,
     text: &'static str,
-    /// That of the role and the cluster role that topicops has; the others in there are for people.
-    role: &'static str,
+    /// Those of the role and the cluster role that topicops has; the others in there are for people.
+    roles: &'static [&'static str],
+    /// It is for any namespace, and told which one.
+    each: bool,
 }
 
 /// What topicops may do with one kind of object.
@@ -125,13 +130,12 @@ impl KubernetesRight {
 impl Manifest {
     /// Its roles are in `namespace`; those of the cluster are in none.
     fn rights(&self, namespace: &str, names: Names<'_>) -> Result<Vec<KubernetesRight>, serde_norway::Error> {
-        // A file for any namespace is told which one it is for.
-        let into = if self.role == ROLE { String::new() } else { format!("--namespace {namespace} ") };
+        let into = if self.each { format!("--namespace {namespace} ") } else { String::new() };
         let apply = format!("kubectl {into}apply -f {}", self.file);
         let mut rights = Vec::new();
         for document in serde_norway::Deserializer::from_str(self.text) {
             let object = serde_norway::Value::deserialize(document)?;
-            let own = object["metadata"]["name"].as_str() == Some(self.role);
+            let own = object["metadata"]["name"].as_str().is_some_and(|name| self.roles.contains(&name));
             let (rules, namespace) = match object["kind"].as_str() {
                 Some("ClusterRole") if own => (serde_norway::from_value::<ClusterRole>(object)?.rules, None),
                 Some("Role") if own => (serde_norway::from_value::<Role>(object)?.rules, Some(namespace)),

@@ -7,6 +7,8 @@ mod clients_listener;
 mod kafka_checks;
 mod kubernetes_checks;
 mod kubernetes_right;
+#[cfg(test)]
+mod testing;
 
 use std::{io::Write, path::PathBuf};
 
@@ -14,7 +16,6 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, Config};
-use topicops_contract::OperatorId;
 
 pub use self::check::On;
 use self::{
@@ -24,16 +25,17 @@ use self::{
     kubernetes_checks::{KAFKA_SECRET, KAFKA_SECRET_KEY},
     kubernetes_right::Names,
 };
-use super::{
-    Output,
-    access::tell,
-    kafka_config,
-    settings::{ClientSaslMechanism, ClientSecurityProtocol, namespace},
-};
-use crate::kafka::{Address, ClientProperties, WireCluster};
+use super::{ClientFlags, Installation, Output, access::tell, kafka_config};
+use crate::kafka::{ClientProperties, WireCluster};
 
 /// The settings of `topicops preflight`.
 #[derive(Args, Clone, Debug)]
+#[command(
+    mut_arg("client_bootstrap_servers", |arg| arg.help("Where clients log in, as topicops run has it")),
+    mut_arg("client_ca", |arg| arg.help("PEM file with the CA that clients trust, as topicops run has it")),
+    mut_arg("client_sasl_mechanism", |arg| arg.help("The mechanism that clients log in with, as topicops run has it")),
+    mut_arg("client_security_protocol", |arg| arg.help("The security protocol of clients, as topicops run has it"))
+)]
 pub struct PreflightSettings {
     /// Kafka client properties file with which topicops itself administers the brokers. Default: that in its Secret.
     #[arg(long, env = "TOPICOPS_KAFKA_CONFIG", value_name = "FILE")]
@@ -47,39 +49,11 @@ pub struct PreflightSettings {
     #[arg(long, value_enum)]
     pub only: Option<On>,
 
-    /// The --operator-id that topicops has.
-    #[arg(long, env = "TOPICOPS_OPERATOR_ID", default_value = "topicops")]
-    pub operator_id: OperatorId,
+    #[command(flatten)]
+    pub installation: Installation,
 
-    /// The namespace it runs in.
-    #[arg(long, env = "TOPICOPS_NAMESPACE", default_value = "topicops", value_name = "NAMESPACE")]
-    pub namespace: String,
-
-    /// The namespaces that are looked after, as topicops run has it.
-    #[arg(long, env = "TOPICOPS_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE,…", value_parser = namespace)]
-    pub namespaces: Vec<String>,
-
-    /// Where clients log in, as topicops run has it.
-    #[arg(
-        long,
-        env = "TOPICOPS_CLIENT_BOOTSTRAP_SERVERS",
-        value_delimiter = ',',
-        value_name = "HOST:PORT,…",
-        value_parser = address
-    )]
-    pub client_bootstrap_servers: Vec<Address>,
-
-    /// PEM file with the CA that clients trust, as topicops run has it.
-    #[arg(long, env = "TOPICOPS_CLIENT_CA", value_name = "FILE")]
-    pub client_ca: Option<PathBuf>,
-
-    /// The mechanism that clients log in with, as topicops run has it.
-    #[arg(long, env = "TOPICOPS_CLIENT_SASL_MECHANISM", value_enum, default_value = "SCRAM-SHA-512")]
-    pub client_sasl_mechanism: ClientSaslMechanism,
-
-    /// The security protocol of clients, as topicops run has it.
-    #[arg(long, env = "TOPICOPS_CLIENT_SECURITY_PROTOCOL", value_enum, value_name = "PROTOCOL")]
-    pub client_security_protocol: Option<ClientSecurityProtocol>,
+    #[command(flatten)]
+    pub clients: ClientFlags,
 
     /// The webhook configurations (mutating and validating), as topicops run has it.
     #[arg(
@@ -94,10 +68,6 @@ pub struct PreflightSettings {
     /// How it is told.
     #[arg(long, short = 'o', value_enum, default_value = "text")]
     pub output: Output,
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    text.parse().map_err(|expected| format!("\"{text}\": {expected}"))
 }
 
 /// Whether topicops finds all that it needs.
@@ -121,10 +91,10 @@ pub async fn preflight(settings: &PreflightSettings, out: &mut (dyn Write + Send
     }
     if settings.only != Some(On::Kafka) {
         let names = Names {
-            operator: settings.operator_id.as_str(),
-            namespace: &settings.namespace,
+            operator: settings.installation.operator_id.as_str(),
+            namespace: &settings.installation.namespace,
             webhook_configurations: &settings.webhook_configuration,
-            namespaces: &settings.namespaces,
+            namespaces: &settings.installation.namespaces,
         };
         checks.extend(kubernetes_checks::look(&client(settings).await?, names).await);
     }
@@ -144,9 +114,10 @@ async fn properties(settings: &PreflightSettings) -> Result<Result<ClientPropert
     if let Some(file) = &settings.kafka_config {
         return kafka_config::properties(file).map(Ok);
     }
-    let name = format!("Secret {}/{KAFKA_SECRET}", settings.namespace);
+    let namespace = &settings.installation.namespace;
+    let name = format!("Secret {namespace}/{KAFKA_SECRET}");
     let what = format!("{KAFKA_SECRET_KEY} of topicops in {name}");
-    let api: Api<Secret> = Api::namespaced(client(settings).await?, &settings.namespace);
+    let api: Api<Secret> = Api::namespaced(client(settings).await?, namespace);
     let data = match api.get_opt(KAFKA_SECRET).await {
         Ok(secret) => secret.and_then(|secret| secret.data).unwrap_or_default(),
         Err(error) => return Ok(Err(Check::unknown(On::Kafka, what, crate::chain(&error)))),
@@ -164,8 +135,8 @@ async fn kafka(settings: &PreflightSettings, properties: ClientProperties) -> Re
     let asking = Asking {
         username: properties.sasl.as_ref().map(|sasl| sasl.username.clone()),
         bootstrap_servers: servers.join(","),
-        prefix: format!("{}.", settings.operator_id),
-        clients: ClientsListener::of(settings, &properties),
+        prefix: format!("{}.", settings.installation.operator_id),
+        clients: ClientsListener::of(&settings.clients, &properties),
     };
     let cluster = match WireCluster::new(properties) {
         Ok(cluster) => cluster,
@@ -182,22 +153,13 @@ async fn kafka(settings: &PreflightSettings, properties: ClientProperties) -> Re
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
-    use super::{check::State, *};
-
-    #[derive(Debug, Parser)]
-    struct Command {
-        #[command(flatten)]
-        settings: PreflightSettings,
-    }
+    use super::{check::State, testing::settings as of, *};
 
     #[tokio::test]
     async fn files_of_topicops_pod_that_are_not_here_are_not_known_unless_a_file_was_named() {
         let text = "bootstrap.servers=a:1\nsecurity.protocol=SSL\nssl.truststore.type=PEM\n\
                     ssl.truststore.location=/nowhere/ca.pem\n";
         let properties = ClientProperties::parse("t", text).unwrap();
-        let of = |flags: &[&str]| Command::parse_from(["t"].iter().chain(flags)).settings;
         let checks = kafka(&of(&[]), properties.clone()).await.unwrap();
         assert_eq!(checks.iter().map(|check| check.state).collect::<Vec<_>>(), [State::Unknown]);
         assert!(checks[0].why.as_deref().is_some_and(|why| why.contains("/nowhere/ca.pem")), "{checks:?}");

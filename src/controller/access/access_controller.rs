@@ -8,8 +8,8 @@ use topicops_contract::ClientEndpoint;
 use tracing::warn;
 
 use super::{
-    AccessSettings, ClientEvents, ClientIndex, Rollouts, SecretIndex, SecretStore, VerifyQueue, looks::Looks,
-    made_ahead::MadeAhead, pass::Pass, tenure::Tenure,
+    AccessSettings, ClientEvents, ClientIndex, JobOwners, Rollouts, SecretIndex, SecretStore, VerifyQueue,
+    Vouched, backoff::Backoff, looks::Looks, made_ahead::MadeAhead, pass::Pass, tenure::Tenure,
 };
 use crate::{
     controller::{health::Health, topics::TopicIndex, while_leading},
@@ -24,6 +24,7 @@ pub struct AccessController {
     pub cluster: Arc<dyn Cluster>,
     pub store: Arc<dyn SecretStore>,
     pub rollouts: Arc<dyn Rollouts>,
+    pub jobs: Arc<dyn JobOwners>,
     pub clients: Arc<ClientIndex>,
     pub secrets: Arc<SecretIndex>,
     /// Whole: a topic that is missing for a moment would cost its users their rules for that moment.
@@ -35,6 +36,8 @@ pub struct AccessController {
     pub ready: Vec<watch::Receiver<bool>>,
     /// How clients reach the brokers from now on; the settings say how they did until now.
     pub endpoints: watch::Receiver<Arc<ClientEndpoint>>,
+    /// Whether that may be written to Secrets. Where it may not, those that are there stay as they are, and all else goes on.
+    pub vouched: watch::Receiver<Vouched>,
     pub settings: AccessSettings,
     pub events: Arc<dyn ClientEvents>,
     pub health: Health,
@@ -102,6 +105,7 @@ impl AccessController {
         let mut clients = self.clients.changes();
         let mut secrets = self.secrets.changes();
         let mut policy = self.topics.policy_changes();
+        let mut vouched = self.vouched.clone();
         let mut resync = Instant::now();
         let mut failures = 0;
         let mut in_a_row = 0;
@@ -110,6 +114,9 @@ impl AccessController {
                 if ready.wait_for(|complete| *complete).await.is_err() {
                     return;
                 }
+            }
+            if vouched.wait_for(|vouched| *vouched != Vouched::Unknown).await.is_err() {
+                return;
             }
             self.topics.settled(TOPICS_FIRST).await;
             clients.mark_unchanged();
@@ -121,6 +128,10 @@ impl AccessController {
                 resync = Instant::now();
             }
             self.limits.made_ahead.want((self.settings.mechanism(), self.settings.iterations));
+            if self.take_vouched() {
+                // Who waited for that waits no more.
+                tenure.lock().backoff = Backoff::default();
+            }
             let now = Instant::now();
             let look = now >= resync;
             match self.counted_pass(&tenure, &grants, look, &mut looks).await {
@@ -161,6 +172,7 @@ impl AccessController {
                     result = policy.changed() => break result.is_ok(),
                     result = self.grants.changed() => break result.is_ok(),
                     result = self.endpoints.changed() => break result.is_ok(),
+                    result = vouched.changed() => break result.is_ok(),
                     Some(look) = looks.next() => if self.looked(&tenure, look) {
                         break true;
                     },
@@ -183,6 +195,24 @@ impl AccessController {
         self.settings.endpoint = ClientEndpoint::clone(&endpoint);
         self.secrets.outdate();
         true
+    }
+
+    /// Whether Secrets may say something else of that from now on, or may not any more: they are judged anew.
+    fn take_vouched(&mut self) -> bool {
+        let is_news = self.vouched.has_changed().unwrap_or(false);
+        if is_news {
+            self.vouched.mark_unchanged();
+            self.secrets.outdate();
+        }
+        is_news
+    }
+
+    /// Why no Secret is to be written.
+    pub(super) fn doubt(&self) -> Option<Arc<str>> {
+        match &*self.vouched.borrow() {
+            Vouched::No(why) => Some(Arc::clone(why)),
+            Vouched::Unknown | Vouched::Yes => None,
+        }
     }
 
     async fn counted_pass(

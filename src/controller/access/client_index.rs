@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     fmt::Debug,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -24,10 +24,11 @@ use topicops_contract::{ClientRequest, TopicName, Workload, keys};
 use super::{
     kind_index::{KindIndex, KindOfWorkload, UNFINISHED, list_all},
     maker::Maker,
+    strays::Strays,
 };
 use crate::{
     access::Client,
-    controller::{Index, Watch, Watches, topics::TopicUsers},
+    controller::{Index, Scope, Watch, Watches, topics::TopicUsers},
     topic::{TopicGrant, Use},
 };
 
@@ -35,8 +36,7 @@ use crate::{
 #[derive(Debug)]
 pub struct ClientIndex {
     clients: Mutex<BTreeMap<Workload, Template>>,
-    /// By who made them: labelled Pods that are part of something else.
-    strays: Mutex<BTreeMap<Maker, Arc<Client>>>,
+    strays: Mutex<Strays>,
     /// Counts changes that matter to somebody's access.
     revision: watch::Sender<u64>,
     /// Counts those too, and changes of specs.
@@ -88,12 +88,12 @@ impl ClientIndex {
         self.lock().get(workload).map(|template| Arc::clone(&template.client))
     }
 
-    /// What the watches would list now, each with its metadata.
+    /// What the watches of these namespaces would list now, each with its metadata.
     ///
     /// # Errors
     /// The API server does not list one of the kinds.
-    pub async fn list(client: &kube::Client) -> kube::Result<Vec<(Client, ObjectMeta)>> {
-        list_all(client).await
+    pub async fn list(client: &kube::Client, scope: &Scope) -> kube::Result<Vec<(Client, ObjectMeta)>> {
+        list_all(client, scope).await
     }
 
     /// What keeps it up to date.
@@ -142,37 +142,50 @@ impl ClientIndex {
         self.templates.send_modify(|revision| *revision = revision.wrapping_add(1));
     }
 
-    /// Labelled Pods that a controller made for something that is no client: the label stands on a template, where it does
-    /// nothing. One Pod for each such maker.
-    pub fn strays(&self) -> Vec<(Maker, Arc<Client>)> {
-        let clients = self.lock();
-        let strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
-        let led_astray = strays.iter().filter(|(maker, _)| !maker.is_among(&clients));
-        led_astray.map(|(maker, pod)| (maker.clone(), Arc::clone(pod))).collect()
+    fn lock_strays(&self) -> MutexGuard<'_, Strays> {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn put_stray(&self, maker: Maker, pod: Client) {
-        // A Pod of what is a client has nothing to be told.
+    /// Labelled Pods and Jobs that were made for something that is no client: the label stands on a template, where it does
+    /// nothing. One for each such maker. Pods of a Job are not among them before [`Self::jobs_to_look_up`] is.
+    pub fn strays(&self) -> Vec<(Maker, Arc<Client>)> {
+        let clients = self.lock();
+        let strays = self.lock_strays();
+        let mut led_astray = strays.one_of_each();
+        led_astray.retain(|maker, _| !maker.is_among(&clients));
+        led_astray.into_iter().map(|(maker, part)| (maker.clone(), Arc::clone(part))).collect()
+    }
+
+    /// Jobs with labelled Pods that may be parts of a client, by whatever name somebody made them.
+    pub(super) fn jobs_to_look_up(&self) -> Vec<Maker> {
+        let clients = self.lock();
+        let strays = self.lock_strays();
+        strays.not_looked_up().filter(|job| !job.is_among(&clients)).cloned().collect()
+    }
+
+    /// Notes what such a Job is a part of.
+    pub(super) fn looked_up(&self, job: &Maker, cron_job: Option<&Workload>) {
+        self.lock_strays().looked_up(job, cron_job.map_or_else(|| job.clone(), Maker::from));
+    }
+
+    pub(super) fn put_stray(&self, maker: Maker, part: Client) {
+        // What was made for a client has nothing to be told.
         let is_news = !maker.is_among(&self.lock());
-        let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
-        let Entry::Vacant(entry) = strays.entry(maker) else { return };
-        entry.insert(Arc::new(pod));
-        drop(strays);
-        if is_news {
+        let is_first = self.lock_strays().put(maker, part);
+        if is_first && is_news {
             self.changed();
         }
     }
 
-    /// All that is kept: clients, and Pods that were led astray.
+    /// All that is kept: clients, and what was led astray.
     pub(super) fn workloads(&self) -> Vec<Workload> {
         let mut workloads: Vec<Workload> = self.lock().keys().cloned().collect();
-        let strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
-        workloads.extend(strays.values().map(|pod| pod.workload.clone()));
+        workloads.extend(self.lock_strays().parts().cloned());
         workloads
     }
 
-    pub(super) fn take_stray(&self, pod: &Workload) {
-        self.strays.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, one| one.workload != *pod);
+    pub(super) fn take_stray(&self, part: &Workload) {
+        self.lock_strays().take(part);
     }
 
     #[cfg(test)]
@@ -311,6 +324,49 @@ mod tests {
             index.apply(job.clone());
             assert_eq!(clients.all().len(), left, "{:?}", job.status);
         }
+        // Before Kubernetes 1.31.
+        for (active, terminating, left) in
+            [(Some(1), None, 1), (Some(0), Some(2), 1), (None, Some(1), 1), (Some(0), Some(0), 0)]
+        {
+            let conditions = Some(vec![condition("Complete", "True")]);
+            job.status = Some(JobStatus { conditions, active, terminating, ..JobStatus::default() });
+            index.apply(job.clone());
+            assert_eq!(clients.all().len(), left, "{:?}", job.status);
+        }
+    }
+
+    #[test]
+    fn a_job_that_was_made_from_a_cron_job_by_hand_is_part_of_it_by_whatever_name() {
+        let clients = Arc::new(ClientIndex::default());
+        let (jobs, pods) = (index_of::<Job>(&clients), index_of::<Pod>(&clients));
+        let told = || clients.strays().into_iter().map(|(maker, _)| maker.to_string()).collect::<Vec<_>>();
+        // As kubectl makes it, and as others do, that do not say who controls it.
+        for (controller, name) in [(Some(true), "by-hand"), (None, "otherwise")] {
+            let mut owners = made_by("CronJob", "nightly").unwrap();
+            owners[0].controller = controller;
+            let metadata = ObjectMeta { owner_references: Some(owners), ..meta(name, &[]) };
+            jobs.apply(Job { metadata, ..Job::default() });
+            let pod =
+                ObjectMeta { owner_references: made_by("Job", name), ..meta(&format!("{name}-x"), &[]) };
+            pods.apply(pod.into_response_partial());
+        }
+        assert!(clients.all().is_empty());
+        assert_eq!(told(), ["CronJob shop/nightly"], "the label is on its templates alone");
+        let nightly = Workload::new("shop", topicops_contract::WorkloadKind::CronJob, "nightly");
+        let to_look_up = clients.jobs_to_look_up();
+        assert_eq!(to_look_up.len(), 2, "{to_look_up:?}");
+        to_look_up.iter().for_each(|job| clients.looked_up(job, Some(&nightly)));
+        assert_eq!(told(), ["CronJob shop/nightly"]);
+        assert!(clients.jobs_to_look_up().is_empty());
+        index_of::<CronJob>(&clients).apply(meta("nightly", &[]).into_response_partial());
+        assert!(told().is_empty(), "the CronJob has the label, too");
+        index_of::<CronJob>(&clients).remove(&ObjectKey::new("shop", "nightly"));
+        for name in ["by-hand", "otherwise"] {
+            jobs.remove(&ObjectKey::new("shop", name));
+            assert_eq!(told(), ["CronJob shop/nightly"]);
+            pods.remove(&ObjectKey::new("shop", &format!("{name}-x")));
+        }
+        assert!(told().is_empty());
     }
 
     #[test]
@@ -326,12 +382,19 @@ mod tests {
             pods.apply(pod.into_response_partial());
         };
         pod_of("orders-7d9f-x", "ReplicaSet", "orders-7d9f");
+        let changes = *clients.changes().borrow();
         pod_of("orders-7d9f-y", "ReplicaSet", "orders-7d9f");
+        assert_eq!(*clients.changes().borrow(), changes, "one Pod of a maker more");
         pod_of("db-0", "StatefulSet", "db");
         pod_of("nightly-29384-x", "Job", "nightly-29384");
         assert_eq!(clients.all().len(), 1, "they are part of something else");
         let told = || clients.strays().into_iter().map(|(maker, _)| maker.to_string()).collect::<Vec<_>>();
-        assert_eq!(told(), ["Job shop/nightly-29384", "ReplicaSet shop/orders-7d9f", "StatefulSet shop/db"]);
+        let jobs = clients.jobs_to_look_up();
+        assert_eq!((jobs.len(), told().len()), (1, 2), "it may be a CronJob's");
+        clients.looked_up(&jobs[0], None);
+        assert_eq!(told(), ["Deployment shop/orders", "Job shop/nightly-29384", "StatefulSet shop/db"]);
+        pods.remove(&ObjectKey::new("shop", "orders-7d9f-x"));
+        assert_eq!(told().len(), 3, "another Pod of it is there");
         index_of::<Deployment>(&clients).apply(meta("orders", &[]).into_response_partial());
         index_of::<CronJob>(&clients).apply(meta("nightly", &[]).into_response_partial());
         assert_eq!(told(), ["StatefulSet shop/db"]);
@@ -341,6 +404,30 @@ mod tests {
         );
         pods.remove(&ObjectKey::new("shop", "db-0"));
         assert!(told().is_empty());
+    }
+
+    #[test]
+    fn what_a_workload_made_is_told_of_once_however_often_it_is_rolled_out() {
+        let clients = Arc::new(ClientIndex::default());
+        let pods = index_of::<Pod>(&clients);
+        let pod_of = |template: &str| {
+            let mut pod = meta(&format!("orders-{template}-x"), &[]);
+            pod.owner_references = made_by("ReplicaSet", &format!("orders-{template}"));
+            pod.labels.get_or_insert_default().insert("pod-template-hash".to_owned(), template.to_owned());
+            pod
+        };
+        pods.apply(pod_of("7d9f").into_response_partial());
+        let changes = *clients.changes().borrow();
+        pods.apply(pod_of("5c4b").into_response_partial());
+        pods.remove(&ObjectKey::new("shop", "orders-7d9f-x"));
+        let strays = clients.strays();
+        assert_eq!((strays.len(), *clients.changes().borrow()), (1, changes));
+        assert_eq!(strays[0].0.to_string(), "Deployment shop/orders");
+        assert_eq!(strays[0].1.workload.name(), "orders-5c4b-x");
+        // A Pod that its controller gave up is a workload of its own.
+        let released = ObjectMeta { owner_references: None, ..pod_of("5c4b") };
+        pods.apply(released.into_response_partial());
+        assert!(clients.strays().is_empty() && clients.all().len() == 1);
     }
 
     #[test]

@@ -16,7 +16,11 @@ use serde::de::DeserializeOwned;
 use topicops_contract::{ClientRequest, Workload, WorkloadKind, keys};
 
 use super::{ClientIndex, maker::Maker};
-use crate::{ObjectKey, access::Client, controller::Index};
+use crate::{
+    ObjectKey,
+    access::Client,
+    controller::{Index, Scope},
+};
 
 /// Which of our kinds a Kubernetes type is.
 pub(super) trait KindOfWorkload {
@@ -65,10 +69,13 @@ impl<K> KindIndex<K> {
 impl<K: KindOfWorkload> KindIndex<K> {
     fn apply_meta(&self, meta: &ObjectMeta) {
         match trim(K::KIND, meta) {
-            Trimmed::Client(client) => self.clients.put_version(client, meta.generation.unwrap_or_default()),
-            Trimmed::Part(maker, pod) => {
-                self.clients.take(&pod.workload);
-                self.clients.put_stray(maker, pod);
+            Trimmed::Client(client) => {
+                self.clients.take_stray(&client.workload);
+                self.clients.put_version(client, meta.generation.unwrap_or_default());
+            }
+            Trimmed::Part(maker, part) => {
+                self.clients.take(&part.workload);
+                self.clients.put_stray(maker, part);
             }
             Trimmed::Nothing(workload) => self.clients.take(&workload),
         }
@@ -77,9 +84,7 @@ impl<K: KindOfWorkload> KindIndex<K> {
     fn remove_key(&self, key: &ObjectKey) {
         let workload = Workload::new(&key.namespace, K::KIND, &key.name);
         self.clients.take(&workload);
-        if K::KIND == WorkloadKind::Pod {
-            self.clients.take_stray(&workload);
-        }
+        self.clients.take_stray(&workload);
     }
 
     fn all_keys(&self) -> Vec<ObjectKey> {
@@ -121,38 +126,48 @@ impl Index<Job> for KindIndex<Job> {
     }
 }
 
-/// Kubernetes says so once all Pods of the Job have ended.
+/// Whether Kubernetes says so, and no Pod of the Job runs any more: before 1.31 it may say so while some are ending.
 fn is_finished(job: &Job) -> bool {
-    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|one| matches!(one.type_.as_str(), "Complete" | "Failed") && one.status == "True")
+    let Some(status) = &job.status else { return false };
+    let mut conditions = status.conditions.iter().flatten();
+    let ended =
+        conditions.any(|one| matches!(one.type_.as_str(), "Complete" | "Failed") && one.status == "True");
+    ended && [status.active, status.terminating].into_iter().flatten().sum::<i32>() == 0
 }
 
-/// All clients that there are now, of all kinds, each with its metadata.
+/// All clients that there are now in these namespaces, of all kinds, each with its metadata.
 ///
 /// # Errors
 /// The API server does not list one of the kinds.
-pub(super) async fn list_all(client: &kube::Client) -> kube::Result<Vec<(Client, ObjectMeta)>> {
+pub(super) async fn list_all(
+    client: &kube::Client,
+    scope: &Scope,
+) -> kube::Result<Vec<(Client, ObjectMeta)>> {
     let labels = format!("{}={}", keys::INJECT_LABEL, keys::INJECT_LABEL_VALUE);
     let labelled = ListParams::default().labels(&labels);
-    let mut listed = list_kind::<Deployment>(client, &labelled).await?;
-    listed.extend(list_kind::<StatefulSet>(client, &labelled).await?);
-    listed.extend(list_kind::<DaemonSet>(client, &labelled).await?);
-    listed.extend(list_kind::<CronJob>(client, &labelled).await?);
-    listed.extend(list_kind::<Pod>(client, &labelled.clone().fields(UNFINISHED)).await?);
-    let jobs = Api::<Job>::all(client.clone()).list(&labelled).await?;
-    let unfinished = jobs.items.into_iter().filter(|job| !is_finished(job)).map(|job| job.metadata);
-    listed.extend(clients_of(WorkloadKind::Job, unfinished));
+    let mut listed = list_kind(scope.apis::<Deployment>(client), &labelled).await?;
+    listed.extend(list_kind(scope.apis::<StatefulSet>(client), &labelled).await?);
+    listed.extend(list_kind(scope.apis::<DaemonSet>(client), &labelled).await?);
+    listed.extend(list_kind(scope.apis::<CronJob>(client), &labelled).await?);
+    listed.extend(list_kind(scope.apis::<Pod>(client), &labelled.clone().fields(UNFINISHED)).await?);
+    for api in scope.apis::<Job>(client) {
+        let jobs = api.list(&labelled).await?.items;
+        let unfinished = jobs.into_iter().filter(|job| !is_finished(job)).map(|job| job.metadata);
+        listed.extend(clients_of(WorkloadKind::Job, unfinished));
+    }
     Ok(listed)
 }
 
-async fn list_kind<K>(client: &kube::Client, params: &ListParams) -> kube::Result<Vec<(Client, ObjectMeta)>>
+async fn list_kind<K>(apis: Vec<Api<K>>, params: &ListParams) -> kube::Result<Vec<(Client, ObjectMeta)>>
 where
     K: KindOfWorkload + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let listed = Api::<K>::all(client.clone()).list_metadata(params).await?;
-    Ok(clients_of(K::KIND, listed.items.into_iter().map(|object| object.metadata)).collect())
+    let mut clients = Vec::new();
+    for api in apis {
+        let listed = api.list_metadata(params).await?;
+        clients.extend(clients_of(K::KIND, listed.items.into_iter().map(|object| object.metadata)));
+    }
+    Ok(clients)
 }
 
 fn clients_of(
@@ -168,9 +183,9 @@ fn clients_of(
 /// What is kept of an object.
 enum Trimmed {
     Client(Client),
-    /// A Pod that is part of what this one made.
+    /// A part of what it was made for.
     Part(Maker, Client),
-    /// It is no client: unlabelled, or part of one.
+    /// It is no client, and has no label.
     Nothing(Workload),
 }
 
@@ -189,11 +204,9 @@ fn trim(kind: WorkloadKind, meta: &ObjectMeta) -> Trimmed {
         request: Ok(None),
     };
     let mut owners = meta.owner_references.iter().flatten();
-    let controller = owners.find(|owner| owner.controller == Some(true) && kind.is_part_of(&owner.kind));
-    match controller {
-        None => {}
-        Some(owner) if kind == WorkloadKind::Pod => return Trimmed::Part(Maker::of(meta, owner), client),
-        Some(_) => return Trimmed::Nothing(client.workload),
+    let whole = owners.find(|owner| kind.is_part_of(&owner.kind, owner.controller == Some(true)));
+    if let Some(owner) = whole {
+        return Trimmed::Part(Maker::of(meta, owner), client);
     }
     let request = ClientRequest::parse(client.workload.clone(), meta.annotations.as_ref().unwrap_or(&none));
     client.request = request.map(|request| request.map(Arc::new)).map_err(Arc::new);

@@ -21,6 +21,7 @@ mod client_events;
 mod client_index;
 mod consented;
 mod failure;
+mod job_owners;
 mod kind_index;
 mod kube_rollouts;
 mod kube_secret_store;
@@ -51,6 +52,9 @@ mod secret_index;
 mod secret_meta;
 mod secret_store;
 mod stored_secret;
+#[cfg(test)]
+mod stray_tests;
+mod strays;
 mod tenure;
 #[cfg(test)]
 mod testing;
@@ -58,6 +62,7 @@ mod testing;
 mod tests;
 mod verifier;
 mod verify_queue;
+mod vouched;
 #[cfg(test)]
 mod world;
 
@@ -66,6 +71,7 @@ pub use access_settings::AccessSettings;
 pub use client_events::{ClientEvents, ReporterEvents};
 pub use client_index::{ClientIndex, Template};
 pub use consented::Consented;
+pub use job_owners::{JobOwners, KubeJobOwners};
 pub use kube_rollouts::KubeRollouts;
 pub use kube_secret_store::KubeSecretStore;
 #[cfg(feature = "verify")]
@@ -77,3 +83,4 @@ pub use secret_store::{SecretDraft, SecretStore, StoreError, Written};
 pub use stored_secret::StoredSecret;
 pub use verifier::{ClientVerifier, Verifier};
 pub use verify_queue::{VerifyJob, VerifyQueue};
+pub use vouched::Vouched;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::join_all;
 use tokio::time::Instant;
 use topicops_contract::keys;
 use tracing::{debug, warn};
@@ -59,6 +60,7 @@ impl AccessController {
             (decisions, plan)
         };
         if plan.is_empty() {
+            self.look_up_jobs().await;
             self.report(tenure, &decisions, &plan.blocked);
             let busy = self.follow_rotations(tenure, &decisions, looks);
             return Ok(Pass { busy, asked_kafka: false });
@@ -73,6 +75,7 @@ impl AccessController {
         settle(tenure, &decisions, &users, result.is_ok());
         // Whoever has other work to do for ever holds up nobody's rotation.
         self.follow_rotations(tenure, &decisions, looks);
+        self.look_up_jobs().await;
         self.report(tenure, &decisions, &blocked);
         result.map(|()| Pass { busy: true, asked_kafka: asks_kafka })
     }
@@ -163,17 +166,33 @@ impl AccessController {
         }
     }
 
+    /// Asks whose those Jobs are that may be parts of a client. What is not answered is asked again in the next pass.
+    async fn look_up_jobs(&self) {
+        let looks = self.clients.jobs_to_look_up().into_iter().filter_map(|maker| {
+            let job = maker.job()?;
+            Some(async move {
+                let Ok(_permit) = self.limits.kubernetes.acquire().await else { return };
+                match self.jobs.cron_job_of(&job).await {
+                    Ok(cron_job) => self.clients.looked_up(&maker, cron_job.as_ref()),
+                    Err(error) => warn!(job = %job, error, "nobody knows whose Job that is"),
+                }
+            })
+        });
+        join_all(looks).await;
+    }
+
     /// Tells whoever put the label on a template and not on the workload.
     fn tell_strays(&self, known: &mut Known) {
         let strays = self.clients.strays();
-        for (maker, pod) in &strays {
+        for (maker, part) in &strays {
             if !known.strays_told.contains(maker) {
                 let note = format!(
-                    "the label {} does nothing on this Pod, because {maker} made it: put it, and the annotations, on the \
+                    "the label {} does nothing on this {}, because {maker} made it: put it, and the annotations, on the \
                      workload itself, under metadata and not under spec.template.metadata",
-                    keys::INJECT_LABEL
+                    keys::INJECT_LABEL,
+                    part.workload.kind()
                 );
-                self.events.say(pod, Reason::LabelOnTemplate, &note);
+                self.events.say(part, Reason::LabelOnTemplate, &note);
             }
         }
         known.strays_told = strays.into_iter().map(|(maker, _)| maker).collect();

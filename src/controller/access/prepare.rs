@@ -77,6 +77,15 @@ impl AccessController {
             making.made_for = decision.wish().and_then(|wish| wish.token.clone());
         }
         making.previous = decision.desired.secret.as_ref().and_then(|secret| secret.previous.clone());
+        let owner_uid = base.as_ref().and_then(secret_meta::owner_uid);
+        let previous = base.as_ref().and_then(secret_meta::previous);
+        let tells = content != SecretContent::Current || owner_uid != Some(decision.client.uid.as_str());
+        let write = tells || previous != making.previous.as_deref();
+        if let Some(why) = self.doubt().filter(|_| write) {
+            let message = format!("no client would get through, so Secret {} waits: {why}", step.secret);
+            tenure.failed(&step.username, Failure::now(Reason::VerificationFailed, message));
+            return None;
+        }
         let fresh = password.is_none() || content == SecretContent::Altered;
         let kind = (self.settings.mechanism(), self.settings.iterations);
         let ahead = if generated { self.limits.made_ahead.take(kind) } else { None };
@@ -90,10 +99,6 @@ impl AccessController {
             None if upsert => Some(self.hash(tenure, &step.username, &password).await?),
             hashed => hashed,
         };
-        let owner_uid = base.as_ref().and_then(secret_meta::owner_uid);
-        let previous = base.as_ref().and_then(secret_meta::previous);
-        let tells = content != SecretContent::Current || owner_uid != Some(decision.client.uid.as_str());
-        let write = tells || previous != making.previous.as_deref();
         Some(Prepared {
             username: step.username,
             secret: step.secret,
@@ -172,7 +177,13 @@ impl AccessController {
 
     fn judge(&self, username: &str, decision: &Decision, found: &StoredSecret) -> SecretContent {
         let group = decision.client.workload.default_group();
-        found.judge(username, &self.settings.endpoint, &group)
+        match found.judge(username, &self.settings.endpoint, &group) {
+            // What was written once stays as it is while there is nothing better.
+            SecretContent::Outdated if self.doubt().is_some() && found.is_as_written() => {
+                SecretContent::Current
+            }
+            judged => judged,
+        }
     }
 
     /// Milliseconds of computing, so on a thread of its own, one per core.

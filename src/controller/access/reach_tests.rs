@@ -1,6 +1,7 @@
 //! The loop, when clients are to reach the brokers in another way.
 
 use super::{
+    Vouched,
     tests::{ORDERS, orders},
     world::World,
 };
@@ -156,4 +157,58 @@ fn away() -> ClusterError {
         operation: "check 1 login".to_owned(),
         message: "no answer".to_owned(),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_vouches_for_no_broker_gets_into_no_secret_and_all_else_goes_on() {
+    let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
+    world.reach(|endpoint| endpoint.truststore_pem = Some("OLD".to_owned()));
+    world.ask(&orders());
+    world.ask(&request("shop/reader").consume("orders"));
+    drop({
+        let process = world.run();
+        world.settled().await;
+        process
+    });
+    let (writes, password) = (world.asked().0, world.password(ORDERS));
+    // A process that begins with another, of which nothing is known yet.
+    world.reach(|endpoint| endpoint.truststore_pem = Some("WRONG".to_owned()));
+    world.vouched.send_replace(Vouched::Unknown);
+    let _process = world.run();
+    world.ask(&request("shop/fresh").consume("orders"));
+    world.cluster.forget_calls();
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert_eq!(world.count(Call::DescribeAcls), 0, "it waits for a first word");
+    world.vouched.send_replace(Vouched::No("unknown issuer".into()));
+    let told = "shop/fresh VerificationFailed: no client would get through, so Secret shop/fresh-kafka-credentials waits: \
+                unknown issuer";
+    world.until("the finding", async |world| world.heard.has(told)).await;
+    assert!(world.secret("fresh-kafka-credentials").is_none());
+    world.clients.take(&request("shop/reader").workload);
+    world
+        .until("the one that went to be revoked", async |world| {
+            let users = world.cluster.describe_scram_users("topicops.shop.").await.unwrap();
+            users.len() == 1 && world.secret("reader-kafka-credentials").is_none()
+        })
+        .await;
+    world.ask(&request("shop/orders").consume("orders"));
+    world
+        .until("fewer rules", async |world| {
+            let acls = world.cluster.describe_acls("topicops.shop.orders").await.unwrap();
+            acls.iter().all(|acl| acl.resource.name != "payments")
+        })
+        .await;
+    assert_eq!(world.value(ORDERS, "ssl.truststore.crt").as_deref(), Some("OLD"));
+    assert_eq!(world.asked().0, writes + 1, "the deletion alone");
+    world.reach(|endpoint| endpoint.truststore_pem = Some("NEW".to_owned()));
+    world.vouched.send_replace(Vouched::Yes);
+    world
+        .until("both Secrets with the CA that is right", async |world| {
+            [ORDERS, "fresh-kafka-credentials"]
+                .iter()
+                .all(|name| world.value(name, "ssl.truststore.crt").as_deref() == Some("NEW"))
+        })
+        .await;
+    world.settled().await;
+    assert_eq!(world.password(ORDERS), password);
 }

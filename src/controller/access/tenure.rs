@@ -30,7 +30,7 @@ pub(super) struct Known {
     pub(super) failures: BTreeMap<String, Failure>,
     /// What was said last about each client, by uid.
     pub(super) told: HashMap<String, BTreeMap<Reason, String>>,
-    /// Those of whose labelled Pods was said that the label does nothing there.
+    /// Those of whose labelled parts was said that the label does nothing there.
     pub(super) strays_told: BTreeSet<Maker>,
     pub(super) rotations: Rotations,
 }

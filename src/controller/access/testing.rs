@@ -5,7 +5,7 @@ use std::{
     future::pending,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -15,8 +15,8 @@ use k8s_openapi::api::core::v1::Secret;
 use topicops_contract::{TopicName, Workload};
 
 use super::{
-    ClientEvents, Rollout, RolloutError, Rollouts, SecretDraft, SecretIndex, SecretStore, StoreError,
-    StoredSecret, Written,
+    ClientEvents, JobOwners, Rollout, RolloutError, Rollouts, SecretDraft, SecretIndex, SecretStore,
+    StoreError, StoredSecret, Written,
 };
 use crate::{
     ObjectKey, Reason,
@@ -242,6 +242,27 @@ impl Rollouts for MemoryRollouts {
             })
         };
         self.death.step(advance).await
+    }
+}
+
+/// Jobs, with the CronJobs that they are parts of.
+#[derive(Debug, Default)]
+pub(super) struct MemoryJobs {
+    pub(super) cron_jobs: Mutex<BTreeMap<ObjectKey, Workload>>,
+    /// Questions so far.
+    pub(super) asked: AtomicUsize,
+    /// Kubernetes does not say.
+    pub(super) away: AtomicBool,
+}
+
+#[async_trait]
+impl JobOwners for MemoryJobs {
+    async fn cron_job_of(&self, job: &ObjectKey) -> Result<Option<Workload>, String> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.away.load(Ordering::Relaxed) {
+            return Err("away".to_owned());
+        }
+        Ok(self.cron_jobs.lock().unwrap().get(job).cloned())
     }
 }
 

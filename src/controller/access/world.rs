@@ -17,10 +17,10 @@ use tokio::{
 use topicops_contract::{ClientEndpoint, OperatorId};
 
 use super::{
-    AccessController, AccessSettings, ClientIndex, Limits, SecretIndex,
+    AccessController, AccessSettings, ClientIndex, Limits, SecretIndex, Vouched,
     made_ahead::MadeAhead,
     secret_meta,
-    testing::{Death, Heard, Kept, MemoryRollouts, MemorySecrets, MortalCluster, Pods},
+    testing::{Death, Heard, Kept, MemoryJobs, MemoryRollouts, MemorySecrets, MortalCluster, Pods},
 };
 use crate::{
     ObjectKey,
@@ -42,6 +42,7 @@ pub(super) struct World {
     pub(super) clients: Arc<ClientIndex>,
     pub(super) pods: Arc<Mutex<Pods>>,
     pub(super) heard: Arc<Heard>,
+    pub(super) jobs: Arc<MemoryJobs>,
     /// For the policy in it.
     pub(super) topics: Arc<TopicIndex>,
     pub(super) health: Health,
@@ -49,6 +50,7 @@ pub(super) struct World {
     pub(super) ready: watch::Sender<bool>,
     /// How clients reach the brokers.
     pub(super) endpoint: watch::Sender<Arc<ClientEndpoint>>,
+    pub(super) vouched: watch::Sender<Vouched>,
     /// What is looked after.
     pub(super) scope: Scope,
     /// Whether the Secrets' watch shows what is written.
@@ -90,6 +92,7 @@ impl World {
             clients: Arc::default(),
             pods: Arc::default(),
             heard: Arc::default(),
+            jobs: Arc::default(),
             topics: Arc::default(),
             health: Health::new(Metrics::with_registry().0),
             grants: watch::Sender::new(Arc::new(grants(topics))),
@@ -100,6 +103,7 @@ impl World {
                 sasl_mechanism: "SCRAM-SHA-512".to_owned(),
                 truststore_pem: None,
             })),
+            vouched: watch::Sender::new(Vouched::Yes),
             scope: Scope::All,
             watching: true,
         }
@@ -135,12 +139,14 @@ impl World {
                 index: self.watching.then(|| Arc::clone(&secrets)),
             }),
             rollouts: Arc::new(MemoryRollouts { death: Arc::clone(death), pods: Arc::clone(&self.pods) }),
+            jobs: Arc::clone(&self.jobs) as _,
             clients: Arc::clone(&self.clients),
             secrets: Arc::clone(&secrets),
             grants: self.grants.subscribe(),
             topics: Arc::clone(&self.topics),
             ready: vec![self.ready.subscribe()],
             endpoints: self.endpoint.subscribe(),
+            vouched: self.vouched.subscribe(),
             settings: AccessSettings {
                 operator: OperatorId::default(),
                 mode: GrantsMode::Namespace,

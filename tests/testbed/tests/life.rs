@@ -168,3 +168,19 @@ async fn a_bed_without_kafka_says_so() -> Result<()> {
     bed.client().await?.apiserver_version().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn an_api_server_that_does_not_come_up_without_etcd_says_so_at_once() -> Result<()> {
+    let bed = Testbed::start(Options::default().without_kafka().without_node()).await?;
+    bed.stop_api_server().await?;
+    kill(&processes_of(&bed.info().directory)?, "/etcd --data-dir=")?;
+    let told = match bed.start_api_server().await {
+        Ok(()) => bail!("it came up"),
+        Err(error) => format!("{error:#}"),
+    };
+    for says in ["etcd ended (signal: 9 (SIGKILL))", "kube-apiserver is not ready; its log ends:"] {
+        ensure!(told.contains(says), "\"{says}\" is missing: {told}");
+    }
+    ensure!(!told.contains("waited"), "it waited in vain: {told}");
+    Ok(())
+}

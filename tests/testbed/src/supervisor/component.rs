@@ -57,7 +57,17 @@ impl Component {
     }
 
     /// Waits until `check` succeeds; gives up at once when the process ends.
-    pub(super) async fn ready<T, E, F, Fut>(&self, mut check: F) -> Result<T>
+    pub(super) async fn ready<T, E, F, Fut>(&self, check: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Display,
+    {
+        self.ready_on(&[], check).await
+    }
+
+    /// The same for a process that comes to nothing without these: gives up at once when one of them ends, too.
+    pub(super) async fn ready_on<T, E, F, Fut>(&self, others: &[&Self], mut check: F) -> Result<T>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -66,20 +76,23 @@ impl Component {
         let outcome = wait::until(&self.name, READY_PATIENCE, || {
             let checked = check();
             async move {
-                if let Some(ending) = self.ending().await? {
-                    return Ok(Err(anyhow!("{} ended: {ending}", self.name)));
+                for one in [self].iter().chain(others) {
+                    if let Some(ending) = one.ending().await? {
+                        return Ok(Err(anyhow!("{} ended: {ending}", one.name)));
+                    }
                 }
                 checked.await.map(Ok).map_err(|error| anyhow!("{error:#}"))
             }
         })
         .await;
-        outcome.and_then(|ready| ready).with_context(|| {
-            format!(
-                "{} is not ready; its log ends:\n{}",
-                self.name,
-                tail::last_lines(&self.log, LINES_IN_ERRORS)
-            )
-        })
+        outcome
+            .and_then(|ready| ready)
+            .with_context(|| format!("{} is not ready; its log ends:\n{}", self.name, self.last_lines()))
+    }
+
+    /// The end of its log.
+    pub(super) fn last_lines(&self) -> String {
+        tail::last_lines(&self.log, LINES_IN_ERRORS)
     }
 
     /// Ends it with SIGTERM, and with SIGKILL when it takes too long.
@@ -113,7 +126,8 @@ impl Component {
         kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))
     }
 
-    async fn ending(&self) -> Result<Option<String>> {
+    /// How it ended; `None`: it runs.
+    pub(super) async fn ending(&self) -> Result<Option<String>> {
         let mut child = self.child.lock().await;
         match child.as_mut() {
             None => Ok(Some("it was stopped".to_owned())),

@@ -2,10 +2,13 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::authority::{self, Authority};
 use super::component::Component;
@@ -18,6 +21,9 @@ use crate::{Options, request_log, tail};
 const ETCD: u8 = 2;
 const API_SERVER: u8 = 3;
 const CONTROLLER_MANAGER: u8 = 4;
+const ETCD_PORT: u16 = 2379;
+/// Whoever listens on loopback answers in far less.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// Those that need a cloud, real addresses (EndpointSlices refuse loopback ones, and our own proxy
 /// selects Pods itself) or a kubelet that reports its health.
@@ -36,6 +42,7 @@ pub(super) struct ControlPlane {
     etcd: Component,
     api_server: Component,
     controller_manager: Component,
+    etcd_address: SocketAddr,
     api_address: SocketAddr,
     controllers_address: SocketAddr,
     kubeconfig: PathBuf,
@@ -54,6 +61,7 @@ impl ControlPlane {
             etcd: etcd(bed, cache, slot),
             api_server: api_server(bed, cache, slot, options)?,
             controller_manager: controller_manager(bed, cache, slot, &kubeconfig),
+            etcd_address: SocketAddr::from((slot.part(ETCD), ETCD_PORT)),
             api_address,
             controllers_address,
             kubeconfig,
@@ -71,7 +79,22 @@ impl ControlPlane {
 
     pub(super) async fn api_server_ready(&self) -> Result<()> {
         let readyz = HttpGet::https(self.api_address, "/readyz");
-        self.api_server.ready(|| readyz.succeed()).await
+        let ready = self.api_server.ready_on(&[&self.etcd], || readyz.succeed()).await;
+        let Err(error) = ready else { return Ok(()) };
+        // The API server's own log says no more than that nobody answers.
+        Err(match self.trouble_of_etcd().await {
+            Some(trouble) => error.context(format!("{trouble}; its log ends:\n{}", self.etcd.last_lines())),
+            None => error,
+        })
+    }
+
+    async fn trouble_of_etcd(&self) -> Option<String> {
+        if let Some(ending) = self.etcd.ending().await.ok()? {
+            return Some(format!("etcd ended ({ending}), and there is no API server without it"));
+        }
+        let listens = timeout(ANSWER, TcpStream::connect(self.etcd_address)).await;
+        let silent = !matches!(listens, Ok(Ok(_)));
+        silent.then(|| format!("etcd runs and does not listen at {}", self.etcd_address))
     }
 
     pub(super) fn api_server(&self) -> &Component {
@@ -110,7 +133,7 @@ fn write_pki(pki: &Path, slot: Slot) -> Result<String> {
 }
 
 fn etcd(bed: &Path, cache: &Cache, slot: Slot) -> Component {
-    let client = format!("http://{}:2379", slot.part(ETCD));
+    let client = format!("http://{}:{ETCD_PORT}", slot.part(ETCD));
     let peer = format!("http://{}:2380", slot.part(ETCD));
     let args = vec![
         format!("--data-dir={}", bed.join("etcd").display()),
@@ -129,7 +152,7 @@ fn api_server(bed: &Path, cache: &Cache, slot: Slot, options: &Options) -> Resul
     let pki = bed.join("pki");
     let file = |name: &str| pki.join(name).display().to_string();
     let mut args = vec![
-        format!("--etcd-servers=http://{}:2379", slot.part(ETCD)),
+        format!("--etcd-servers=http://{}:{ETCD_PORT}", slot.part(ETCD)),
         format!("--bind-address={}", slot.part(API_SERVER)),
         format!("--advertise-address={}", slot.part(API_SERVER)),
         "--secure-port=6443".to_owned(),
