@@ -85,8 +85,9 @@ async fn rotate_at(
 /// What the workload asks for; whatever keeps it from being given other credentials is an error.
 fn request(workload: &Workload, meta: &ObjectMeta) -> Result<ClientRequest> {
     let mut owners = meta.owner_references.iter().flatten();
-    let is_maker = |kind: &str| workload.kind().is_part_of(kind);
-    if let Some(owner) = owners.find(|owner| owner.controller == Some(true) && is_maker(&owner.kind)) {
+    let kind = workload.kind();
+    let whole = owners.find(|owner| kind.is_part_of(&owner.kind, owner.controller == Some(true)));
+    if let Some(owner) = whole {
         bail!(
             "{workload} is part of {} {}/{} and has its credentials: rotate those",
             owner.kind,

@@ -56,7 +56,7 @@ impl ScramKeys {
     }
 
     /// Hashes a password with a known salt, as a client does that logs in.
-    pub(super) fn with_salt(
+    pub(crate) fn with_salt(
         mechanism: ScramMechanism,
         iterations: u32,
         salt: Vec<u8>,
