@@ -32,7 +32,7 @@ async fn many() -> World {
         process
     });
     for n in 0..WORKLOADS {
-        let workload = asking(n, None).workload;
+        let workload = asking(n, None).workload.clone();
         let users = vec![format!("topicops.shop.w{n:02}")];
         world.pods.lock().unwrap().users.insert(workload, users);
         world.ask(&asking(n, Some("today")));

@@ -303,7 +303,7 @@ async fn a_rotation_that_waits_for_what_is_no_rollout_is_looked_at_no_more_often
     let process = world.run();
     world.until("both", async |world| world.mark(keys::secret::PREVIOUS).is_some()).await;
     let passes = process.metrics.passes.get_or_create(&PassLabel { pass: "access" }).clone();
-    let workload = orders(None).workload;
+    let workload = orders(None).workload.clone();
     let client = world.clients.all().into_iter().find(|client| client.workload == workload).unwrap();
     // Kept by a finalizer; and with annotations that cannot be read.
     let problem = Problem::new("topic.kafka.nb/inject", "file", "files");
