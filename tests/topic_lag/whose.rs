@@ -110,7 +110,7 @@ async fn a_topic_that_was_made_although_nobody_heard_of_it_stays_its_namespaces_
     scene.index.apply(going(with()));
     pass(10 * SECONDS).await;
     assert!(released(&scene), "it is not let go");
-    assert!(events(&scene).contains(&"NeverSeen".to_owned()), "{:?}", events(&scene));
+    assert!(events(&scene).contains(&"TopicReplaced".to_owned()), "{:?}", events(&scene));
     removed(&scene);
     pass(10 * SECONDS).await;
     scene.cluster.thaw_reads();
@@ -148,7 +148,7 @@ async fn an_older_topic_of_the_name_on_a_broker_that_lags_saves_no_topic_from_it
     scene.lead();
     pass(10 * SECONDS).await;
     assert!(released(&scene), "it is not let go");
-    assert!(!events(&scene).contains(&"Replaced".to_owned()), "{:?}", events(&scene));
+    assert!(!events(&scene).contains(&"TopicReplaced".to_owned()), "{:?}", events(&scene));
     assert_eq!(topics(&scene).await, [""; 0]);
 }
 
@@ -160,7 +160,7 @@ async fn what_somebody_made_in_its_place_stays_and_is_told_under_a_new_leader() 
     scene.lead();
     pass(10 * SECONDS).await;
     assert!(released(&scene), "it is not let go");
-    assert!(events(&scene).contains(&"Replaced".to_owned()), "{:?}", events(&scene));
+    assert!(events(&scene).contains(&"TopicReplaced".to_owned()), "{:?}", events(&scene));
     assert_eq!(topics(&scene).await, ["orders"]);
 }
 
