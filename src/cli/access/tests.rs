@@ -38,7 +38,7 @@ impl World {
                 uid: "uid".to_owned(),
                 created: at(1),
                 deleting: false,
-                request: Ok(Some(std::sync::Arc::new((**asking).clone()))),
+                request: Ok(Some(Arc::new((**asking).clone()))),
             };
             let meta: ObjectMeta =
                 serde_json::from_value(json!({ "creationTimestamp": "2026-11-02T10:00:00Z" })).unwrap();

@@ -362,7 +362,7 @@ mod tests {
         assert!(told().is_empty(), "the CronJob has the label, too");
         index_of::<CronJob>(&clients).remove(&ObjectKey::new("shop", "nightly"));
         for name in ["by-hand", "otherwise"] {
-            jobs.remove(&ObjectKey::new("shop", name));
+            Index::<Job>::remove(&jobs, &ObjectKey::new("shop", name));
             assert_eq!(told(), ["CronJob shop/nightly"]);
             pods.remove(&ObjectKey::new("shop", &format!("{name}-x")));
         }
