@@ -21,7 +21,7 @@ impl FromStr for BootstrapServers {
     fn from_str(text: &str) -> Result<Self, String> {
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let addresses = entries
-            .map(|entry| entry.parse().map_err(|expected| format!("\"{entry}\": {expected}")))
+            .map(|entry| entry.parse::<Address>().map_err(|expected| format!("\"{entry}\": {expected}")))
             .collect::<Result<Vec<_>, String>>()?;
         if addresses.is_empty() {
             return Err(format!("\"{text}\" names no server"));

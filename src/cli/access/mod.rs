@@ -14,7 +14,7 @@ mod workload_report;
 use std::{collections::BTreeSet, fmt::Display, io::Write, path::PathBuf, str::FromStr, sync::Arc};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Arg, Args};
 use kube::{Client as KubeClient, Config};
 use serde::Serialize;
 use topicops_contract::{NamePattern, Problem, TopicName};
@@ -45,10 +45,7 @@ use crate::{
 
 /// The settings of `topicops access`.
 #[derive(Args, Clone, Debug)]
-#[command(
-    mut_arg("operator_id", |arg| arg.help("The --operator-id of the topicops that is asked about")),
-    mut_arg("namespace", |arg| arg.help("The namespace it runs in: its ledger is there"))
-)]
+#[command(mut_args(in_its_own_words))]
 pub struct AccessSettings {
     /// A topic, or a workload.
     #[arg(value_name = "TOPIC|NAMESPACE/WORKLOAD")]
@@ -72,6 +69,15 @@ pub struct AccessSettings {
     /// How it is told.
     #[arg(long, short = 'o', value_enum, default_value = "text")]
     pub output: Output,
+}
+
+/// What flags that others have, too, mean here.
+fn in_its_own_words(arg: Arg) -> Arg {
+    match arg.get_id().as_str() {
+        "operator_id" => arg.help("The --operator-id of the topicops that is asked about"),
+        "namespace" => arg.help("The namespace it runs in: its ledger is there"),
+        _ => arg,
+    }
 }
 
 /// What is asked about.

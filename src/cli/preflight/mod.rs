@@ -13,7 +13,7 @@ mod testing;
 use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use clap::Args;
+use clap::{Arg, Args};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, Config};
 
@@ -30,12 +30,7 @@ use crate::kafka::{ClientProperties, WireCluster};
 
 /// The settings of `topicops preflight`.
 #[derive(Args, Clone, Debug)]
-#[command(
-    mut_arg("client_bootstrap_servers", |arg| arg.help("Where clients log in, as topicops run has it")),
-    mut_arg("client_ca", |arg| arg.help("PEM file with the CA that clients trust, as topicops run has it")),
-    mut_arg("client_sasl_mechanism", |arg| arg.help("The mechanism that clients log in with, as topicops run has it")),
-    mut_arg("client_security_protocol", |arg| arg.help("The security protocol of clients, as topicops run has it"))
-)]
+#[command(mut_args(in_its_own_words))]
 pub struct PreflightSettings {
     /// Kafka client properties file with which topicops itself administers the brokers. Default: that in its Secret.
     #[arg(long, env = "TOPICOPS_KAFKA_CONFIG", value_name = "FILE")]
@@ -68,6 +63,17 @@ pub struct PreflightSettings {
     /// How it is told.
     #[arg(long, short = 'o', value_enum, default_value = "text")]
     pub output: Output,
+}
+
+/// What flags that others have, too, mean here.
+fn in_its_own_words(arg: Arg) -> Arg {
+    match arg.get_id().as_str() {
+        "client_bootstrap_servers" => arg.help("Where clients log in, as topicops run has it"),
+        "client_ca" => arg.help("PEM file with the CA that clients trust, as topicops run has it"),
+        "client_sasl_mechanism" => arg.help("The mechanism that clients log in with, as topicops run has it"),
+        "client_security_protocol" => arg.help("The security protocol of clients, as topicops run has it"),
+        _ => arg,
+    }
 }
 
 /// Whether topicops finds all that it needs.

@@ -364,7 +364,7 @@ mod tests {
         for name in ["by-hand", "otherwise"] {
             Index::<Job>::remove(&jobs, &ObjectKey::new("shop", name));
             assert_eq!(told(), ["CronJob shop/nightly"]);
-            pods.remove(&ObjectKey::new("shop", &format!("{name}-x")));
+            pods.remove(&ObjectKey::new("shop", format!("{name}-x")));
         }
         assert!(told().is_empty());
     }
