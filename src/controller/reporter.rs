@@ -133,9 +133,7 @@ impl Reporter {
                 if batch.is_empty() {
                     break;
                 }
-                let sends = batch.iter().map(|(object, event)| async {
-                    self.inner.recorder(object, event).publish(event, object).await
-                });
+                let sends = batch.iter().map(|(object, event)| self.inner.send(object, event));
                 for (result, (object, event)) in
                     futures::future::join_all(sends).await.into_iter().zip(&batch)
                 {
@@ -155,6 +153,11 @@ impl Reporter {
 }
 
 impl Inner {
+    async fn send(&self, object: &ObjectReference, event: &Event) -> Result<(), kube::Error> {
+        let recorder = self.recorder(object, event);
+        recorder.publish(event, object).await
+    }
+
     fn recorder(&self, object: &ObjectReference, event: &Event) -> Recorder {
         let key = (object.uid.clone().unwrap_or_default(), event.reason.clone());
         let now = Instant::now();
