@@ -30,6 +30,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Rotations {
     followed: HashMap<String, Followed>,
+    /// Since when it is known of each that has a user before, whether its Secret says so yet or not.
+    known_since: HashMap<String, Instant>,
     /// Users whose credentials all Pods have by now.
     taken_up: BTreeSet<String>,
 }
@@ -53,10 +55,11 @@ struct Followed {
     told: BTreeMap<&'static str, Instant>,
 }
 
-/// Rotations that change Pods over at the same time, while they get on: a schedule that is due everywhere replaces no whole
-/// cluster's Pods at once.
+/// Rotations that are under way at the same time, from the new user to the last Pod, while they get on: a schedule that is due
+/// everywhere replaces no whole cluster's Pods at once, nor when something ends that kept all of them from going on.
 const AT_A_TIME: usize = 10;
-/// A rollout that has not got on for so long counts as stuck: it is told, each time that it passes, and holds up no other.
+/// A rotation that has not got on for so long counts as stuck: it holds up no other, and of a rollout it is told, each time that
+/// this passes.
 const STUCK: Duration = Duration::from_secs(600);
 /// Between asking for the Pods to be replaced and doing so again, where somebody takes back what asks for it: twice as long each
 /// time.
@@ -68,14 +71,19 @@ const NAMED: usize = 5;
 
 impl Rotations {
     pub(super) fn rules(&self, after: Option<Duration>, now: Instant) -> RotationRules {
-        let gets_on = self.followed.values().filter(|one| !one.is_stuck(now)).count();
+        let is_stuck = |username: &str, since: Instant| match self.followed.get(username) {
+            Some(followed) => followed.is_stuck(now),
+            None => now.duration_since(since) >= STUCK,
+        };
+        let stuck = self.known_since.iter().filter(|(username, since)| is_stuck(username, **since));
         let changing = self.followed.iter().map(|(username, one)| (username.clone(), one.previous.clone()));
         RotationRules {
             now: Timestamp::now(),
             after,
             taken_up: self.taken_up.clone(),
             changing: changing.collect(),
-            room: AT_A_TIME.saturating_sub(gets_on),
+            stuck: stuck.map(|(username, _)| username.clone()).collect(),
+            room: AT_A_TIME,
         }
     }
 
@@ -87,6 +95,10 @@ impl Rotations {
     /// `changing`: who has a user before, by the user that is to be; `written`: those whose Secrets have the new one.
     fn keep(&mut self, changing: &BTreeMap<&String, &String>, written: &BTreeSet<&String>, now: Instant) {
         self.followed.retain(|username, _| changing.contains_key(username));
+        self.known_since.retain(|username, _| changing.contains_key(username));
+        for username in changing.keys() {
+            self.known_since.entry((*username).clone()).or_insert(now);
+        }
         for (username, previous) in changing {
             if written.contains(username) && !self.taken_up.contains(*username) {
                 self.followed.entry((*username).clone()).or_insert_with(|| Followed {
