@@ -1,16 +1,20 @@
 //! Rotations from end to end, with Pods, a cluster and Secrets in memory and tokio's clock paused.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
-use topicops_contract::keys;
+use topicops_contract::{Problem, Problems, keys};
 
 use super::{testing::Death, world::World};
 use crate::{
     ObjectKey,
-    access::testing::{Asking, request},
+    access::{
+        Client,
+        testing::{Asking, request},
+    },
     controller::Index,
     kafka::{Acl, Call, Cluster},
+    metrics::PassLabel,
 };
 
 const SECRET: &str = "orders-kafka-credentials";
@@ -289,4 +293,32 @@ async fn new_rules_reach_both_users_while_pods_change_over() {
             acls.iter().filter(|acl| acl.username == username).map(ToString::to_string).collect();
         assert_eq!(rules.len(), 2, "{rules:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_waits_for_what_is_no_rollout_is_looked_at_no_more_often_than_others() {
+    let world = running().await;
+    world.pods.lock().unwrap().stuck = true;
+    world.ask(&orders(Some("today")));
+    let process = world.run();
+    world.until("both", async |world| world.mark(keys::secret::PREVIOUS).is_some()).await;
+    let passes = process.metrics.passes.get_or_create(&PassLabel { pass: "access" }).clone();
+    let workload = orders(None).workload.clone();
+    let client = world.clients.all().into_iter().find(|client| client.workload == workload).unwrap();
+    // Kept by a finalizer; and with annotations that cannot be read.
+    let problem = Problem::new("topic.kafka.nb/inject", "file", "files");
+    let unreadable = Err(Arc::new(Problems::from(problem)));
+    for other in
+        [Client { deleting: true, ..(*client).clone() }, Client { request: unreadable, ..(*client).clone() }]
+    {
+        world.clients.put(other);
+        sleep(Duration::from_secs(5)).await;
+        let before = passes.get();
+        sleep(Duration::from_secs(60)).await;
+        assert!(passes.get() - before < 70, "{} passes in a minute", passes.get() - before);
+        assert!(world.pods_are_let_in().await);
+    }
+    world.pods.lock().unwrap().stuck = false;
+    world.clients.put((*client).clone());
+    world.until("the end", World::is_rotated).await;
 }
