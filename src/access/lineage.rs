@@ -73,12 +73,13 @@ impl Lineage {
                 continue;
             };
             let current = found.generation.username(&first);
-            let previous = found
+            let said = found
                 .secret
                 .previous
                 .as_deref()
                 .filter(|previous| Generation::split(previous).0 == first && **previous != *current);
-            let previous = previous.or(rules.changing.get(&current).map(String::as_str));
+            // What somebody wrote into the Secret since shuts nobody out.
+            let previous = rules.changing.get(&current).map(String::as_str).or(said);
             let previous = previous.filter(|_| !rules.taken_up.contains(&current)).map(str::to_owned);
             let next = found.generation.next().map(|next| next.username(&first));
             // Begun before, and not remembered in the Secret yet.
@@ -378,6 +379,13 @@ mod tests {
             of(second, Some(first), false),
             "its mark was taken off"
         );
+        holds(&mut observed, "w", second, Some("topicops.shop.w_7"));
+        assert_eq!(
+            lineage(&asking, &observed, &rules),
+            of(second, Some(first), false),
+            "its mark is another by now"
+        );
+        holds(&mut observed, "w", second, None);
         rules.changing.clear();
         assert_eq!(lineage(&asking, &observed, &rules), of("topicops.shop.w_3", Some(second), true));
     }

@@ -113,6 +113,7 @@ impl Rollouts for KubeRollouts {
         client: &Client,
         username: &str,
         made: Timestamp,
+        since: Timestamp,
         may_roll: bool,
     ) -> Result<Rollout, RolloutError> {
         let kind = client.workload.kind();
@@ -129,7 +130,7 @@ impl Rollouts for KubeRollouts {
             rolled = true;
             fail_point!("access/rolled-out");
         }
-        let young_after = made.checked_add(MARGIN).unwrap_or(Timestamp::MAX);
+        let young_after = since.checked_add(MARGIN).unwrap_or(Timestamp::MAX);
         let has_them = |pod: &ObjectMeta| {
             let says = pod.annotations.as_ref().and_then(|all| all.get(keys::injected::CREDENTIALS));
             says == Some(&stamp) || pod.creation_timestamp.as_ref().is_some_and(|at| at.0 > young_after)

@@ -28,8 +28,9 @@ pub(super) struct Asked {
     pub(super) username: String,
     pub(super) previous: String,
     pub(super) secret: ObjectKey,
-    /// When the password in the Secret was made.
+    /// When the password in the Secret was made, and since when Pods find it there.
     pub(super) made: Timestamp,
+    pub(super) since: Timestamp,
     pub(super) may_roll: bool,
 }
 
@@ -59,7 +60,7 @@ impl Looks {
             let _permit = at_once.acquire().await;
             // What somebody wrote there may be any time.
             let made = of.made.min(Timestamp::now());
-            rollouts.advance(&of.client, &of.username, made, of.may_roll).await
+            rollouts.advance(&of.client, &of.username, made, of.since, of.may_roll).await
         });
         self.asked.insert(task.id(), asked);
         task.id()

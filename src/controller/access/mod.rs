@@ -41,6 +41,8 @@ mod revoke;
 mod rollouts;
 mod rotation;
 #[cfg(test)]
+mod rotation_marks_tests;
+#[cfg(test)]
 mod rotation_room_tests;
 #[cfg(test)]
 mod rotation_tests;

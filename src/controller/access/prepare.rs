@@ -61,7 +61,9 @@ impl AccessController {
                 let content = self.judge(&step.username, decision, &found);
                 let password = found.password();
                 logs_in_otherwise = found.logs_in_otherwise(&self.settings.endpoint);
-                making.made = secret_meta::made(&found.meta);
+                let says = secret_meta::says_made(&found.meta);
+                let latest = tenure.lock().rotations.made(&step.username).max(says);
+                making.made = latest.or_else(|| secret_meta::made(&found.meta));
                 making.made_for = secret_meta::made_for(&found.meta).map(str::to_owned);
                 let base = (*key == step.secret).then_some(found.meta);
                 (password, base, content)

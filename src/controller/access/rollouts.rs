@@ -9,13 +9,15 @@ use crate::access::Client;
 pub trait Rollouts: Send + Sync + 'static {
     /// Has the Pods replaced, where that is not under way yet, and tells how far it is. To be called again and again.
     ///
-    /// `username`: the user whose credentials they are to have; `made`: when those came into the Secret; `may_roll`: whether
-    /// the Pods may be asked to be replaced now, where they are not yet, or somebody took that back.
+    /// `username`: the user whose credentials they are to have; `made`: when those were made; `since`: since when Pods that begin
+    /// find them in the Secret; `may_roll`: whether the Pods may be asked to be replaced now, where they are not yet, or somebody
+    /// took that back.
     async fn advance(
         &self,
         client: &Client,
         username: &str,
         made: Timestamp,
+        since: Timestamp,
         may_roll: bool,
     ) -> Result<Rollout, RolloutError>;
 }

@@ -21,7 +21,7 @@ use super::{
     tenure::Tenure,
 };
 use crate::{
-    Reason,
+    ObjectKey, Reason,
     access::{Decision, RotationRules},
     fail_point::fail_point,
 };
@@ -40,6 +40,10 @@ pub(super) struct Rotations {
 struct Followed {
     /// The user before.
     previous: String,
+    /// The latest that the Secret said its password was made, and when that was seen first. What somebody wrote there since
+    /// makes no Pods count as changed over that are older.
+    made: Option<Timestamp>,
+    seen: Timestamp,
     /// When it got on last.
     since: Instant,
     due: Instant,
@@ -87,6 +91,11 @@ impl Rotations {
         }
     }
 
+    /// The latest that the Secret with this user said its password was made.
+    pub(super) fn made(&self, username: &str) -> Option<Timestamp> {
+        self.followed.get(username)?.made
+    }
+
     /// When the next rollout is to be looked at.
     pub(super) fn next(&self) -> Option<Instant> {
         self.followed.values().filter(|one| one.looking.is_none()).map(|one| one.due).min()
@@ -103,6 +112,8 @@ impl Rotations {
             if written.contains(username) && !self.taken_up.contains(*username) {
                 self.followed.entry((*username).clone()).or_insert_with(|| Followed {
                     previous: (*previous).clone(),
+                    made: None,
+                    seen: Timestamp::now(),
                     since: now,
                     due: now,
                     looking: None,
@@ -117,6 +128,18 @@ impl Rotations {
 }
 
 impl Followed {
+    /// Takes note of when the Secret says that its password was made.
+    fn hear(&mut self, said: Option<Timestamp>) {
+        if said > self.made {
+            (self.made, self.seen) = (said, Timestamp::now());
+        }
+    }
+
+    /// Since when Pods that begin find the new credentials in their Secret.
+    fn in_secret_since(&self) -> Timestamp {
+        self.made.map_or(self.seen, |made| made.min(self.seen))
+    }
+
     fn is_stuck(&self, now: Instant) -> bool {
         self.needs || now.duration_since(self.since) >= STUCK
     }
@@ -194,24 +217,38 @@ impl AccessController {
                 continue;
             };
             fail_point!("access/secret-rotated");
-            one.looking = self
-                .asked(username, decision, one.may_roll(now))
-                .map(|asked| looks.begin(&self.rollouts, asked));
+            one.looking =
+                self.asked(username, decision, one, now).map(|asked| looks.begin(&self.rollouts, asked));
         }
         done
     }
 
     /// What to look at; `None` while there is no Secret.
-    fn asked(&self, username: &str, decision: &Decision, may_roll: bool) -> Option<Asked> {
+    fn asked(
+        &self,
+        username: &str,
+        decision: &Decision,
+        followed: &mut Followed,
+        now: Instant,
+    ) -> Option<Asked> {
         let secret = decision.desired.secret.as_ref()?.key.clone();
+        let made = self.made(&secret, followed)?;
         Some(Asked {
             client: Arc::clone(&decision.client),
             username: username.to_owned(),
             previous: decision.lineage.previous.clone()?,
-            made: self.secrets.made(&secret)?,
+            made,
+            since: followed.in_secret_since(),
             secret,
-            may_roll,
+            may_roll: followed.may_roll(now),
         })
+    }
+
+    /// When the password in the Secret was made, as far as is known; `None` while there is no Secret.
+    fn made(&self, secret: &ObjectKey, followed: &mut Followed) -> Option<Timestamp> {
+        let made = self.secrets.made(secret)?;
+        followed.hear(self.secrets.says_made(secret));
+        Some(followed.made.unwrap_or(made))
     }
 
     /// Takes over what came of a look; whether the rollout is done.
@@ -222,7 +259,7 @@ impl AccessController {
         let followed = known.rotations.followed.get_mut(&username);
         let Some(followed) = followed.filter(|one| one.looking == Some(id)) else { return false };
         followed.looking = None;
-        if self.secrets.made(&secret) != Some(made) {
+        if self.made(&secret, followed) != Some(made) {
             // It was about Pods with a password that is another by now.
             followed.due = now;
             return false;

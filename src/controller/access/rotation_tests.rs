@@ -17,18 +17,18 @@ use crate::{
     metrics::PassLabel,
 };
 
-const SECRET: &str = "orders-kafka-credentials";
-const FIRST: &str = "topicops.shop.orders";
+pub(super) const SECRET: &str = "orders-kafka-credentials";
+pub(super) const FIRST: &str = "topicops.shop.orders";
 const SECOND: &str = "topicops.shop.orders_2";
 
-fn orders(token: Option<&str>) -> Asking {
+pub(super) fn orders(token: Option<&str>) -> Asking {
     let mut asking = request("shop/orders").consume("orders").produce("payments");
     asking.rotation.token = token.map(str::to_owned);
     asking
 }
 
 /// With credentials, and three Pods that run with them.
-async fn running() -> World {
+pub(super) async fn running() -> World {
     let world = World::new(&[("shop/orders", &[]), ("shop/payments", &[])]).await;
     world.ask(&orders(None));
     drop({
@@ -42,12 +42,12 @@ async fn running() -> World {
 }
 
 impl World {
-    fn mark(&self, key: &str) -> Option<String> {
+    pub(super) fn mark(&self, key: &str) -> Option<String> {
         self.secret(SECRET)?.metadata.annotations?.get(key).cloned()
     }
 
     /// Whether every Pod that is there can log in, and may do what all may.
-    async fn pods_are_let_in(&self) -> bool {
+    pub(super) async fn pods_are_let_in(&self) -> bool {
         let users: Vec<String> = self
             .cluster
             .describe_scram_users("")
@@ -66,7 +66,7 @@ impl World {
         pods.users.values().flatten().all(|user| users.contains(user) && of(user).len() == first)
     }
 
-    async fn is_rotated(&self) -> bool {
+    pub(super) async fn is_rotated(&self) -> bool {
         let pods = self.pods.lock().unwrap().users.values().flatten().all(|user| user == SECOND);
         pods && self.mark(keys::secret::USERNAME).as_deref() == Some(SECOND)
             && self.mark(keys::secret::PREVIOUS).is_none()

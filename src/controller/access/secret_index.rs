@@ -29,6 +29,8 @@ pub struct SecretIndex {
 struct Entry {
     resource_version: String,
     observed: ObservedSecret,
+    /// When its own words are that the password in it was made.
+    says_made: Option<Timestamp>,
 }
 
 impl Default for SecretIndex {
@@ -56,6 +58,11 @@ impl SecretIndex {
     /// When the password in it was made.
     pub(super) fn made(&self, key: &ObjectKey) -> Option<Timestamp> {
         self.lock().get(key)?.observed.made
+    }
+
+    /// The same in its own words.
+    pub(super) fn says_made(&self, key: &ObjectKey) -> Option<Timestamp> {
+        self.lock().get(key)?.says_made
     }
 
     /// Whether what a workload would mount is there, is its own and was seen to hold what it should.
@@ -161,6 +168,7 @@ fn count(revision: &watch::Sender<u64>) {
 fn entry(meta: &ObjectMeta, content: SecretContent) -> Entry {
     Entry {
         resource_version: meta.resource_version.clone().unwrap_or_default(),
+        says_made: secret_meta::says_made(meta),
         observed: ObservedSecret {
             username: secret_meta::username(meta).map(str::to_owned),
             uid: meta.uid.clone().unwrap_or_default(),

@@ -25,8 +25,12 @@ pub(super) fn previous(meta: &ObjectMeta) -> Option<&str> {
 
 /// When the password in it was made; of one that does not say, when the Secret was.
 pub(super) fn made(meta: &ObjectMeta) -> Option<Timestamp> {
-    let said = annotation(meta, keys::secret::MADE).and_then(|text| text.parse().ok());
-    said.or_else(|| meta.creation_timestamp.as_ref().map(|time| time.0))
+    says_made(meta).or_else(|| meta.creation_timestamp.as_ref().map(|time| time.0))
+}
+
+/// When it says that the password in it was made.
+pub(super) fn says_made(meta: &ObjectMeta) -> Option<Timestamp> {
+    annotation(meta, keys::secret::MADE)?.parse().ok()
 }
 
 pub(super) fn made_for(meta: &ObjectMeta) -> Option<&str> {

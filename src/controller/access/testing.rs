@@ -175,8 +175,9 @@ pub(super) struct Pods {
     /// So many of the next looks fail in a way that nobody thought of.
     pub(super) faults: usize,
     pub(super) asked: usize,
-    /// The passwords that Pods were to have, each by when it was made.
+    /// The passwords that Pods were to have, each by when it was made, and since when Pods were said to find it.
     pub(super) made: Vec<Timestamp>,
+    pub(super) since: Vec<Timestamp>,
 }
 
 /// One that waits for an answer, or was given up.
@@ -203,6 +204,7 @@ impl Rollouts for MemoryRollouts {
         client: &Client,
         username: &str,
         made: Timestamp,
+        since: Timestamp,
         _: bool,
     ) -> Result<Rollout, RolloutError> {
         if self.pods.lock().unwrap().silent {
@@ -214,6 +216,9 @@ impl Rollouts for MemoryRollouts {
             pods.asked += 1;
             if pods.made.last() != Some(&made) {
                 pods.made.push(made);
+            }
+            if pods.since.last() != Some(&since) {
+                pods.since.push(since);
             }
             if pods.faults > 0 {
                 pods.faults -= 1;
