@@ -58,9 +58,7 @@ impl Looks {
         let (rollouts, at_once, of) = (Arc::clone(rollouts), Arc::clone(&self.at_once), asked.clone());
         let task = self.tasks.spawn(async move {
             let _permit = at_once.acquire().await;
-            // What somebody wrote there may be any time.
-            let made = of.made.min(Timestamp::now());
-            rollouts.advance(&of.client, &of.username, made, of.since, of.may_roll).await
+            rollouts.advance(&of.client, &of.username, of.made, of.since, of.may_roll).await
         });
         self.asked.insert(task.id(), asked);
         task.id()

@@ -65,6 +65,24 @@ async fn what_somebody_writes_of_when_the_password_was_made_has_no_older_pods_co
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_password_that_is_said_to_be_made_in_the_future_is_one_password_and_has_pods_replaced_once() {
+    let world = running().await;
+    world.pods.lock().unwrap().stuck = true;
+    world.ask(&orders(Some("today")));
+    let process = world.run();
+    world.until_more_looks().await;
+    let future = "2100-01-01T00:00:00Z";
+    world.says_made(Some(future), &process);
+    world.until_more_looks().await;
+    world.until_more_looks().await;
+    let (made, since) = world.told();
+    assert_eq!((made.len(), made[1].to_string().as_str()), (2, future));
+    assert!(since.len() == 2 && since[1] <= Timestamp::now(), "{since:?}");
+    world.pods.lock().unwrap().stuck = false;
+    world.until("the end", World::is_rotated).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_secret_that_is_mended_while_pods_change_over_says_again_when_its_password_was_made() {
     let world = running().await;
     world.pods.lock().unwrap().stuck = true;
