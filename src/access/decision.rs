@@ -22,6 +22,7 @@ pub struct Decision {
     pub client: Arc<Client>,
     pub granted: Granted,
     pub desired: Desired,
+    /// The same for each of its users.
     pub findings: Vec<Finding>,
     pub lineage: Lineage,
 }
@@ -118,8 +119,7 @@ impl Decision {
                     }
                     None => kept_of(previous),
                 };
-                decisions
-                    .insert(previous.clone(), Self { desired, findings: Vec::new(), ..decision.clone() });
+                decisions.insert(previous.clone(), Self { desired, ..decision.clone() });
             }
             decisions.insert(username, decision);
         }

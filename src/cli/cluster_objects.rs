@@ -14,7 +14,7 @@ use topicops_contract::{OperatorId, TopicName, TopicObjectKind, Workload, keys};
 use super::{WorkloadName, access::GrantLines};
 use crate::{
     KafkaTopic, ObjectKey,
-    access::{Client, Decision, GrantsMode, Observed, ObservedSecret, RotationRules},
+    access::{Client, Decision, GrantsMode, Lineage, Observed, ObservedSecret, RotationRules},
     controller::{
         Index, Scope,
         access::{ClientIndex, SecretIndex},
@@ -33,7 +33,7 @@ pub(super) struct ClusterObjects {
     /// Of every workload among the clients.
     pub(super) workloads: BTreeMap<Workload, ObjectMeta>,
     /// All Secrets with topicops' label: they say which user each workload has by now.
-    secrets: BTreeMap<ObjectKey, ObservedSecret>,
+    pub(super) secrets: BTreeMap<ObjectKey, ObservedSecret>,
 }
 
 /// An object that declares a topic, as its author wrote it.
@@ -182,7 +182,7 @@ fn is_forbidden(error: &LedgerError) -> bool {
     }
 }
 
-/// The user that a workload has by now, and the one before it while Pods may run with that.
+/// The user that a workload has in its Secret by now, and what is to be said of another one, while it has two.
 pub(super) fn users_of(
     workload: &Workload,
     operator: &OperatorId,
@@ -191,6 +191,15 @@ pub(super) fn users_of(
     let decided = decisions.values().find(|decision| decision.client.workload == *workload);
     decided.map_or_else(
         || (workload.username(operator), None),
-        |decision| (decision.lineage.current.clone(), decision.lineage.previous.clone()),
+        |decision| match decision.lineage.clone() {
+            Lineage { current, previous: Some(previous), begins: true } => (
+                previous,
+                Some(format!("user {current}, the next one, comes into the Secret once a login worked")),
+            ),
+            Lineage { current, previous, .. } => {
+                let stays = |user| format!("user {user}, the one before, stays until no Pod runs with it");
+                (current, previous.map(stays))
+            }
+        },
     )
 }

@@ -157,11 +157,10 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
             let store = KubeSecretStore::new(client);
             let mut reports = Vec::new();
             for client in &clients {
-                let (username, previous) = users_of(&client.workload, &settings.operator_id, &decisions);
+                let (username, other) = users_of(&client.workload, &settings.operator_id, &decisions);
                 let secret = secret(&store, client, &username).await;
                 let mut report = WorkloadReport::of(client, &username, secret, &facts);
-                let before = |user| format!("user {user}, the one before, stays until no Pod runs with it");
-                report.remarks.extend(previous.map(before));
+                report.remarks.extend(other);
                 report.remarks.extend(remarks.iter().skip(1).cloned());
                 reports.push(report);
             }

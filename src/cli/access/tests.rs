@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     access::{
-        Decision, GrantsMode,
+        Decision, GrantsMode, ObservedSecret, SecretContent,
         testing::{Asking, at, grants, request},
     },
     kafka::{Acl, AclOperation, AclResource, AclRule, PatternType, ResourceType},
@@ -107,6 +107,40 @@ fn foreign(principal: &str, name: &str, pattern: PatternType, operation: AclOper
         resource: AclResource { resource_type: ResourceType::Topic, name: name.to_owned(), pattern },
         operation,
     }
+}
+
+#[test]
+fn a_rotation_that_has_begun_is_no_difference_and_is_told_by_the_user_that_the_secret_has() {
+    let mut asking = request("shop/app").consume("orders").consume("elsewhere");
+    asking.rotation.token = Some("today".to_owned());
+    let mut world = World::new(&[asking]);
+    let secret = ObservedSecret {
+        username: Some("topicops.shop.app".to_owned()),
+        uid: "s".to_owned(),
+        owner_uid: Some("uid".to_owned()),
+        content: SecretContent::Unread,
+        made: Some(at(1)),
+        made_for: None,
+        previous: None,
+    };
+    world.objects.secrets.insert(ObjectKey::new("shop", "app-kafka-credentials"), secret);
+    let next = "topicops.shop.app_2";
+    world.kafka.users.insert(next.to_owned());
+    let acls = world.decisions()[next].desired.acls.clone();
+    world.kafka.rules.extend(acls.into_iter().map(rule));
+    let workload = world.objects.clients[0].workload.clone();
+    let (username, other) = users_of(&workload, &OperatorId::default(), &world.decisions());
+    assert_eq!(username, "topicops.shop.app");
+    assert_eq!(
+        other.as_deref(),
+        Some("user topicops.shop.app_2, the next one, comes into the Secret once a login worked")
+    );
+    let report = world.workload(0, SecretIs::AsWritten);
+    assert!(report.is_as_granted(), "{report}");
+    let refused = "    refused (TopicNotDeclared): no ConfigMap or KafkaTopic declares topic elsewhere\n";
+    assert!(report.to_string().contains(refused), "{report}");
+    let report = world.topic("orders").unwrap();
+    assert!(report.is_as_granted(), "{report}");
 }
 
 #[test]
