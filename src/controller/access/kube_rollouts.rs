@@ -57,15 +57,13 @@ impl KubeRollouts {
     /// The Pods that are there, and have not ended.
     async fn pods(&self, client: &Client, object: &DynamicObject) -> Result<Vec<ObjectMeta>, RolloutError> {
         let (kind, namespace) = (client.workload.kind(), client.workload.namespace());
-        let mut jobs = BTreeSet::new();
+        let mut jobs = Jobs::default();
         let mut params = ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed");
         if kind == WorkloadKind::CronJob {
             // Before the Pods: a Job that goes meanwhile has Pods still.
             let api: Api<Job> = Api::namespaced(self.client.clone(), namespace);
             let listed = ask("list the Jobs of", client, api.list_metadata(&ListParams::default())).await?;
-            let own =
-                listed.items.into_iter().filter(|job| is_owned(&job.metadata, |uid| *uid == client.uid));
-            jobs.extend(own.filter_map(|job| job.metadata.uid));
+            jobs = Jobs::of(listed.items.iter().map(|job| &job.metadata), client);
             params = params.labels(JOB_NAME);
         } else {
             let selector = object.data.pointer("/spec/selector").cloned();
@@ -86,19 +84,44 @@ impl KubeRollouts {
 /// The label with the name of the Job that made a Pod.
 const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 
+/// Jobs by uid.
+#[derive(Debug, Default)]
+struct Jobs {
+    there: BTreeSet<String>,
+    /// Those of the CronJob.
+    own: BTreeSet<String>,
+}
+
+impl Jobs {
+    fn of<'a>(listed: impl Iterator<Item = &'a ObjectMeta>, client: &Client) -> Self {
+        let mut jobs = Self::default();
+        for job in listed {
+            let Some(uid) = &job.uid else { continue };
+            jobs.there.insert(uid.clone());
+            if is_owned(job, |owner| *owner == client.uid) {
+                jobs.own.insert(uid.clone());
+            }
+        }
+        jobs
+    }
+}
+
 /// Selectors of several workloads may fit one Pod; whose it is its controller says, where it has one.
-fn may_be_of(pod: &ObjectMeta, client: &Client, jobs: &BTreeSet<String>) -> bool {
+fn may_be_of(pod: &ObjectMeta, client: &Client, jobs: &Jobs) -> bool {
     let mut owners = pod.owner_references.iter().flatten();
     let Some(owner) = owners.find(|owner| owner.controller == Some(true)) else { return true };
     let label = |key: &str| pod.labels.as_ref().and_then(|labels| labels.get(key));
     let name = client.workload.name();
     match client.workload.kind() {
         WorkloadKind::Deployment => {
-            label("pod-template-hash").is_none_or(|hash| owner.name == format!("{name}-{hash}"))
+            owner.kind == "ReplicaSet"
+                && label("pod-template-hash").is_none_or(|hash| owner.name == format!("{name}-{hash}"))
         }
+        // A Job that is gone does not say whose it was.
         WorkloadKind::CronJob => {
-            jobs.contains(&owner.uid)
-                || label(JOB_NAME).is_some_and(|job| job.starts_with(&format!("{name}-")))
+            jobs.own.contains(&owner.uid)
+                || !jobs.there.contains(&owner.uid)
+                    && label(JOB_NAME).is_some_and(|job| job.starts_with(&format!("{name}-")))
         }
         WorkloadKind::StatefulSet | WorkloadKind::DaemonSet | WorkloadKind::Job | WorkloadKind::Pod => {
             owner.uid == client.uid
@@ -195,5 +218,56 @@ fn error(doing: &'static str, client: &Client, message: String) -> RolloutError 
 impl fmt::Debug for KubeRollouts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KubeRollouts")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::from_value;
+    use topicops_contract::Workload;
+
+    use super::*;
+    use crate::access::testing::at;
+
+    fn client(kind: WorkloadKind, name: &str) -> Client {
+        Client {
+            workload: Workload::new("shop", kind, name),
+            uid: format!("uid-{name}"),
+            created: at(1),
+            deleting: false,
+            request: Ok(None),
+        }
+    }
+
+    fn owned(kind: &str, name: &str, uid: &str, labels: &Value) -> ObjectMeta {
+        let owner = json!({ "apiVersion": "v1", "kind": kind, "name": name, "uid": uid, "controller": true });
+        from_value(json!({ "uid": name, "labels": labels, "ownerReferences": [owner] })).unwrap()
+    }
+
+    #[test]
+    fn a_pod_of_another_controller_is_none_of_a_deployment_whose_selector_fits_it() {
+        let orders = client(WorkloadKind::Deployment, "orders");
+        let is_of = |pod: &ObjectMeta| may_be_of(pod, &orders, &Jobs::default());
+        let hash = json!({ "app": "orders", "pod-template-hash": "1a2b" });
+        assert!(is_of(&owned("ReplicaSet", "orders-1a2b", "rs", &hash)));
+        assert!(is_of(&ObjectMeta::default()), "whose it is nobody says");
+        assert!(!is_of(&owned("ReplicaSet", "orders-eu-1a2b", "rs", &hash)));
+        assert!(!is_of(&owned("StatefulSet", "orders-db", "sts", &json!({ "app": "orders" }))));
+    }
+
+    #[test]
+    fn a_pod_whose_job_is_another_cron_jobs_is_not_counted_for_the_beginning_of_its_name() {
+        let report = client(WorkloadKind::CronJob, "report");
+        let jobs = [
+            owned("CronJob", "report-1", "uid-report", &json!({})),
+            owned("CronJob", "report-weekly-1", "uid-report-weekly", &json!({})),
+        ];
+        let jobs = Jobs::of(jobs.iter(), &report);
+        let is_of =
+            |job: &str| may_be_of(&owned("Job", job, job, &json!({ (JOB_NAME): job })), &report, &jobs);
+        assert!(is_of("report-1"));
+        assert!(!is_of("report-weekly-1"));
+        assert!(is_of("report-2"), "its Job is gone");
+        assert!(!is_of("other-2"));
     }
 }
