@@ -69,7 +69,8 @@ fn setup(settings: &PreflightSettings, own: &ClientProperties) -> Result<ClientP
                  --client-security-protocol SASL_SSL"
             ));
         }
-        (None, _) => own.tls.as_ref().and_then(|tls| tls.trust.clone()),
+        (None, true) => own_authorities(own)?.map(PemSource::Inline),
+        (None, false) => None,
     };
     let at = &settings.client_bootstrap_servers;
     Ok(ClientProperties {
@@ -86,6 +87,21 @@ fn setup(settings: &PreflightSettings, own: &ClientProperties) -> Result<ClientP
         client_id: own.client_id.clone(),
         group_id: None,
     })
+}
+
+/// What topicops itself trusts, as clients would get it.
+fn own_authorities(own: &ClientProperties) -> Result<Option<String>, String> {
+    let (key, pem) = match own.tls.as_ref().and_then(|tls| tls.trust.as_ref()) {
+        None => return Ok(None),
+        Some(PemSource::Inline(pem)) => ("ssl.truststore.certificates", pem.clone()),
+        Some(PemSource::File(file)) => {
+            const KEY: &str = "ssl.truststore.location";
+            let pem =
+                fs::read_to_string(file).map_err(|error| format!("{KEY} {}: {error}", file.display()))?;
+            (KEY, pem)
+        }
+    };
+    authorities(key, &pem).map(Some).map_err(|problem| format!("--kafka-config: {problem}"))
 }
 
 fn certificates(file: &Path) -> Result<String, String> {
@@ -115,16 +131,27 @@ mod tests {
     const MUTUAL: &str = "bootstrap.servers=own:1\nsecurity.protocol=SSL\nssl.truststore.type=PEM\n\
                           ssl.truststore.location=/ca.pem\nssl.keystore.type=PEM\nssl.keystore.location=/own.pem\n";
 
+    /// A certificate authority, and its key.
+    fn authority() -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
     #[test]
     fn clients_log_in_as_topicops_does_unless_flags_say_otherwise_and_never_with_its_certificate() {
-        let same = of(MUTUAL, &[]);
+        let (folder, pem) = (tempfile::tempdir().unwrap(), authority().0);
+        let file = folder.path().join("ca.pem");
+        fs::write(&file, &pem).unwrap();
+        let same = of(&MUTUAL.replace("/ca.pem", &file.display().to_string()), &[]);
         let setup = same.setup.unwrap();
         let tls = setup.tls.unwrap();
         assert_eq!(
             (same.mechanism.as_str(), setup.bootstrap_servers[0].to_string().as_str()),
             ("SCRAM-SHA-512", "own:1")
         );
-        assert_eq!(tls.trust, Some(PemSource::File("/ca.pem".into())));
+        assert_eq!(tls.trust, Some(PemSource::Inline(pem)));
         assert!(tls.identity.is_none(), "that is topicops' own");
         let flags = ["--client-bootstrap-servers", "a:2,b:3", "--client-security-protocol", "SASL_PLAINTEXT"];
         let other = of(MUTUAL, &flags).setup.unwrap();
@@ -139,6 +166,26 @@ mod tests {
         assert!(plain.setup.unwrap_err().contains("SASL_PLAINTEXT, which has no CA"));
         let away = of(MUTUAL, &["--client-ca", "/nowhere.pem"]);
         assert!(away.setup.unwrap_err().starts_with("--client-ca /nowhere.pem: "));
+    }
+
+    #[test]
+    fn a_trust_store_of_its_own_that_run_does_not_start_with_is_missing() {
+        let (pem, key) = authority();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("both.pem");
+        fs::write(&file, format!("{key}{pem}")).unwrap();
+        let located = MUTUAL.replace("/ca.pem", &file.display().to_string());
+        let inline = format!("{key}{pem}").replace('\n', "\\n");
+        let inline = format!("{PLAIN}ssl.truststore.type=PEM\nssl.truststore.certificates={inline}\n");
+        let inline = inline.replace("=PLAINTEXT", "=SSL");
+        for own in [located, inline] {
+            let told = of(&own, &[]).setup.unwrap_err();
+            assert!(told.contains("holds a private key"), "{told}");
+            let plain = ["--client-bootstrap-servers", "a:2", "--client-security-protocol", "SASL_PLAINTEXT"];
+            assert!(of(&own, &plain).setup.is_ok(), "clients get no CA");
+        }
+        let away = of(MUTUAL, &[]).setup.unwrap_err();
+        assert!(away.starts_with("ssl.truststore.location /ca.pem: "), "{away}");
     }
 
     #[test]
