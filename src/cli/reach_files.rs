@@ -47,8 +47,6 @@ pub(super) struct Counts {
     digest: [u8; 32],
     /// How clients reach the brokers.
     clients: ClientProperties,
-    /// Clients use topicops' own listener: sooner or later something is learnt there.
-    shared: bool,
 }
 
 /// Where is said what clients are to get.
@@ -59,7 +57,7 @@ pub(super) struct ForClients {
 
 impl From<&Reach> for Counts {
     fn from(reach: &Reach) -> Self {
-        Self { digest: reach.digest, clients: reach.clients.clone(), shared: reach.logins.is_none() }
+        Self { digest: reach.digest, clients: reach.clients.clone() }
     }
 }
 
@@ -71,6 +69,8 @@ enum Trial {
     Unreached,
 }
 
+/// rustls' words for a server's certificate that nothing vouches for that is trusted here.
+const NOT_VOUCHED_FOR: &str = "invalid peer certificate";
 /// What it is about, in errors.
 const GIVEN: &str = "what clients are to get (--client-ca, or the trust store of --kafka-config)";
 
@@ -105,6 +105,15 @@ impl ReachFiles {
     }
 
     async fn look(&mut self) -> Result<()> {
+        let looked = self.look_at_files().await;
+        if looked.is_err() && *self.for_clients.vouched.borrow() == Vouched::Unknown {
+            // What was there before goes on, and waits for a word about it.
+            let _ = self.judge().await;
+        }
+        looked
+    }
+
+    async fn look_at_files(&mut self) -> Result<()> {
         let settings = self.settings.clone();
         let reach = spawn_blocking(move || Reach::read(&settings)).await.context("reading the files")??;
         if let Some((digest, why, tried)) = &self.refused
@@ -136,7 +145,8 @@ impl ReachFiles {
                 self.say(Vouched::No(why.as_str().into()));
                 bail!("{why}");
             }
-            Trial::Unreached if self.counts.shared => return Ok(()),
+            // While no broker answers, nothing is learnt about clients; a listener that is for them alone topicops need not reach.
+            Trial::Unreached if self.cluster.describe_cluster().await.is_err() => return Ok(()),
             Trial::Unreached | Trial::Vouches => Vouched::Yes,
         };
         self.say(vouched);
@@ -183,10 +193,12 @@ impl ReachFiles {
         if **self.for_clients.endpoint.borrow() == reach.endpoint {
             return Ok(());
         }
-        if let Trial::Refused(error) = try_out(&reach.clients).await?
-            && matches!(try_out(&self.counts.clients).await?, Trial::Vouches)
-        {
-            return Err(error).context(GIVEN);
+        if let Trial::Refused(error) = try_out(&reach.clients).await? {
+            if matches!(try_out(&self.counts.clients).await?, Trial::Vouches) {
+                return Err(error).context(GIVEN);
+            }
+            // Neither is of any use now, and nobody knows which one will be: Secrets stay as they are.
+            self.say(Vouched::No(format!("{GIVEN}: {error}").as_str().into()));
         }
         Ok(())
     }
@@ -196,8 +208,9 @@ impl ReachFiles {
 async fn try_out(clients: &ClientProperties) -> Result<Trial> {
     let cluster = WireCluster::new(clients.clone()).context(GIVEN)?;
     Ok(match timeout(TRIAL, cluster.connect()).await {
-        Ok(Err(error)) if error.trouble == Trouble::Tls => Trial::Refused(error),
-        Ok(Err(error)) if error.trouble == Trouble::Unreachable => Trial::Unreached,
+        Ok(Err(error)) if error.message.contains(NOT_VOUCHED_FOR) => Trial::Refused(error),
+        // Who hangs up, or wants a certificate of clients' own, says nothing of what they are given.
+        Ok(Err(error)) if matches!(error.trouble, Trouble::Unreachable | Trouble::Tls) => Trial::Unreached,
         Err(_) => Trial::Unreached,
         Ok(Ok(()) | Err(_)) => Trial::Vouches,
     })
@@ -223,6 +236,7 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
+    use crate::kafka::Address;
 
     #[derive(Debug, Parser)]
     struct Command {
@@ -390,6 +404,52 @@ mod tests {
         let mut elsewhere = followed(folder.path(), 1);
         elsewhere.look().await.unwrap();
         assert_eq!(vouched(&elsewhere), Vouched::Yes);
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_objects_to_nothing_and_while_no_broker_answers_nothing_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let vouched = |files: &ReachFiles| files.for_clients.vouched.borrow().clone();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let hangs_up = listener.local_addr().unwrap().port();
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        put("ca.pem", &authority("any").0);
+        put("client.properties", &own(1));
+        let mut away = followed(folder.path(), hangs_up);
+        away.look().await.unwrap();
+        assert_eq!(vouched(&away), Vouched::Unknown);
+        // Nor does a file that cannot be read keep what counts from being judged.
+        let plain = broker(None).await;
+        put("client.properties", &own(plain));
+        let mut files = followed(folder.path(), hangs_up);
+        put("client.properties", "no line of properties");
+        files.look().await.unwrap_err();
+        assert_eq!(vouched(&files), Vouched::Yes);
+    }
+
+    #[tokio::test]
+    async fn of_two_that_vouch_for_no_broker_secrets_keep_the_one_that_they_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let vouched = |files: &ReachFiles| files.for_clients.vouched.borrow().clone();
+        let ((first, issuer), (second, other)) = (authority("first"), authority("second"));
+        let plain = broker(None).await;
+        let (before, after) = (broker(Some(acceptor(&issuer))).await, broker(Some(acceptor(&other))).await);
+        put("client.properties", &own(plain));
+        put("ca.pem", &first);
+        let mut files = followed(folder.path(), before);
+        files.look().await.unwrap();
+        assert_eq!(vouched(&files), Vouched::Yes);
+        // The brokers have another certificate now, and the new file is of a third authority.
+        files.counts.clients.bootstrap_servers = vec![Address { host: "127.0.0.1".to_owned(), port: after }];
+        files.settings.clients.client_bootstrap_servers = Some(format!("127.0.0.1:{after}").parse().unwrap());
+        put("ca.pem", &authority("third").0);
+        files.look().await.unwrap_err();
+        assert!(matches!(vouched(&files), Vouched::No(_)), "{:?}", vouched(&files));
+        put("ca.pem", &second);
+        files.look().await.unwrap();
+        assert_eq!((vouched(&files), given(&files)), (Vouched::Yes, second));
     }
 
     #[tokio::test]

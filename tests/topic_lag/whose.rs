@@ -185,3 +185,37 @@ async fn what_was_made_goes_with_its_object_although_its_id_could_not_be_written
         assert_eq!(topics(&scene).await, [""; 0], "finalizer: {finalizer}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_that_is_shown_an_older_topic_of_the_name_calls_nothing_made_anew() {
+    let scene = Scene::of(NEVER, "", Kubernetes::default());
+    made_by_hand(&scene).await;
+    scene.cluster.freeze_reads();
+    deleted_by_hand(&scene).await;
+    let id = made_by_hand(&scene).await;
+    scene.ledger.write("0", None, format!("orders shop  id={id}\n")).await.unwrap();
+    scene.index.apply(with());
+    scene.lead();
+    pass(60 * SECONDS).await;
+    assert_eq!(reason(&scene), "LookingAgain");
+    assert!(scene.ledger.text().contains(&id), "{}", scene.ledger.text());
+    scene.cluster.thaw_reads();
+    pass(61 * SECONDS).await;
+    assert_eq!(reason(&scene), "InSync");
+    assert!(!events(&scene).contains(&"TopicRemade".to_owned()), "{:?}", events(&scene));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_in_place_of_one_that_somebody_deleted_goes_with_its_object_although_its_id_was_not_noted()
+ {
+    let scene = declared(with()).await;
+    deleted_by_hand(&scene).await;
+    scene.cluster.freeze_reads();
+    *scene.ledger.lost_after.lock().unwrap() = Some(1);
+    let edited = orders(&[("retention", "1h")], &[("deletion-policy", "delete")]);
+    scene.index.apply(edited.clone());
+    pass(5 * SECONDS).await;
+    scene.index.apply(going(edited));
+    pass(10 * SECONDS).await;
+    assert_eq!(topics(&scene).await, [""; 0]);
+}

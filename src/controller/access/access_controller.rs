@@ -55,6 +55,8 @@ pub struct Limits {
     /// Passwords being hashed: one per core.
     pub(super) hashing: Arc<Semaphore>,
     pub(super) made_ahead: MadeAhead,
+    /// One round of questions about Jobs.
+    pub(super) job_looks: Arc<Semaphore>,
 }
 
 impl Default for Limits {
@@ -64,6 +66,7 @@ impl Default for Limits {
             kubernetes: Semaphore::new(KUBERNETES),
             hashing: Arc::new(Semaphore::new(cores)),
             made_ahead: MadeAhead::new(MADE_AHEAD),
+            job_looks: Arc::new(Semaphore::new(1)),
         }
     }
 }

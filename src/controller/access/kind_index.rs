@@ -126,13 +126,11 @@ impl Index<Job> for KindIndex<Job> {
     }
 }
 
-/// Whether Kubernetes says so, and no Pod of the Job runs any more: before 1.31 it may say so while some are ending.
+/// Whether Kubernetes says so. Before 1.31 it may say so while Pods are ending, and then often never says when they have.
 fn is_finished(job: &Job) -> bool {
     let Some(status) = &job.status else { return false };
     let mut conditions = status.conditions.iter().flatten();
-    let ended =
-        conditions.any(|one| matches!(one.type_.as_str(), "Complete" | "Failed") && one.status == "True");
-    ended && [status.active, status.terminating].into_iter().flatten().sum::<i32>() == 0
+    conditions.any(|one| matches!(one.type_.as_str(), "Complete" | "Failed") && one.status == "True")
 }
 
 /// All clients that there are now in these namespaces, of all kinds, each with its metadata.

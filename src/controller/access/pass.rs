@@ -1,9 +1,13 @@
 //! One pass: decide about all clients, plan, carry out, report.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use futures::future::join_all;
-use tokio::time::Instant;
+use futures::{StreamExt, stream};
+use tokio::time::{Instant, sleep};
 use topicops_contract::keys;
 use tracing::{debug, warn};
 
@@ -19,6 +23,10 @@ use crate::{
     metrics::{OperationLabel, StateLabel},
     topic::TopicGrants,
 };
+
+/// Questions about Jobs with the API server at the same time, and after how long what was not answered is asked again.
+const JOBS_AT_ONCE: usize = 4;
+const JOBS_AGAIN: Duration = Duration::from_secs(10);
 
 /// What a pass came to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,8 +67,8 @@ impl AccessController {
             });
             (decisions, plan)
         };
+        self.look_up_jobs();
         if plan.is_empty() {
-            self.look_up_jobs().await;
             self.report(tenure, &decisions, &plan.blocked);
             let busy = self.follow_rotations(tenure, &decisions, looks);
             return Ok(Pass { busy, asked_kafka: false });
@@ -75,7 +83,6 @@ impl AccessController {
         settle(tenure, &decisions, &users, result.is_ok());
         // Whoever has other work to do for ever holds up nobody's rotation.
         self.follow_rotations(tenure, &decisions, looks);
-        self.look_up_jobs().await;
         self.report(tenure, &decisions, &blocked);
         result.map(|()| Pass { busy: true, asked_kafka: asks_kafka })
     }
@@ -166,19 +173,40 @@ impl AccessController {
         }
     }
 
-    /// Asks whose those Jobs are that may be parts of a client. What is not answered is asked again in the next pass.
-    async fn look_up_jobs(&self) {
-        let looks = self.clients.jobs_to_look_up().into_iter().filter_map(|maker| {
-            let job = maker.job()?;
-            Some(async move {
-                let Ok(_permit) = self.limits.kubernetes.acquire().await else { return };
-                match self.jobs.cron_job_of(&job).await {
-                    Ok(cron_job) => self.clients.looked_up(&maker, cron_job.as_ref()),
-                    Err(error) => warn!(job = %job, error, "nobody knows whose Job that is"),
+    /// Asks whose those Jobs are that may be parts of a client, beside the passes: it is for an Event, and an API server that takes
+    /// its time holds up nobody's access. What is not answered is asked again a while later.
+    fn look_up_jobs(&self) {
+        let makers = self.clients.jobs_to_look_up().into_iter();
+        let makers: Vec<_> = makers.filter_map(|maker| Some((maker.job()?, maker))).collect();
+        if makers.is_empty() {
+            return;
+        }
+        let Ok(only) = Arc::clone(&self.limits.job_looks).try_acquire_owned() else { return };
+        let (jobs, clients) = (Arc::clone(&self.jobs), Arc::clone(&self.clients));
+        tokio::spawn(async move {
+            let looks = makers.into_iter().map(|(job, maker)| {
+                let jobs = Arc::clone(&jobs);
+                async move { (jobs.cron_job_of(&job).await, job, maker) }
+            });
+            let mut looks = stream::iter(looks).buffer_unordered(JOBS_AT_ONCE);
+            let mut unanswered = false;
+            while let Some((answer, job, maker)) = looks.next().await {
+                match answer {
+                    Ok(cron_job) => clients.looked_up(&maker, cron_job.as_ref()),
+                    Err(error) => {
+                        warn!(job = %job, error, "nobody knows whose Job that is; asking again");
+                        unanswered = true;
+                    }
                 }
-            })
+            }
+            drop(looks);
+            if unanswered {
+                clients.changed();
+                sleep(JOBS_AGAIN).await;
+            }
+            drop(only);
+            clients.changed();
         });
-        join_all(looks).await;
     }
 
     /// Tells whoever put the label on a template and not on the workload.

@@ -37,6 +37,11 @@ impl AccessController {
         };
         // Its login is yet to be seen, whatever the brokers say that they have.
         if let Some(pending) = pending.filter(is_good) {
+            if let Some(why) = self.doubt().filter(|_| pending.write) {
+                self.waits_for_doubt(tenure, &step, &why);
+                tenure.lock().pending.insert(step.username, pending);
+                return None;
+            }
             return Some(pending);
         }
         let mut replaces = None;
@@ -82,8 +87,7 @@ impl AccessController {
         let tells = content != SecretContent::Current || owner_uid != Some(decision.client.uid.as_str());
         let write = tells || previous != making.previous.as_deref();
         if let Some(why) = self.doubt().filter(|_| write) {
-            let message = format!("no client would get through, so Secret {} waits: {why}", step.secret);
-            tenure.failed(&step.username, Failure::now(Reason::VerificationFailed, message));
+            self.waits_for_doubt(tenure, &step, &why);
             return None;
         }
         let fresh = password.is_none() || content == SecretContent::Altered;
@@ -113,6 +117,12 @@ impl AccessController {
             tells,
             upserted: None,
         })
+    }
+
+    /// What was prepared, or is to be, waits until clients would get through with what they are given.
+    fn waits_for_doubt(&self, tenure: &Tenure, step: &Provision, why: &str) {
+        let message = format!("no client would get through, so Secret {} waits: {why}", step.secret);
+        tenure.failed(&step.username, Failure::now(Reason::VerificationFailed, message));
     }
 
     /// Looks at Secrets whose content nobody has judged since they changed.

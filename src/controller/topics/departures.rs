@@ -193,11 +193,11 @@ impl TopicController {
         let settled = Ownership::settle(topic, &declarations, Some(held), true, policy);
         settled.owner.filter(|owner| owner.object == last.object)?;
         let mut held = held.clone();
-        let undeclared = || tenure.undeclared.get(topic).map(|(id, _)| id.as_str());
-        // What was made last counts: what was not declared any more may be what was there before.
-        let id = tenure.own_changes.made_id(topic).or_else(undeclared);
-        if let (None, Some(id)) = (&held.applied.topic_id, id) {
+        if let Some(id) = tenure.own_changes.made_id(topic) {
+            // What was made last counts: all else may be of what was there before.
             held.applied.topic_id = Some(id.to_owned());
+        } else if let (None, Some((id, _))) = (&held.applied.topic_id, tenure.undeclared.get(topic)) {
+            held.applied.topic_id = Some(id.clone());
         }
         let deletion = Deletion::asked_by(last, &held);
         if deletion.topic_id.is_none() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use topicops_contract::TopicName;
 
 use super::{
@@ -53,7 +54,7 @@ impl TopicController {
                 // One that the brokers will not describe counts as it is remembered.
                 let observed = answer.ok()?;
                 // Nor may a new leader conclude from what is not shown yet.
-                if observed.is_none() && may_be_there(tenure, topic) {
+                if observed.is_none() && may_be_there(tenure, topic, Instant::now()) {
                     return None;
                 }
                 Some((topic.clone(), observed.map(|observed| self.extent_of(topic, &observed))))

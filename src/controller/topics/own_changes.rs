@@ -111,6 +111,10 @@ impl OwnChanges {
         let new = || Change::new(&seen.id, now);
         let change = self.0.entry(plan.topic.clone()).or_insert_with(new);
         if !change.is_of(seen) {
+            if change.made.is_some() {
+                // What a broker that lags shows is not what was made here.
+                return;
+            }
             *change = new();
         }
         change.at = now;

@@ -100,6 +100,8 @@ fn what_is_shown_in_place_of_what_was_made_here_may_be_what_was_there_before() {
     let made = Acknowledged { created: Some("b".to_owned()), ..Acknowledged::default() };
     own.note(&plan(Vec::new()), made, None, start);
     assert_eq!(own.made_id(&orders()), Some("b"));
+    own.note(&sets("1"), done(), Some(&shown("a", 1, None)), start);
+    assert_eq!(own.made_id(&orders()), Some("b"), "a change of what was there before says nothing of it");
     let remade = TopicPlan { remade: true, ..plan(Vec::new()) };
     let later = start + LONGEST_LAG;
     assert!(own.explain(&remade, Some(&shown("a", 1, None)), later - SECOND));

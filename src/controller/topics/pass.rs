@@ -94,8 +94,8 @@ impl TopicController {
                 }
             };
             let shown = description.is_some();
-            let description =
-                description.filter(|found| !hides_what_goes(tenure, topic, &declarations, &context, found));
+            let description = description
+                .filter(|found| !hides_what_goes(tenure, topic, &declarations, &context, found, now));
             if shown && description.is_none() {
                 hidden.insert(topic.clone());
             }
@@ -125,7 +125,7 @@ impl TopicController {
             looked_at.push((topic.clone(), declarations, description));
         }
         let context = self.with_brokers(tenure, context, &mut looked_at).await?;
-        let Planned { mut plans, unsettled, there } = self.plan_all(tenure, &looked_at, context).await?;
+        let Planned { mut plans, unsettled, there } = self.plan_all(tenure, &looked_at, context, now).await?;
         let mut descriptions: BTreeMap<TopicName, Option<TopicDescription>> =
             looked_at.into_iter().map(|(topic, _, description)| (topic, description)).collect();
         self.place(tenure, &mut plans, &descriptions).await;
@@ -160,8 +160,9 @@ impl TopicController {
                 (answers.deleted, answers.lagging) = (false, true);
             }
             let description = descriptions.remove(&plan.topic).flatten();
-            let may_be_there =
-                description.is_some() || may_be_there(tenure, &plan.topic) || there.contains(&plan.topic);
+            let may_be_there = description.is_some()
+                || may_be_there(tenure, &plan.topic, now)
+                || there.contains(&plan.topic);
             if !may_be_there && !answers.in_use.is_empty() {
                 // What is gone nobody uses.
                 (answers.deleted, answers.used_by_workloads) = (true, false);
@@ -180,6 +181,9 @@ impl TopicController {
                 if plan.drifted.contains(&Drift::Missing) {
                     // What is shown from now on is another.
                     tenure.own_changes.forget(&plan.topic);
+                    if let Some(id) = known_id(held.as_ref()) {
+                        tenure.deleted.entry(plan.topic.clone()).or_default().push((id, now));
+                    }
                 }
             }
             if in_order {
@@ -201,7 +205,7 @@ impl TopicController {
                 if let (None, Some(claimed)) = (&holding, claimed) {
                     // It may have been made although nobody heard of it: then it must be known whose it is.
                     holding = Some(Holding { deletion: None, ..claimed.clone() });
-                    if let Some(owner) = &plan.owner {
+                    if let Some(owner) = plan.owner.as_ref().filter(|_| there.contains(&plan.topic)) {
                         let refusal = Refusal::NeverSeen { topic: plan.topic.clone() };
                         self.tell(&owner.object, refusal.reason(), &refusal.message(owner.object.kind));
                     }
@@ -223,7 +227,9 @@ impl TopicController {
                 } else if answers.is_final() {
                     // The same request would get the same answer: it waits for an edit, or for the next look at everything.
                     tenure.retries.succeeded(&plan.topic);
-                    self.wake_for(tenure, plan, false);
+                    if !answers.config_refused {
+                        self.wake_for(tenure, plan, false);
+                    }
                 } else {
                     tenure.retries.failed(plan.topic.clone(), now);
                 }
@@ -370,8 +376,8 @@ fn known_id(holding: Option<&Holding>) -> Option<String> {
 
 /// Whether brokers that do not show a topic may not know it yet, although it is there: of what was made before this leadership
 /// it is not known when.
-pub(super) fn may_be_there(tenure: &Tenure, topic: &TopicName) -> bool {
-    tenure.own_changes.made(topic) || tenure.begun.elapsed() < LONGEST_LAG
+pub(super) fn may_be_there(tenure: &Tenure, topic: &TopicName, now: Instant) -> bool {
+    tenure.own_changes.made(topic) || now.duration_since(tenure.begun) < LONGEST_LAG
 }
 
 /// Whether what is found may be what was there before the topic that is to be deleted, on a broker that lags. A deletion is by
@@ -382,23 +388,21 @@ fn hides_what_goes(
     declarations: &[Declaration],
     context: &PlanContext,
     found: &TopicDescription,
+    now: Instant,
 ) -> bool {
-    let Some(held) = tenure.ledger.get(topic).filter(|_| may_be_there(tenure, topic)) else { return false };
-    let due = held.deletion.as_ref().and_then(|deletion| deletion.topic_id.as_ref());
-    let applied = held.applied.topic_id.as_ref();
-    let applied = applied.filter(|_| !going(declarations, Some(held), &context.policy).is_empty());
-    let gone = |id: &String| {
-        tenure.deleted.get(topic).is_some_and(|ids| ids.iter().any(|(deleted, _)| deleted == id))
-    };
-    match due.or(applied) {
-        Some(known) => *known != found.id && !gone(known),
-        None => false,
-    }
+    let held = tenure.ledger.get(topic).filter(|_| may_be_there(tenure, topic, now));
+    let Some(held) = held else { return false };
+    let due = held.deletion.as_ref().and_then(|deletion| deletion.topic_id.as_deref());
+    // Whoever declares it wants what there is.
+    let due = due.filter(|_| declarations.iter().all(|one| one.deleting));
+    let known = tenure.own_changes.made_id(topic).or(held.applied.topic_id.as_deref());
+    let known = known.filter(|_| !going(declarations, Some(held), &context.policy).is_empty());
+    due.or(known).is_some_and(|known| known != found.id && !tenure.is_deleted(topic, known))
 }
 
 /// Whether what is found is but what the brokers are to forget.
 fn deleted_lately(tenure: &Tenure, topic: &TopicName, found: &TopicDescription) -> bool {
-    tenure.deleted.get(topic).is_some_and(|ids| ids.iter().any(|(id, _)| *id == found.id))
+    tenure.is_deleted(topic, &found.id)
 }
 
 /// Whether the topic was made or seen for the namespace of its owner.

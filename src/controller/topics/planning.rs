@@ -6,7 +6,10 @@ use tokio::time::Instant;
 use topicops_contract::{DriftPolicy, PartitionCount, TopicName};
 use tracing::warn;
 
-use super::{TopicController, departures::going, pass::may_be_there, topic_controller::Tenure};
+use super::{
+    TopicController, departures::going, own_changes::LONGEST_LAG, pass::may_be_there,
+    topic_controller::Tenure,
+};
 use crate::{
     kafka::{Cluster, ClusterError, ConfigKeys, Item, ItemError, NewPartitions, TopicDescription, Trouble},
     topic::{Declaration, Drift, Holding, PlanContext, StorageFacts, TopicPlan},
@@ -31,6 +34,7 @@ impl TopicController {
         tenure: &Tenure,
         looks: &[Look],
         context: PlanContext,
+        now: Instant,
     ) -> Result<Planned, ClusterError> {
         let mut context = PlanContext { now: unix_seconds(), ..context };
         let mut unsettled = BTreeSet::new();
@@ -44,7 +48,7 @@ impl TopicController {
             }
         }
         let hangs_on_it = |((topic, _, observed), plan): &(&Look, &TopicPlan)| {
-            observed.is_none() && !unsettled.contains(topic) && hangs_on_absence(tenure, plan)
+            observed.is_none() && !unsettled.contains(topic) && hangs_on_absence(tenure, plan, now)
         };
         let asked = looks.iter().zip(&plans).filter(hangs_on_it).map(|(_, plan)| plan.topic.clone());
         let there: BTreeSet<TopicName> = self.not_gone(asked.collect()).await?.into_iter().collect();
@@ -71,7 +75,7 @@ impl TopicController {
             return Ok(topics);
         };
         let gone = |error: &ItemError| error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION);
-        let may_be_there = |answer: &Item<()>| answer.as_ref().err().is_some_and(|error| !gone(error));
+        let may_be_there = |answer: &Item<()>| !answer.as_ref().is_err_and(gone);
         let there = topics.into_iter().zip(answers).filter(|(_, answer)| may_be_there(answer));
         Ok(there.map(|(topic, _)| topic).collect())
     }
@@ -92,25 +96,27 @@ impl TopicController {
 }
 
 /// Whether more than a look at brokers that may lag has to tell that a topic is not there, because somebody would lose it.
-fn hangs_on_absence(tenure: &Tenure, plan: &TopicPlan) -> bool {
+fn hangs_on_absence(tenure: &Tenure, plan: &TopicPlan, now: Instant) -> bool {
     if !plan.creates() {
-        let forgotten = plan.holding.is_some() && !may_be_there(tenure, &plan.topic);
+        let claim_ends = plan.holding_after.is_none() && plan.deletes().is_none();
+        let forgotten = plan.holding.is_some() && (claim_ends || !may_be_there(tenure, &plan.topic, now));
         return forgotten || plan.drifted.contains(&Drift::Missing);
     }
     let held = tenure.ledger.get(&plan.topic).zip(plan.owner.as_ref());
     held.is_some_and(|(held, owner)| held.namespace != owner.object.namespace)
 }
 
-/// What is to be deleted and was made here goes by the id that could not be written down.
+/// What was made here, where its id could not be written down: it goes by that, and is not taken for somebody's who made it anew.
 fn learned(
     tenure: &Tenure,
     topic: &TopicName,
     declarations: &[Declaration],
     context: &PlanContext,
 ) -> Option<Holding> {
-    let held = tenure.ledger.get(topic).filter(|held| held.applied.topic_id.is_none())?;
     let id = tenure.own_changes.made_id(topic)?;
-    if going(declarations, Some(held), &context.policy).is_empty() {
+    let held = tenure.ledger.get(topic).filter(|held| held.applied.topic_id.as_deref() != Some(id))?;
+    // Where nothing is known on purpose, whoever declares it means what he says, whatever was made before.
+    if held.applied.topic_id.is_none() && going(declarations, Some(held), &context.policy).is_empty() {
         return None;
     }
     let mut held = held.clone();
@@ -134,20 +140,26 @@ fn plan(
         |context: &PlanContext| TopicPlan::of(topic, declarations, observed.as_ref(), held, context);
     let mut plan = plan_in(context);
     if let Some(holding) = plan.holding.as_mut().filter(|_| learned.is_some()) {
-        // A ledger that is full, and so does not have it, must not hold the deletion up.
-        holding.applied.topic_id = None;
+        // A ledger that is full, and so does not have it, must not hold a deletion up.
+        let written = tenure.ledger.get(topic);
+        holding.applied.topic_id = written.and_then(|held| held.applied.topic_id.clone());
     }
     let by_hand = !plan.corrected.is_empty() || !plan.drifted.is_empty() || plan.remade;
-    if !by_hand || !tenure.own_changes.explain(&plan, observed.as_ref(), Instant::now()) {
+    let known = held.and_then(|held| held.applied.topic_id.as_ref());
+    // A new leader knows neither what was made before it led nor what brokers lag behind.
+    let may_be_older = plan.remade
+        && tenure.begun.elapsed() < LONGEST_LAG
+        && !known.is_some_and(|id| tenure.is_deleted(topic, id));
+    if !by_hand || !may_be_older && !tenure.own_changes.explain(&plan, observed.as_ref(), Instant::now()) {
         return plan;
     }
     // Our own change may be what this broker does not know yet: nothing is concluded from that.
     unsettled.insert(topic.clone());
     let lacks = |one: &Drift| matches!(one, Drift::Partitions { declared, found } if found < declared);
-    let lacks_partitions = plan.corrected.iter().chain(&plan.drifted).any(lacks);
+    let of_another = plan.remade || plan.corrected.iter().chain(&plan.drifted).any(lacks);
     let mut plan = plan_in(&PlanContext { drift: DriftPolicy::Report, ..context.clone() });
-    if lacks_partitions {
-        // What depends on their number would be wrong, too; what is not done is not claimed either.
+    if of_another {
+        // What depends on their number, or is of another topic, would be wrong, too; what is not done is not claimed either.
         plan.steps.clear();
         let called_off = plan.holding.take().map(|wanted| (wanted.deletion, wanted.left));
         plan.holding = held.cloned().map(|held| match called_off {

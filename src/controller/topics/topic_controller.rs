@@ -100,6 +100,13 @@ pub(super) struct Tenure {
     pub(super) stocked: Option<Arc<TopicRules>>,
 }
 
+impl Tenure {
+    /// Whether a topic is known to be gone for certain: by its id, because there may be another of its name.
+    pub(super) fn is_deleted(&self, topic: &TopicName, id: &str) -> bool {
+        self.deleted.get(topic).is_some_and(|ids| ids.iter().any(|(deleted, _)| deleted == id))
+    }
+}
+
 /// What failed a whole pass; nothing is lost, the topics are looked at again.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PassError {
