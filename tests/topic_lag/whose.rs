@@ -58,6 +58,16 @@ async fn deleted_by_hand(scene: &Scene) {
     scene.cluster.delete_topics(&[topic]).await.unwrap().remove(0).unwrap();
 }
 
+/// Brokers show a topic from before another one of its name, which is shop's; that one's id.
+async fn behind_another(scene: &Scene) -> String {
+    made_by_hand(scene).await;
+    scene.cluster.freeze_reads();
+    deleted_by_hand(scene).await;
+    let id = made_by_hand(scene).await;
+    scene.ledger.write("0", None, format!("orders shop  id={id}\n")).await.unwrap();
+    id
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_no_broker_shows_is_no_free_name_for_another_namespace() {
     let scene = Scene::start(NEVER);
@@ -139,11 +149,7 @@ async fn what_no_broker_shows_for_minutes_keeps_its_users_and_waits_for_them_whi
 #[tokio::test(start_paused = true)]
 async fn an_older_topic_of_the_name_on_a_broker_that_lags_saves_no_topic_from_its_deletion() {
     let scene = Scene::of(NEVER, "", Kubernetes::default());
-    made_by_hand(&scene).await;
-    scene.cluster.freeze_reads();
-    deleted_by_hand(&scene).await;
-    let id = made_by_hand(&scene).await;
-    scene.ledger.write("0", None, format!("orders shop  id={id}\n")).await.unwrap();
+    behind_another(&scene).await;
     scene.index.apply(going(with()));
     scene.lead();
     pass(10 * SECONDS).await;
@@ -189,11 +195,7 @@ async fn what_was_made_goes_with_its_object_although_its_id_could_not_be_written
 #[tokio::test(start_paused = true)]
 async fn a_new_leader_that_is_shown_an_older_topic_of_the_name_calls_nothing_made_anew() {
     let scene = Scene::of(NEVER, "", Kubernetes::default());
-    made_by_hand(&scene).await;
-    scene.cluster.freeze_reads();
-    deleted_by_hand(&scene).await;
-    let id = made_by_hand(&scene).await;
-    scene.ledger.write("0", None, format!("orders shop  id={id}\n")).await.unwrap();
+    let id = behind_another(&scene).await;
     scene.index.apply(with());
     scene.lead();
     pass(60 * SECONDS).await;

@@ -85,6 +85,7 @@ pub(crate) async fn run(setup: Setup) -> Result<Report> {
         Figure::new("… 99th percentile", single[(SINGLE * 99).div_ceil(100) - 1], "s").aim(1.0),
         Figure::new("resident memory when all was done", usage.rss_mib, "MiB"),
         Figure::new("resident memory at its peak", usage.peak_mib, "MiB"),
+        Figure::new("of it the program's own file", usage.file_mib, "MiB"),
         Figure::new("CPU", usage.cpu_s, "s"),
     ];
     Ok(Report { title: setup.title("clients"), n, brokers, rounds, rows, figures })

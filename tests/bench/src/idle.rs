@@ -52,6 +52,7 @@ pub(crate) async fn run(setup: Setup) -> Result<Report> {
         Figure::new(format!("resident memory after declaring {shown} topics"), declared.rss_mib, "MiB"),
         if n == 10_000 { memory.aim(80.0) } else { memory },
         Figure::new("resident memory at its peak, started anew", idle.usage.peak_mib, "MiB"),
+        Figure::new("of it the program's own file", idle.usage.file_mib, "MiB"),
     ]);
     Ok(Report { title: setup.title("idle topics"), n, brokers, rounds: 1, rows: Vec::new(), figures })
 }

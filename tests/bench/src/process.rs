@@ -24,6 +24,8 @@ pub(crate) struct Topicops {
 pub(crate) struct Usage {
     pub(crate) rss_mib: f64,
     pub(crate) peak_mib: f64,
+    /// Of the resident memory, what is of the program's own file: the kernel maps more or less of it, and may take it back.
+    pub(crate) file_mib: f64,
     pub(crate) cpu_s: f64,
 }
 
@@ -85,6 +87,11 @@ impl Topicops {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks =
             |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(f64::NAN);
-        Ok(Usage { rss_mib: mib("VmRSS:"), peak_mib: mib("VmHWM:"), cpu_s: (ticks(11) + ticks(12)) / 100.0 })
+        Ok(Usage {
+            rss_mib: mib("VmRSS:"),
+            peak_mib: mib("VmHWM:"),
+            file_mib: mib("RssFile:"),
+            cpu_s: (ticks(11) + ticks(12)) / 100.0,
+        })
     }
 }

@@ -56,6 +56,7 @@ pub(crate) async fn run(setup: Setup) -> Result<Report> {
             _ => memory,
         },
         Figure::new("resident memory at its peak", usage.peak_mib, "MiB"),
+        Figure::new("of it the program's own file", usage.file_mib, "MiB"),
         Figure::new("CPU, all rounds", usage.cpu_s, "s"),
     ];
     Ok(Report { title: setup.title("topics"), n, brokers, rounds, rows, figures })
