@@ -127,8 +127,9 @@ pub(crate) async fn moves_that_cannot_be_are_refused_in_their_place(cluster: &dy
     }
     let calls_off = [(part(&topic, 0), None), (part(&absent, 0), None)];
     assert_eq!(numbers(&cluster.alter_reassignments(&calls_off).await.unwrap()), [0, 3]);
-    let seen = at_rest(cluster, &topic, &[1, 2]).await;
-    assert_eq!(seen.replicas[1], [3, 2]);
+    at_rest(cluster, &topic, &[1, 2]).await;
+    // A reordered list is not a move that could be waited for, and a broker shows it when it has heard of it.
+    described(cluster, &topic, |seen| seen.replicas[1] == [3, 2]).await;
 }
 
 async fn set_rate(cluster: &dyn Cluster, rate: Option<u64>) {
@@ -231,7 +232,8 @@ pub(crate) async fn disks_tell_their_size_and_what_is_on_them(
             sizes.push((disks.size_of(&first), disks.size_of(&second)));
         }
         let full = |size: Option<u64>| size.is_some_and(|bytes| bytes >= 2 * MIB);
-        if full(sizes[1].1) && full(sizes[2].1) { Ok(sizes) } else { Err(format!("{sizes:?}")) }
+        let begun = sizes[0].0.is_some() && sizes[2].0.is_some();
+        if begun && full(sizes[1].1) && full(sizes[2].1) { Ok(sizes) } else { Err(format!("{sizes:?}")) }
     })
     .await;
     let at = [(sizes[0].0, sizes[0].1), (sizes[1].0, None), (sizes[2].0, None)];
