@@ -170,7 +170,11 @@ impl Metrics {
             "Workloads whose Pods change over to new credentials",
             metrics.rotations_running.clone(),
         );
-        registry.register("clients", "Workloads that ask for credentials, by state", metrics.clients.clone());
+        registry.register(
+            "clients",
+            "On the replica that leads: workloads that ask for credentials, by state",
+            metrics.clients.clone(),
+        );
         registry.register("passes", "Passes ended", metrics.passes.clone());
         registry.register_with_unit(
             "pass_duration",

@@ -90,6 +90,7 @@ impl AccessController {
         while while_leading(&mut leading, "access", self.lead()).await {
             // Whoever leads now tells.
             self.metrics.rotations_running.set(0);
+            self.metrics.clients.clear();
         }
     }
 

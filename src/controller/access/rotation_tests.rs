@@ -14,7 +14,7 @@ use crate::{
     },
     controller::Index,
     kafka::{Acl, Call, Cluster},
-    metrics::PassLabel,
+    metrics::{PassLabel, StateLabel},
 };
 
 pub(super) const SECRET: &str = "orders-kafka-credentials";
@@ -207,17 +207,18 @@ async fn a_rollout_that_nobody_answers_about_holds_up_nobodys_access_and_is_foll
 }
 
 #[tokio::test(start_paused = true)]
-async fn rotations_under_way_are_counted_where_they_are_followed_and_nowhere_else() {
+async fn rotations_under_way_and_clients_are_counted_where_they_are_followed_and_nowhere_else() {
     let world = running().await;
     world.pods.lock().unwrap().stuck = true;
     world.ask(&orders(Some("today")));
     let process = world.run();
     let running = &process.metrics.rotations_running;
-    world.until("one", async |_| running.get() == 1).await;
+    let told = || process.metrics.clients.get(&StateLabel { state: "ready" }).is_some();
+    world.until("one", async |_| running.get() == 1 && told()).await;
     process.leads.send_replace(false);
-    world.until("none", async |_| running.get() == 0).await;
+    world.until("none", async |_| running.get() == 0 && !told()).await;
     process.leads.send_replace(true);
-    world.until("one again", async |_| running.get() == 1).await;
+    world.until("one again", async |_| running.get() == 1 && told()).await;
     world.pods.lock().unwrap().stuck = false;
     world.until("none any more", async |_| running.get() == 0).await;
 }
