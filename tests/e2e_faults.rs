@@ -16,6 +16,7 @@ use kube::{
 use serde_json::json;
 use support::{Options, PATIENCE, World, alone_in_the_world, in_a_world_of_its_own, wait};
 use topicops::kafka::{Cluster, ConfigKeys, ResourceType};
+use topicops_contract::{State, Status};
 
 const TOPICS: usize = 200;
 const CLIENTS: usize = 50;
@@ -235,6 +236,55 @@ fn what_happened_while_topicops_was_away_is_made_good() {
         let after = world.until_secret(&namespace, "stays-kafka-credentials").await?;
         ensure!(before == after, "a client that nothing happened to got other credentials");
         Ok(())
+    });
+}
+
+#[test]
+fn brokers_of_another_kafka_cluster_are_left_alone_until_an_administrator_says_otherwise() {
+    alone_in_the_world(async |world| {
+        let namespace = world.namespace("elsewhere").await?;
+        let topic = world.topic("orders");
+        world.declare(&namespace, &topic, json!({ "retention": "1h" }), json!({})).await?;
+        world.until_ready(&namespace, &topic).await?;
+        world.create_client(&namespace, "app", json!({ "produces": topic })).await?;
+        world.until_secret(&namespace, "app-kafka-credentials").await?;
+        let kept: Api<ConfigMap> = world.api("topicops");
+        let name = format!("{}-kafka-cluster", world.operator_id);
+        let home = world.cluster()?.describe_cluster().await?.cluster_id;
+        let said = kept.get(&name).await?.data.context("no data")?;
+        ensure!(said["cluster-id"] == home, "{said:?}, and the brokers say {home}");
+
+        scale(world, 0).await?;
+        let other = kube::api::Patch::Merge(json!({ "data": { "cluster-id": "somebody-elses" } }));
+        kept.patch(&name, &kube::api::PatchParams::default(), &other).await?;
+        world.patch_topic(&namespace, &topic, json!({ "data": { "retention": "2h" } })).await?;
+        world.delete_client(&namespace, "app").await?;
+        scale(world, 2).await?;
+        let status = world.until_refused(&namespace, &topic, "KafkaUnavailable").await?;
+        for part in ["somebody-elses", &home, &format!("topicops/{name}")] {
+            ensure!(status.message.contains(part), "{part} is missing: {}", status.message);
+        }
+        until_kafka_is_missed(world, &world.until_leader().await?).await?;
+        // Several passes have failed by now.
+        let line = world.described(&topic).await?.context("no topic")?;
+        ensure!(line.contains("retention.ms=3600000"), "{line}");
+        let user = format!("topicops.{namespace}.app");
+        let users = world.scram_users(&user).await?;
+        ensure!(users == [user.as_str()], "{users:?}");
+
+        kept.delete(&name, &DeleteParams::default()).await?;
+        let done = |status: &Status| status.state == State::Ready && status.reason == "InSync";
+        world.until_status(&namespace, &topic, "as declared", done).await?;
+        wait::until("everything to be made good", PATIENCE, || async {
+            let line = world.described(&topic).await?.context("no topic")?;
+            ensure!(line.contains("retention.ms=7200000"), "{line}");
+            let users = world.scram_users(&user).await?;
+            ensure!(users.is_empty(), "{users:?}");
+            let said = kept.get(&name).await?.data.context("no data")?;
+            ensure!(said["cluster-id"] == home, "{said:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
     });
 }
 

@@ -165,10 +165,11 @@ impl ReachFiles {
         let shown = self.settings.kafka_config.display();
         let context = || format!("--kafka-config {shown}, as it is now");
         let candidate =
-            WireCluster::with_clients(reach.own.clone(), reach.logins.clone()).with_context(context)?;
-        // What is of no use would take topicops away from brokers that it reaches, and clients with it.
+            self.cluster.candidate(reach.own.clone(), reach.logins.clone()).with_context(context)?;
+        // What is of no use would take topicops away from brokers that it reaches, and clients with it; and to another cluster
+        // clients are never sent.
         if let Err(error) = candidate.describe_cluster().await
-            && self.cluster.describe_cluster().await.is_ok()
+            && (error.trouble == Trouble::OtherCluster || self.cluster.describe_cluster().await.is_ok())
         {
             return Err(error).with_context(context);
         }
@@ -220,11 +221,12 @@ async fn try_out(clients: &ClientProperties) -> Result<Trial> {
 mod tests {
     use std::{fs, path::Path};
 
+    use async_trait::async_trait;
     use bytes::{BufMut, BytesMut};
     use clap::Parser;
     use kafka_protocol::{
         messages::{ApiVersionsResponse, MetadataResponse, api_versions_response::ApiVersion},
-        protocol::Encodable,
+        protocol::{Encodable, StrBytes},
     };
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     use rustls::{ServerConfig, crypto::aws_lc_rs};
@@ -236,7 +238,7 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::kafka::Address;
+    use crate::kafka::{Address, ClusterGuard};
 
     #[derive(Debug, Parser)]
     struct Command {
@@ -265,19 +267,23 @@ mod tests {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// A broker that knows two requests: which ones it knows, and what the cluster is.
     async fn broker(tls: Option<TlsAcceptor>) -> u16 {
+        broker_of("", tls).await
+    }
+
+    /// A broker that knows two requests: which ones it knows, and what the cluster is.
+    async fn broker_of(cluster: &'static str, tls: Option<TlsAcceptor>) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 match &tls {
-                    None => drop(tokio::spawn(serve(stream))),
+                    None => drop(tokio::spawn(serve(stream, cluster))),
                     Some(tls) => {
                         let accepted = tls.accept(stream);
                         tokio::spawn(async move {
                             if let Ok(stream) = accepted.await {
-                                serve(stream).await;
+                                serve(stream, cluster).await;
                             }
                         });
                     }
@@ -287,7 +293,7 @@ mod tests {
         port
     }
 
-    async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, cluster: &'static str) {
         const API_VERSIONS: i16 = 18;
         while let Ok(length) = stream.read_u32().await {
             let mut request = vec![0; length as usize];
@@ -305,11 +311,22 @@ mod tests {
                 let known = ApiVersionsResponse::default().with_api_keys(known.to_vec());
                 known.encode(&mut answer, 3).unwrap();
             } else {
-                MetadataResponse::default().encode(&mut answer, 4).unwrap();
+                let id = StrBytes::from_static_str(cluster);
+                MetadataResponse::default().with_cluster_id(Some(id)).encode(&mut answer, 4).unwrap();
             }
             stream.write_u32(u32::try_from(answer.len()).unwrap()).await.unwrap();
             stream.write_all(&answer).await.unwrap();
             stream.flush().await.unwrap();
+        }
+    }
+
+    /// The cluster `home` is kept.
+    struct Home;
+
+    #[async_trait]
+    impl ClusterGuard for Home {
+        async fn admit(&self, id: &str) -> Result<(), (Trouble, String)> {
+            if id == "home" { Ok(()) } else { Err((Trouble::OtherCluster, format!("this is {id}"))) }
         }
     }
 
@@ -327,7 +344,8 @@ mod tests {
     fn followed_with(settings: Settings) -> ReachFiles {
         let reach = Reach::read(&settings).unwrap();
         let counts = Counts::from(&reach);
-        let cluster = WireCluster::with_clients(reach.own, reach.logins).unwrap();
+        let home: Arc<dyn ClusterGuard> = Arc::new(Home);
+        let cluster = WireCluster::with_clients(reach.own, reach.logins, Some(home)).unwrap();
         let metrics = Metrics::with_registry().0;
         let told = (Health::new(metrics.clone()), metrics);
         let endpoint = watch::Sender::new(Arc::new(reach.endpoint));
@@ -372,6 +390,33 @@ mod tests {
         let other = broker(None).await;
         put("client.properties", &own(other));
         files.look().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn brokers_of_another_cluster_are_not_taken_even_where_those_before_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |text: &str| fs::write(folder.path().join("client.properties"), text).unwrap();
+        fs::write(folder.path().join("ca.pem"), authority("any").0).unwrap();
+        let (home, moved) = (broker_of("home", None).await, broker_of("home", None).await);
+        let elsewhere = broker_of("elsewhere", None).await;
+        for before in [home, 1] {
+            put(&own(before));
+            let mut files = followed(folder.path(), 9);
+            put(&own(elsewhere));
+            let told = format!("{:#}", files.look().await.unwrap_err());
+            assert!(told.contains("this is elsewhere") && told.contains(&elsewhere.to_string()), "{told}");
+            put(&own(moved));
+            files.look().await.unwrap();
+            files.cluster.describe_cluster().await.unwrap();
+        }
+        // From the start, too.
+        put(&own(elsewhere));
+        let files = followed(folder.path(), 9);
+        let refused = files.cluster.list_topics().await.unwrap_err();
+        assert_eq!(
+            (refused.trouble, refused.message),
+            (Trouble::OtherCluster, format!("127.0.0.1:{elsewhere}: this is elsewhere"))
+        );
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ use crate::{
     KafkaTopic,
     access::GrantsMode,
     controller::{
-        Index, Leadership, Reporter, Scope, Watch, Watches,
+        HomeCluster, Index, Leadership, Reporter, Scope, Watch, Watches,
         access::{
             AccessController, AccessSettings, ClientEvents, ClientIndex, Consented, KubeJobOwners,
             KubeRollouts, KubeSecretStore, Limits as AccessLimits, ReporterEvents, SecretIndex, SecretStore,
@@ -54,14 +54,15 @@ pub async fn run(settings: Settings) -> Result<()> {
     fail_point!("run/begun");
     let reach = Reach::read(&settings)?;
     let counts = Counts::from(&reach);
-    let wire =
-        WireCluster::with_clients(reach.own, reach.logins).context("setting up the connection to Kafka")?;
     let (endpoint, endpoints) = watch::channel(Arc::new(reach.endpoint));
     let (vouching, vouched) = watch::channel(Vouched::default());
     let config = Config::infer().await.context("finding the Kubernetes API server")?;
     let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let identity = settings.identity.clone().unwrap_or_else(host_name);
     let client = Client::try_from(config).context("setting up the Kubernetes client")?;
+    let home = Arc::new(HomeCluster::new(client.clone(), &namespace, &settings.operator_id));
+    let wire = WireCluster::with_clients(reach.own, reach.logins, Some(home))
+        .context("setting up the connection to Kafka")?;
 
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);

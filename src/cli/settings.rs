@@ -44,7 +44,8 @@ pub struct Settings {
     #[arg(long, env = "TOPICOPS_ADMISSION", value_enum, default_value = "warn")]
     pub admission: Admission,
 
-    /// Which namespaces may own topics that exist already: namespace=topic-pattern, comma-separated; *=* for one tenant.
+    /// Which namespaces may own topics that exist already and that nobody declares: namespace=topic-pattern, comma-separated; *=*
+    /// for one tenant.
     #[arg(long, env = "TOPICOPS_TOPIC_OWNERS", value_delimiter = ',', value_name = "NAMESPACE=PATTERN")]
     pub topic_owners: Vec<OwnerRule>,
 

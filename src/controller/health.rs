@@ -100,6 +100,7 @@ impl Health {
             Trouble::Tls => "tls",
             Trouble::Authentication => "authentication",
             Trouble::Authorization => "authorization",
+            Trouble::OtherCluster => "other-cluster",
             Trouble::Protocol => "protocol",
         };
         self.metrics.kafka_errors.get_or_create(&TroubleLabel { trouble }).inc();

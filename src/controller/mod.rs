@@ -7,6 +7,7 @@ pub mod certificates;
 mod first_listing;
 pub mod healing;
 pub mod health;
+mod home_cluster;
 mod leader_watch;
 mod leadership;
 pub mod moves;
@@ -18,6 +19,7 @@ mod watches;
 
 pub use crate::object_key::ObjectKey;
 pub use first_listing::FirstListing;
+pub use home_cluster::HomeCluster;
 pub use leader_watch::leader;
 pub use leadership::Leadership;
 use leadership::while_leading;

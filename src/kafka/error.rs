@@ -13,6 +13,8 @@ pub enum Trouble {
     Authorization,
     /// The broker is too old for a request that is needed, or answered what this version cannot read.
     Protocol,
+    /// The brokers are those of another cluster than the one that is kept.
+    OtherCluster,
 }
 
 /// A whole batch failed, and nothing is known about its items.

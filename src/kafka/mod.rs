@@ -8,6 +8,7 @@ mod address;
 mod broker_configs;
 mod client_properties;
 mod cluster;
+mod cluster_guard;
 mod codes;
 mod derive;
 mod disks;
@@ -34,6 +35,7 @@ pub use client_properties::{
     ClientProperties, PemSource, SaslMechanism, SaslProperties, TlsIdentity, TlsProperties,
 };
 pub use cluster::{Cluster, ClusterDescription, ConsumingGroup, Item};
+pub use cluster_guard::ClusterGuard;
 pub use derive::RandomnessFailed;
 pub use disks::{BrokerDisks, LogDir, ReplicaSize};
 pub use error::{ClusterError, ItemError, Trouble};

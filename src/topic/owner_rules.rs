@@ -2,7 +2,7 @@ use std::str::FromStr;
 
 use topicops_contract::{NamePattern, Problem, TopicName};
 
-/// Which namespaces may own topics that already exist and belong to nobody: rules `namespace=pattern`, each part a name or
+/// Which namespaces may own topics that already exist and that nobody declares, whoever had them before: rules `namespace=pattern`, each part a name or
 /// a prefix with a trailing `*`. `*=*` suits a cluster of one tenant; no rule at all lets nobody adopt anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnerRules {

@@ -4,6 +4,7 @@ use std::{
 };
 
 use tokio::time::Instant;
+use tracing::info;
 
 use super::{
     backoff::Backoff, belief::Belief, failure::Failure, maker::Maker, prepared::Prepared, rotation::Rotations,
@@ -45,13 +46,20 @@ impl Tenure {
     pub(super) fn acls_answered(&self, acls: &[Acl], outcomes: Vec<Item<()>>, there: bool) {
         let now = Instant::now();
         let doing = if there { "add the rule" } else { "remove the rule" };
+        let mut changed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (acl, outcome) in acls.iter().zip(outcomes) {
             match outcome {
-                Ok(()) => self.lock().belief.acl_acknowledged(acl, there, now),
+                Ok(()) => {
+                    changed.entry(&acl.username).or_default().push(acl.to_string());
+                    self.lock().belief.acl_acknowledged(acl, there, now);
+                }
                 Err(error) => {
                     self.failed(&acl.username, Failure::kafka(&format!("{doing} \"{acl}\""), &error));
                 }
             }
+        }
+        for (username, rules) in changed {
+            info!(username, ?rules, "{}", if there { "added rules" } else { "removed rules" });
         }
     }
 

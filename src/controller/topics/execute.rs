@@ -119,6 +119,9 @@ impl TopicController {
             match result {
                 Ok(topic) => {
                     self.count("create_topics");
+                    let (object, topic_name) = by_and_of(&plans[index]);
+                    let (partitions, factor) = (topic.partitions, topic.replication_factor);
+                    info!(topic = %topic_name, object, partitions, factor, id = topic.id, "created a topic");
                     answers[index].created = Some(topic);
                 }
                 Err(error) if error.is(ItemError::TOPIC_ALREADY_EXISTS) => {
@@ -134,6 +137,8 @@ impl TopicController {
             match result {
                 Ok(()) => {
                     self.count("create_partitions");
+                    let (object, topic) = by_and_of(&plans[index]);
+                    info!(%topic, object, partitions = %more.total, "gave a topic more partitions");
                     answers[index].grown = true;
                 }
                 Err(error) if error.is(ItemError::INVALID_PARTITIONS) => answers[index].lagging = true,
@@ -146,10 +151,12 @@ impl TopicController {
                 }
             }
         }
-        for (index, result) in change_at.into_iter().zip(changed) {
+        for ((index, (_, change)), result) in change_at.into_iter().zip(&changes).zip(changed) {
             match result {
                 Ok(()) => {
                     self.count("alter_configs");
+                    let (object, topic) = by_and_of(&plans[index]);
+                    info!(%topic, object, set = ?change.set, unset = ?change.unset, "changed a topic's settings");
                     answers[index].configured = true;
                 }
                 Err(error) if error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION) => {
@@ -229,6 +236,11 @@ impl TopicController {
     fn count(&self, operation: &'static str) {
         self.metrics.changes.get_or_create(&OperationLabel { operation }).inc();
     }
+}
+
+/// Whose declaration a plan carries out, and of which topic: what is done on brokers is logged with both.
+fn by_and_of(plan: &TopicPlan) -> (Option<String>, &TopicName) {
+    (plan.owner.as_ref().map(|owner| owner.object.to_string()), &plan.topic)
 }
 
 /// Whom the object lets in, or let in when it went, that asks for the deletion.

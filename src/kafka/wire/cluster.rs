@@ -21,9 +21,9 @@ use super::{
 };
 use crate::kafka::{
     Acl, AclRule, BrokerAbilities, BrokerConfigs, BrokerDisks, ClientProperties, Cluster, ClusterDescription,
-    ClusterError, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic, Item, LoginCheck,
-    LoginReport, NewPartitions, NewTopic, OwnStanding, Quota, QuotaTarget, QuotaValue, Reassignment,
-    ScramKeys, ScramMechanism, ScramUser, TopicDescription, TopicPartition,
+    ClusterError, ClusterGuard, ConfigChange, ConfigKeys, ConsumingGroup, CreatedTopic, DoomedTopic, Item,
+    LoginCheck, LoginReport, NewPartitions, NewTopic, OwnStanding, Quota, QuotaTarget, QuotaValue,
+    Reassignment, ScramKeys, ScramMechanism, ScramUser, TopicDescription, TopicPartition,
 };
 
 /// The cluster behind `--kafka-config`, spoken to in Kafka's own protocol.
@@ -37,6 +37,7 @@ use crate::kafka::{
 pub struct WireCluster {
     pool: Arc<Pool>,
     logins: Logins,
+    guard: Option<Arc<dyn ClusterGuard>>,
 }
 
 impl fmt::Debug for WireCluster {
@@ -48,19 +49,32 @@ impl fmt::Debug for WireCluster {
 impl WireCluster {
     /// Reads the trust and key stores; connects to nothing yet. Errors: stores that cannot be read or used.
     pub fn new(properties: ClientProperties) -> Result<Self, Problems> {
-        Self::with_clients(properties, None)
+        Self::with_clients(properties, None, None)
     }
 
     /// The same where clients log in elsewhere: credentials are tried there when topicops' own listener takes none of that
-    /// kind.
+    /// kind. Of brokers that the guard does not admit nothing is asked.
     pub fn with_clients(
         properties: ClientProperties,
         clients: Option<ClientProperties>,
+        guard: Option<Arc<dyn ClusterGuard>>,
     ) -> Result<Self, Problems> {
-        let pool = Pool::new(setup(properties)?);
-        let clients = clients.map(setup).transpose()?.map(Pool::new);
+        let pool = Pool::new(setup(properties)?, guard.clone());
+        let clients = clients.map(setup).transpose()?.map(|setup| Pool::new(setup, None));
         let logins = Logins::new(&pool, clients);
-        Ok(Self { pool, logins })
+        Ok(Self { pool, logins, guard })
+    }
+
+    /// Another, with the same guard.
+    ///
+    /// # Errors
+    /// Stores that cannot be read or used.
+    pub fn candidate(
+        &self,
+        properties: ClientProperties,
+        clients: Option<ClientProperties>,
+    ) -> Result<Self, Problems> {
+        Self::with_clients(properties, clients, self.guard.clone())
     }
 
     /// Reads the stores anew. Connections of all clones of this are made so from now on. Errors: as above, and all stays as

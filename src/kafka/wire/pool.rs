@@ -4,7 +4,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use kafka_protocol::protocol::Request;
+use kafka_protocol::{messages::MetadataRequest, protocol::Request};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     fault::Fault,
     login::Login,
 };
-use crate::kafka::{Address, Trouble};
+use crate::kafka::{Address, ClusterGuard, Trouble};
 
 /// Connections to the brokers, opened on demand and kept while they are busy.
 ///
@@ -20,6 +20,8 @@ use crate::kafka::{Address, Trouble};
 pub(super) struct Pool {
     setup: ArcSwap<Setup>,
     shelf: Mutex<Shelf>,
+    /// Without one, whatever cluster answers is the right one.
+    guard: Option<Arc<dyn ClusterGuard>>,
 }
 
 /// Where connections lead, how they are secured, and as whom.
@@ -68,8 +70,8 @@ pub(super) enum Again {
 }
 
 impl Pool {
-    pub(super) fn new(setup: Setup) -> Arc<Self> {
-        Arc::new(Self { setup: ArcSwap::from_pointee(setup), shelf: Mutex::default() })
+    pub(super) fn new(setup: Setup, guard: Option<Arc<dyn ClusterGuard>>) -> Arc<Self> {
+        Arc::new(Self { setup: ArcSwap::from_pointee(setup), shelf: Mutex::default(), guard })
     }
 
     /// Connections are made so from now on. Those that are idle go; those that are busy end with their request.
@@ -110,9 +112,23 @@ impl Pool {
             Target::Any => self.bootstrap(&setup, &setup.login).await?,
             Target::Broker(address) => open(&setup.endpoint, &setup.login, address).await?,
         };
+        self.admit(&mut fresh).await.map_err(|fault| fault.at(fresh.address()))?;
         let answer = fresh.call(request).await.map_err(|fault| fault.at(fresh.address()))?;
         self.keep(fresh);
         Ok(answer)
+    }
+
+    /// Addresses may lead elsewhere from one connection to the next, so each is asked once.
+    async fn admit(&self, fresh: &mut Connection) -> Result<(), Fault> {
+        let Some(guard) = &self.guard else { return Ok(()) };
+        let answer = fresh.call(&MetadataRequest::default().with_topics(Some(Vec::new()))).await?;
+        match answer.cluster_id.as_deref() {
+            Some(id) if !id.is_empty() => {
+                guard.admit(id).await.map_err(|(trouble, message)| Fault::new(trouble, message))
+            }
+            // A stand-in that tells no id says nothing against itself.
+            _ => Ok(()),
+        }
     }
 
     /// Whether a fresh connection can be had.
@@ -213,6 +229,7 @@ async fn open(endpoint: &Arc<Endpoint>, login: &Login, address: &Address) -> Res
 /// The trouble that says most about all of them, with every cause.
 fn all_of(faults: Vec<Fault>) -> Fault {
     let loudness = |trouble: Trouble| match trouble {
+        Trouble::OtherCluster => 5,
         Trouble::Authentication => 4,
         Trouble::Tls => 3,
         Trouble::Authorization => 2,
