@@ -3,6 +3,8 @@
 mod support;
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::{core::v1::ConfigMap, events::v1::Event};
+use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 use support::{PATIENCE, World, in_the_world, wait};
 use topicops::kafka::{Acl, AclOperation, AclResource, Cluster, PatternType, ResourceType};
@@ -170,6 +172,44 @@ fn verify_goes_as_far_as_a_client_with_the_same_credentials() {
         }
         let nobody = world.topicops(&["verify", "nowhere/app"]).await?;
         ensure!(nobody.code == Some(1) && nobody.err.contains("there is no workload"), "{nobody:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_streams_application_is_kept_from_a_topic_that_stayed_another_namespaces_and_access_says_so() {
+    in_the_world(async |world| {
+        let (shop, other) = (world.namespace("streams").await?, world.namespace("other").await?);
+        let (input, stayed) = (world.topic("input"), format!("{shop}.app-paid"));
+        for (namespace, topic) in [(&shop, &input), (&other, &stayed)] {
+            world.declare(namespace, topic, json!({}), json!({})).await?;
+            world.until_ready(namespace, topic).await?;
+        }
+        world.api::<ConfigMap>(&other).delete(&stayed, &DeleteParams::default()).await?;
+        world.until_gone::<ConfigMap>(&other, &stayed).await?;
+        let annotations = json!({ "consumes": input, "streams-application-id": format!("{shop}.app") });
+        world.create_client(&shop, "app", annotations).await?;
+        world.until_secret(&shop, "app-kafka-credentials").await?;
+        let words = format!(
+            "Kafka Streams application id {shop}.app would reach topic {stayed}, which belongs to namespace {other} though no \
+             object declares it now: choose another id in topic.kafka.nb/streams-application-id"
+        );
+        wait::until("the Event", PATIENCE, || async {
+            let events = world.api::<Event>(&shop).list(&ListParams::default()).await?.items;
+            let notes: Vec<_> = events.into_iter().filter_map(|event| event.note).collect();
+            ensure!(notes.contains(&words), "{notes:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        let told = format!("    refused (StreamsApplicationIdRefused): {words}\n");
+        wait::until("access to say so", PATIENCE, || async {
+            let ran = world.topicops(&["access", &format!("{shop}/app")]).await?;
+            ensure!(ran.code == Some(0) && ran.out.contains(&told), "{ran:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        let acls = world.acls_of(&format!("topicops.{shop}.app")).await?;
+        ensure!(!acls.iter().any(|acl| acl.contains("-*") || acl.starts_with("Create")), "{acls:?}");
         Ok(())
     });
 }

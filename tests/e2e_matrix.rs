@@ -51,6 +51,7 @@ fn the_readme_tells_what_happens_on(kafka: KafkaVersion) {
         }
         ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
         scene.until_all_are_verified().await?;
+        scene.verify_shows_each().await?;
         let told = told_of(kafka)?;
         ensure!(
             told == found,

@@ -341,6 +341,30 @@ fn a_rollout_that_sticks_is_told_and_its_pods_keep_their_credentials_until_they_
 }
 
 #[test]
+fn credentials_are_made_anew_when_they_are_as_old_as_their_workload_says() {
+    in_the_world(async |world| {
+        let (namespace, topic) = (world.namespace("schedule").await?, world.topic("orders"));
+        world.declare(&namespace, &topic, json!({}), json!({})).await?;
+        for name in ["app", "other"] {
+            let annotations = json!({ "produces": topic, "rotate-after": "1h" });
+            world.create_client(&namespace, name, annotations).await?;
+            world.until_secret(&namespace, &format!("{name}-kafka-credentials")).await?;
+        }
+        let [app, other] = ["app", "other"].map(|name| format!("topicops.{namespace}.{name}"));
+        // An hour is not waited for.
+        let made =
+            json!({ "metadata": { "annotations": { "topic.kafka.nb/made": "2020-01-01T00:00:00Z" } } });
+        let secrets = world.api::<Secret>(&namespace);
+        secrets.patch("app-kafka-credentials", &PatchParams::default(), &Patch::Merge(made)).await?;
+        until_rotated(world, &namespace, "app", &app, 2).await?;
+        let told = world.until_event(&namespace, "app", "Rotated").await?;
+        ensure!(told.contains(&format!("{app}_2")), "{told}");
+        // It is not as old.
+        until_rotated(world, &namespace, "other", &other, 1).await
+    });
+}
+
+#[test]
 fn who_asks_for_a_rotation_of_what_is_not_there_hears_it() {
     in_the_world(async |world| {
         let namespace = world.namespace("nobody").await?;

@@ -11,17 +11,19 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use paused_time::pass;
 use serde_json::json;
 use topic_scene::{Kubernetes, REST, Scene};
 use topicops::{
     ObjectKey,
+    access::{GrantsMode, GroupClaims, resolve},
     controller::Index,
     kafka::{Call, Cluster, ClusterError, ConfigChange, ConfigKeys, DoomedTopic, NewTopic, Trouble},
     topic::{TopicObjectKey, TopicPolicy, limits::TopicRules},
 };
-use topicops_contract::{Status, TopicName};
+use topicops_contract::{ClientRequest, Status, TopicName, Workload, WorkloadKind};
 
 /// No look at everything: what happens has a reason of its own.
 const NEVER: Duration = Duration::from_secs(100_000);
@@ -275,4 +277,51 @@ async fn what_somebody_makes_right_after_a_deletion_is_not_taken_for_what_was_de
     scene.index.apply(again);
     pass(Duration::from_secs(5)).await;
     assert_eq!(status(&scene, "orders-0").reason, "AdoptionNotAllowed");
+}
+
+/// Why a Kafka Streams application of namespace shop does not get the id `shop.app`, if it does not.
+fn refused(scene: &Scene) -> Option<String> {
+    let annotation = ("topic.kafka.nb/streams-application-id".to_owned(), "shop.app".to_owned());
+    let workload = Workload::new("shop", WorkloadKind::Deployment, "w");
+    let request = ClientRequest::parse(workload, &[annotation].into()).unwrap().unwrap();
+    let (grants, claims) = (scene.grants.borrow(), GroupClaims::default());
+    let resolution = resolve(&request, Timestamp::UNIX_EPOCH, &grants, &claims, GrantsMode::Namespace);
+    assert_eq!(resolution.granted.streams_application_id.is_none(), !resolution.findings.is_empty());
+    resolution.findings.into_iter().map(|finding| finding.message).next()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_stays_its_namespaces_is_out_of_reach_of_others_streams_applications_until_it_is_gone() {
+    let scene = Scene::start(NEVER);
+    let says = |scene: &Scene, what: &str| refused(scene).is_some_and(|message| message.contains(what));
+    let paid = json!({ "name": "shop.app-paid", "namespace": "billing", "uid": "uid-of-paid" });
+    scene.index.apply(serde_json::from_value::<ConfigMap>(json!({ "metadata": paid })).unwrap());
+    pass(REST).await;
+    assert!(says(&scene, "which is owned by ConfigMap billing/shop.app-paid"), "{:?}", refused(&scene));
+    Index::<ConfigMap>::remove(scene.index.as_ref(), &ObjectKey::new("billing", "shop.app-paid"));
+    pass(REST).await;
+    let stays = "topic shop.app-paid, which belongs to namespace billing";
+    assert!(says(&scene, stays), "{:?}", refused(&scene));
+
+    // On other brokers, which do not have it: that is found at the second look at everything.
+    let later = Scene::of(10 * REST, &scene.ledger.text(), Kubernetes::default());
+    assert_eq!(refused(&later), None);
+    later.lead();
+    pass(REST).await;
+    assert!(says(&later, stays), "the next leader knows: {:?}", refused(&later));
+    pass(60 * REST).await;
+    assert_eq!(later.ledger.text(), "");
+    assert_eq!(refused(&later), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn protected_topics_are_out_of_reach_of_streams_applications_also_where_no_topic_is_declared() {
+    let scene = Scene::of(NEVER, "", Kubernetes::default());
+    scene.protect("shop.app-audit*");
+    scene.lead();
+    pass(REST).await;
+    let message = refused(&scene).unwrap_or_default();
+    assert!(message.contains("topics shop.app-audit*, which are never touched"), "{message}");
+    let admission = scene.index.with_grants(|grants| grants.protected().len());
+    assert_eq!(admission, 1);
 }

@@ -51,8 +51,21 @@ impl Granted {
 
     /// A transactional id for each rule about them.
     pub fn visible_transactional_ids(&self) -> Vec<String> {
-        let streams = self.streams_application_id.as_deref().map(streams_prefix).map(NamePattern::Prefix);
-        self.transactional_ids.iter().chain(&streams).map(some_name).collect()
+        self.transactional_ids.iter().chain(&self.internal()).map(some_name).collect()
+    }
+
+    /// What a client library cannot look at without harm, in words: to ask for a transactional id fences the producer that has
+    /// it, and a Streams application makes its internal topics itself.
+    pub fn not_looked_at(&self) -> Vec<String> {
+        let internal = self.internal();
+        let topics = internal.iter().map(|prefix| format!("internal topics {prefix}"));
+        let ids = self.transactional_ids.iter().chain(&internal).map(|id| format!("transactional id {id}"));
+        topics.chain(ids).collect()
+    }
+
+    /// How the names of a Streams application's internal topics and transactional ids begin.
+    fn internal(&self) -> Option<NamePattern> {
+        self.streams_application_id.as_deref().map(streams_prefix).map(NamePattern::Prefix)
     }
 }
 
@@ -66,7 +79,7 @@ fn some_name(pattern: &NamePattern) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::{PatternType, ResourceType};
+    use crate::kafka::{AclResource, PatternType, ResourceType};
 
     fn a_bit_of_everything() -> Granted {
         let patterns = |texts: &[&str]| texts.iter().map(|text| NamePattern::read(text)).collect();
@@ -101,6 +114,45 @@ mod tests {
                 1,
                 "{acl}"
             );
+        }
+    }
+
+    #[test]
+    fn a_client_library_looks_at_every_rule_or_says_that_it_does_not() {
+        let granted = a_bit_of_everything();
+        let mut told: Vec<String> = granted.topics().iter().map(|topic| format!("Topic {topic}")).collect();
+        told.extend(granted.distinct_groups().into_iter().map(|group| format!("Group {group}")));
+        let not_looked_at = granted.not_looked_at();
+        assert_eq!(
+            not_looked_at,
+            [
+                "internal topics shop.app-*",
+                "transactional id tx",
+                "transactional id many-*",
+                "transactional id shop.app-*",
+            ]
+        );
+        for acl in granted.acls("u") {
+            let AclResource { resource_type, name, pattern } = &acl.resource;
+            let is_told = match (resource_type, pattern) {
+                (ResourceType::Topic, PatternType::Literal) => told.contains(&format!("Topic {name}")),
+                (ResourceType::Topic, PatternType::Prefixed) => {
+                    not_looked_at.contains(&format!("internal topics {name}*"))
+                }
+                (ResourceType::Group, _) => {
+                    let begins = |group: &String| group.starts_with(&format!("Group {name}"));
+                    // A workload's own group stands for its range.
+                    told.iter().any(begins) || told.contains(&format!("Group {}", name.trim_end_matches('_')))
+                }
+                (ResourceType::TransactionalId, PatternType::Literal) => {
+                    not_looked_at.contains(&format!("transactional id {name}"))
+                }
+                (ResourceType::TransactionalId, PatternType::Prefixed) => {
+                    not_looked_at.contains(&format!("transactional id {name}*"))
+                }
+                (other, _) => panic!("a rule about {other:?}"),
+            };
+            assert!(is_told, "{acl}");
         }
     }
 

@@ -21,6 +21,7 @@ mod resolve;
 mod standing;
 #[cfg(test)]
 pub(crate) mod testing;
+mod trespass;
 
 pub use client::Client;
 pub use decision::Decision;

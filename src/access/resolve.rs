@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use topicops_contract::{ClientRequest, NamePattern, TopicName, TopicObjectKind, Workload, keys};
 
-use super::{Finding, Granted, GrantsMode, GroupClaims, acls::streams_prefix};
+use super::{Finding, Granted, GrantsMode, GroupClaims, acls::streams_prefix, trespass::Trespass};
 use crate::{
     Reason,
     topic::{TopicGrant, TopicGrants, Use},
@@ -39,17 +39,6 @@ pub fn resolve(
         streams_application_id: streams_application_id.cloned(),
     };
     Resolution { granted, findings: resolver.findings }
-}
-
-/// The first owned topic of another namespace that a Kafka Streams application would reach by its prefix.
-pub(super) fn foreign_topic(
-    grants: &TopicGrants,
-    namespace: &str,
-    application_prefix: &str,
-) -> Option<(TopicName, TopicGrant)> {
-    let pattern = NamePattern::Prefix(application_prefix.to_owned());
-    let found = grants.matching(&pattern).find(|(_, grant)| grant.owner.namespace != namespace);
-    found.map(|(topic, grant)| (topic.clone(), grant.clone()))
 }
 
 struct Resolver<'a> {
@@ -188,11 +177,9 @@ impl<'a> Resolver<'a> {
             let message = taken("transactional id", &prefix, holder, keys::client::STREAMS_APPLICATION_ID);
             self.find(Reason::TransactionalIdTaken, message);
         }
-        if let Some((topic, grant)) = foreign_topic(self.grants, namespace, prefix.text()) {
+        if let Some(trespass) = Trespass::find(self.grants, namespace, &prefix) {
             let message = format!(
-                "Kafka Streams application id {application} would reach topic {topic}, which is owned by {}: choose another id in \
-                 {}",
-                grant.owner,
+                "Kafka Streams application id {application} would reach {trespass}: choose another id in {}",
                 keys::client::STREAMS_APPLICATION_ID
             );
             self.find(Reason::StreamsApplicationIdRefused, message);
@@ -312,6 +299,16 @@ mod tests {
         let none = grants(&[]);
         let other = grants(&[("billing/shop.app-payments", &[])]);
         let own = grants(&[("shop/shop.app-x", &[])]);
+        let held = |namespace: &str, topic: &str| {
+            let mut grants = TopicGrants::default();
+            grants.hold(&topic.parse().unwrap(), Some(namespace));
+            grants
+        };
+        let protected = |pattern: &str| {
+            let mut grants = TopicGrants::default();
+            grants.protect([NamePattern::read(pattern)].into());
+            grants
+        };
         for (id, grants, granted) in [
             ("shop.app", &none, true),
             ("shop.w", &none, true),
@@ -319,11 +316,59 @@ mod tests {
             ("app", &none, false),
             ("shopping.app", &none, false),
             ("shop.app", &other, false),
+            ("shop.app", &held("billing", "shop.app-payments"), false),
+            ("shop.app", &held("billing", "shop.app.payments"), true),
+            ("shop.app", &held("shop", "shop.app-payments"), true),
+            ("shop.app", &protected("shop.app-audit"), false),
+            ("shop.app", &protected("shop.app-audit*"), false),
+            ("shop.app", &protected("shop.*"), false),
+            ("shop.app", &protected("shop.app"), true),
+            ("shop.app", &protected("shop.audit*"), true),
         ] {
-            let resolution = decide(&request("shop/w").streams(id), grants, GrantsMode::Namespace);
-            assert_eq!(resolution.granted.streams_application_id.is_some(), granted, "{id}");
-            assert_eq!(resolution.findings.is_empty(), granted, "{id}");
+            for mode in [GrantsMode::Namespace, GrantsMode::Open] {
+                let resolution = decide(&request("shop/w").streams(id), grants, mode);
+                let reasons: Vec<_> = resolution.findings.iter().map(|finding| finding.reason).collect();
+                let expected: &[_] = if granted { &[] } else { &[Reason::StreamsApplicationIdRefused] };
+                assert_eq!(reasons, expected, "{id}, {grants:?}");
+                assert_eq!(resolution.granted.streams_application_id.is_some(), granted, "{id}, {grants:?}");
+            }
         }
+    }
+
+    #[test]
+    fn what_a_streams_application_would_reach_is_named() {
+        let mut all = grants(&[("billing/shop.app-paid", &[])]);
+        let words = |grants: &TopicGrants| {
+            decide(&request("shop/w").streams("shop.app"), grants, GrantsMode::Namespace)
+                .findings
+                .remove(0)
+                .message
+        };
+        let expected = |what: &str| {
+            format!(
+                "Kafka Streams application id shop.app would reach {what}: choose another id in \
+                 topic.kafka.nb/streams-application-id"
+            )
+        };
+        assert_eq!(
+            words(&all),
+            expected("topic shop.app-paid, which is owned by ConfigMap billing/shop.app-paid")
+        );
+        let paid = "shop.app-paid".parse().unwrap();
+        all.set(&paid, None);
+        all.hold(&paid, Some("billing"));
+        assert_eq!(
+            words(&all),
+            expected(
+                "topic shop.app-paid, which belongs to namespace billing though no object declares it now"
+            )
+        );
+        all.hold(&paid, None);
+        all.protect([NamePattern::read("shop.*")].into());
+        assert_eq!(
+            words(&all),
+            expected("topics shop.*, which are never touched, as the operator's protected topics say")
+        );
     }
 
     proptest! {

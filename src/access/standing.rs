@@ -1,6 +1,6 @@
-use topicops_contract::{TopicName, Workload};
+use topicops_contract::{NamePattern, TopicName, Workload};
 
-use super::{GrantsMode, resolve::foreign_topic};
+use super::{GrantsMode, trespass::Trespass};
 use crate::{
     kafka::{Acl, AclOperation, PatternType, ResourceType},
     topic::{TopicGrants, Use},
@@ -25,7 +25,8 @@ pub fn still_granted(acl: &Acl, workload: &Workload, grants: &TopicGrants, mode:
             }
         }
         (ResourceType::Topic, PatternType::Prefixed) => {
-            foreign_topic(grants, workload.namespace(), &acl.resource.name).is_none()
+            let prefix = NamePattern::Prefix(acl.resource.name.clone());
+            Trespass::find(grants, workload.namespace(), &prefix).is_none()
         }
         (ResourceType::Group | ResourceType::TransactionalId, _) => true,
         (ResourceType::Cluster | ResourceType::DelegationToken | ResourceType::User, _) => false,
@@ -55,6 +56,30 @@ mod tests {
             assert!(!still_granted(&acl, &who, &withdrawn, GrantsMode::Namespace), "{acl}");
             assert!(still_granted(&acl, &who, &withdrawn, GrantsMode::Open), "{acl}");
             assert!(!still_granted(&acl, &who, &grants(&[]), GrantsMode::Open), "{acl}");
+        }
+    }
+
+    #[test]
+    fn a_streams_applications_rules_on_topics_stay_until_they_reach_what_is_not_its_namespaces() {
+        let application = Some("shop.app".to_owned());
+        let acls = Granted { streams_application_id: application, ..Granted::default() }.acls("u");
+        let stays = |grants: &TopicGrants| -> Vec<bool> {
+            let on_topics = acls.iter().filter(|acl| acl.resource.resource_type == ResourceType::Topic);
+            on_topics
+                .map(|acl| still_granted(acl, &workload("shop/w"), grants, GrantsMode::Namespace))
+                .collect()
+        };
+        let mut beside = TopicGrants::default();
+        beside.hold(&"shop.application".parse().unwrap(), Some("billing"));
+        beside.hold(&"shop.app-x".parse().unwrap(), Some("shop"));
+        beside.protect([NamePattern::read("shop.audit*")].into());
+        assert_eq!(stays(&beside), [true; 6]);
+        let mut held = TopicGrants::default();
+        held.hold(&"shop.app-x".parse().unwrap(), Some("billing"));
+        let mut protected = TopicGrants::default();
+        protected.protect([NamePattern::read("shop.*")].into());
+        for grants in [held, protected, grants(&[("billing/shop.app-x", &[])])] {
+            assert_eq!(stays(&grants), [false; 6], "{grants:?}");
         }
     }
 

@@ -137,9 +137,12 @@ impl ClusterObjects {
         Decision::all(&self.clients, operator, grants, mode, policy, &observed, &RotationRules::default())
     }
 
-    /// Whom the owners of topics let in, as the statuses tell who owns which.
-    pub(super) fn grants_by_status(&self) -> TopicGrants {
-        self.topics.with_grants(Clone::clone)
+    /// Whom the owners of topics let in, as the statuses tell who owns which. Of topics that stayed when their objects went
+    /// they tell nothing.
+    pub(super) fn grants_by_status(&self, policy: &TopicPolicy) -> TopicGrants {
+        let mut grants = self.topics.with_grants(Clone::clone);
+        grants.protect(policy.protected.as_slice().into());
+        grants
     }
 
     /// The same as the replica that leads settles it, from its ledger; `None` where we may not read that.
@@ -164,6 +167,10 @@ impl ClusterObjects {
             let settled = Ownership::settle(&topic, &declarations, ledger.get(&topic), exists, policy);
             grants.set(&topic, settled.owner.map(grant_of));
         }
+        for topic in ledger.topics() {
+            grants.hold(topic, ledger.get(topic).map(|holding| holding.namespace.as_str()));
+        }
+        grants.protect(policy.protected.as_slice().into());
         Ok(Some(grants))
     }
 

@@ -1,6 +1,7 @@
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Client, Config, runtime::watcher};
 use prometheus_client::registry::Registry;
@@ -242,6 +243,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         health: health.clone(),
         metrics,
         verify,
+        clock: Arc::new(Timestamp::now),
         limits: Arc::new(AccessLimits::default()),
     };
     tasks.spawn("access", access_controller.run(leading));

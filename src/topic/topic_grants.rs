@@ -30,11 +30,17 @@ impl TopicGrant {
     }
 }
 
-/// All owned topics and whom they let in. Only an object that owns its topic is in here: a refused one grants nothing.
+/// All owned topics and whom they let in. Only an object that owns its topic grants something: a refused one does not. Beside
+/// them, what no object grants, so that nobody comes by it in another way.
+///
+/// Copies share what is in the maps: each change is published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicGrants {
-    /// Shared by the copies that are published.
     topics: BTreeMap<TopicName, Arc<TopicGrant>>,
+    /// Topics that no object owns, and whose namespaces have them all the same: they stayed when their objects went, say.
+    held: BTreeMap<TopicName, Arc<str>>,
+    /// Topics that are never touched.
+    protected: Arc<[NamePattern]>,
 }
 
 impl TopicGrants {
@@ -54,16 +60,41 @@ impl TopicGrants {
         self.topics.get(topic).map(AsRef::as_ref)
     }
 
+    /// Notes which namespace has a topic that no object owns, if any does. Of one that is owned its grant says so.
+    pub fn hold(&mut self, topic: &TopicName, namespace: Option<&str>) {
+        match namespace.filter(|_| self.owner(topic.as_str()).is_none()) {
+            Some(namespace) if self.held.get(topic).is_some_and(|held| **held == *namespace) => {}
+            Some(namespace) => {
+                self.held.insert(topic.clone(), namespace.into());
+            }
+            None => {
+                self.held.remove(topic);
+            }
+        }
+    }
+
+    pub fn protect(&mut self, patterns: Arc<[NamePattern]>) {
+        self.protected = patterns;
+    }
+
+    pub fn protected(&self) -> &Arc<[NamePattern]> {
+        &self.protected
+    }
+
     /// The owned topics that a pattern names, in order.
     pub fn matching<'a>(
         &'a self,
         pattern: &'a NamePattern,
     ) -> impl Iterator<Item = (&'a TopicName, &'a TopicGrant)> + 'a {
-        self.topics
-            .range::<str, _>((Bound::Included(pattern.text()), Bound::Unbounded))
-            .take_while(|(topic, _)| topic.as_str().starts_with(pattern.text()))
-            .filter(|(topic, _)| pattern.matches(topic.as_str()))
-            .map(|(topic, grant)| (topic, grant.as_ref()))
+        named(&self.topics, pattern).map(|(topic, grant)| (topic, grant.as_ref()))
+    }
+
+    /// The topics that a pattern names and no object owns, with the namespaces that have them.
+    pub fn held<'a>(
+        &'a self,
+        pattern: &'a NamePattern,
+    ) -> impl Iterator<Item = (&'a TopicName, &'a str)> + 'a {
+        named(&self.held, pattern).map(|(topic, namespace)| (topic, namespace.as_ref()))
     }
 
     pub fn len(&self) -> usize {
@@ -73,6 +104,16 @@ impl TopicGrants {
     pub fn is_empty(&self) -> bool {
         self.topics.is_empty()
     }
+}
+
+fn named<'a, T>(
+    topics: &'a BTreeMap<TopicName, T>,
+    pattern: &'a NamePattern,
+) -> impl Iterator<Item = (&'a TopicName, &'a T)> + 'a {
+    topics
+        .range::<str, _>((Bound::Included(pattern.text()), Bound::Unbounded))
+        .take_while(|(topic, _)| topic.as_str().starts_with(pattern.text()))
+        .filter(|(topic, _)| pattern.matches(topic.as_str()))
 }
 
 #[cfg(test)]
@@ -104,6 +145,25 @@ mod tests {
         assert_eq!(names("orders"), ["orders"]);
         assert_eq!(names("*").len(), 4);
         assert!(names("x*").is_empty());
+    }
+
+    #[test]
+    fn a_topic_is_held_by_its_namespace_while_no_object_owns_it() {
+        let mut grants = grants(&["orders"]);
+        let held = |grants: &TopicGrants| -> Vec<String> {
+            let all = NamePattern::read("*");
+            grants.held(&all).map(|(topic, namespace)| format!("{namespace}/{topic}")).collect()
+        };
+        let orders: TopicName = "orders".parse().unwrap();
+        grants.hold(&orders, Some("shop"));
+        assert!(held(&grants).is_empty(), "its grant says so");
+        grants.set(&orders, None);
+        grants.hold(&orders, Some("shop"));
+        assert_eq!(held(&grants), ["shop/orders"]);
+        grants.hold(&orders, Some("billing"));
+        assert_eq!(held(&grants), ["billing/orders"]);
+        grants.hold(&orders, None);
+        assert!(held(&grants).is_empty());
     }
 
     #[test]

@@ -3,11 +3,15 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
@@ -22,6 +26,7 @@ use crate::{
     librdkafka,
     row::Denial,
     running::{Running, quiet},
+    streams,
     support::{PATIENCE, World, metric, wait},
 };
 
@@ -46,7 +51,8 @@ pub(crate) struct Scene<'w> {
     folder: tempfile::TempDir,
     next: AtomicU32,
     places: Semaphore,
-    given: AtomicU32,
+    /// The workloads that have their Secrets.
+    given: Mutex<Vec<&'static str>>,
 }
 
 /// A workload, as its Secret has it.
@@ -76,7 +82,7 @@ impl<'w> Scene<'w> {
             folder: tempfile::tempdir()?,
             next: AtomicU32::new(0),
             places: Semaphore::const_new(PROGRAMS),
-            given: AtomicU32::new(0),
+            given: Mutex::default(),
         })
     }
 
@@ -93,13 +99,13 @@ impl<'w> Scene<'w> {
         let data = self.world.until_secret(SHOP, &format!("{name}-kafka-credentials")).await?;
         let events = self.world.until_event(SHOP, name, "CredentialsReady").await?;
         ensure!(events.contains("which work"), "{events}");
-        self.given.fetch_add(1, Ordering::Relaxed);
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).push(name);
         Ok(Given { name, data })
     }
 
     /// Waits until topicops' own verifier has got in with every Secret, whatever kind of client it is for.
     pub(crate) async fn until_all_are_verified(&self) -> Result<()> {
-        let given = f64::from(self.given.load(Ordering::Relaxed));
+        let given = f64::from(u32::try_from(self.names().len())?);
         wait::until("all Secrets to be verified", PATIENCE, || async {
             let (_, metrics) = self.world.probe(&self.world.until_leader().await?, "/metrics").await?;
             let of =
@@ -109,6 +115,32 @@ impl<'w> Scene<'w> {
             Ok::<_, anyhow::Error>(())
         })
         .await
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `topicops verify` gets through with every Secret, whatever kind of client it is for, and looks at what it can.
+    pub(crate) async fn verify_shows_each(&self) -> Result<()> {
+        let names = self.names();
+        ensure!(names.contains(&streams::WORKLOAD), "{names:?}");
+        let verify = async |name: &'static str| {
+            let ran = self.world.topicops(&["verify", &format!("{SHOP}/{name}")]).await?;
+            ensure!(ran.code == Some(0) && ran.out.contains("    login: ok\n"), "{ran:?}");
+            if name == streams::WORKLOAD {
+                let topics =
+                    "    topic streams-plaintext-input: ok\n    topic streams-wordcount-output: ok\n";
+                let rest = format!(
+                    "    internal topics {id}-*: not looked at\n    transactional id {id}-*: not looked at\n",
+                    id = streams::APPLICATION
+                );
+                ensure!(ran.out.contains(topics) && ran.out.ends_with(&rest), "{ran:?}");
+            }
+            Ok::<_, anyhow::Error>(())
+        };
+        try_join_all(names.into_iter().map(verify)).await?;
+        Ok(())
     }
 
     /// A place for a file that nobody else uses.

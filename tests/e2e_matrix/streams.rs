@@ -13,6 +13,10 @@ use crate::{
 const REPARTITION: &str = "KSTREAM-AGGREGATE-STATE-STORE-0000000003-repartition";
 const CHANGELOG: &str = "KSTREAM-AGGREGATE-STATE-STORE-0000000003-changelog";
 
+/// The one with the classic protocol.
+pub(crate) const WORKLOAD: &str = "words";
+pub(crate) const APPLICATION: &str = "shop.words";
+
 /// Five words, and the end of a transaction.
 const RECORDS: i64 = 6;
 
@@ -20,8 +24,8 @@ pub(crate) async fn classic(scene: &Scene<'_>) -> Result<Option<Row>> {
     let kind = Kind {
         client: "Kafka Streams, `exactly_once_v2`",
         kafka: &[V4_3, V3_9],
-        workload: "words",
-        application: "shop.words",
+        workload: WORKLOAD,
+        application: APPLICATION,
         other: "shop.word",
         settings: &[],
         works: "counts words, with internal topics that it makes: `shop.words-…-repartition`, `shop.words-…-changelog`",

@@ -126,7 +126,7 @@ pub async fn access(settings: &AccessSettings, out: &mut (dyn Write + Send)) -> 
     let ledger = ledger(&client, namespace, operator_id);
     let by_ledger = objects.grants_by_ledger(&ledger, &policy, &kafka.existing).await?;
     let hidden = by_ledger.is_none();
-    let grants = by_ledger.unwrap_or_else(|| objects.grants_by_status());
+    let grants = by_ledger.unwrap_or_else(|| objects.grants_by_status(&policy));
     let mode = settings.grants.into();
     let decisions = objects.decisions(operator_id, &grants, mode, &policy, kafka.observed());
     let facts = Facts {

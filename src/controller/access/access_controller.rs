@@ -1,5 +1,6 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, sleep, sleep_until},
@@ -44,8 +45,12 @@ pub struct AccessController {
     pub metrics: Metrics,
     /// Where new Secrets are handed on to be tried with a real client.
     pub verify: Option<VerifyQueue>,
+    /// The time of day: how old credentials are is counted beyond the lives of processes.
+    pub clock: Clock,
     pub limits: Arc<Limits>,
 }
+
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What is done at the same time, over all passes.
 #[derive(Debug)]
@@ -237,7 +242,7 @@ impl AccessController {
                     self.health.kafka_answered();
                 }
                 #[allow(clippy::cast_precision_loss)]
-                let now = jiff::Timestamp::now().as_millisecond() as f64 / 1_000.0;
+                let now = Timestamp::now().as_millisecond() as f64 / 1_000.0;
                 self.metrics.last_success_seconds.get_or_create(&label).set(now);
             }
             Err(error) => self.health.kafka_failed(error),

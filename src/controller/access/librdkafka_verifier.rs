@@ -10,6 +10,10 @@ pub struct LibrdkafkaVerifier;
 
 #[async_trait]
 impl ClientVerifier for LibrdkafkaVerifier {
+    fn at_once(&self) -> usize {
+        VerifyRequest::AT_ONCE
+    }
+
     async fn verify(&self, properties: &str, topics: &[TopicName], groups: &[String]) -> Result<(), String> {
         let request = VerifyRequest {
             client_properties: Password::new(properties),

@@ -20,6 +20,8 @@ mod belief;
 mod client_events;
 mod client_index;
 mod consented;
+#[cfg(test)]
+mod death;
 mod failure;
 mod job_owners;
 mod kind_index;
@@ -30,6 +32,8 @@ mod librdkafka_verifier;
 mod looks;
 mod made_ahead;
 mod maker;
+#[cfg(test)]
+mod order_tests;
 mod pass;
 mod passwords;
 mod prepare;
@@ -46,6 +50,8 @@ mod rotation;
 mod rotation_marks_tests;
 #[cfg(test)]
 mod rotation_room_tests;
+#[cfg(test)]
+mod rotation_schedule_tests;
 #[cfg(test)]
 mod rotation_tests;
 mod secret_index;
@@ -66,7 +72,7 @@ mod vouched;
 #[cfg(test)]
 mod world;
 
-pub use access_controller::{AccessController, Limits};
+pub use access_controller::{AccessController, Clock, Limits};
 pub use access_settings::AccessSettings;
 pub use client_events::{ClientEvents, ReporterEvents};
 pub use client_index::{ClientIndex, Template};

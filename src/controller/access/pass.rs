@@ -54,7 +54,7 @@ impl AccessController {
             let observed = &known.belief.observed;
             let settings = &self.settings;
             let policy = self.topics.policy();
-            let rules = known.rotations.rules(settings.rotate_after, now);
+            let rules = known.rotations.rules(settings.rotate_after, now, (self.clock)());
             let decisions =
                 Decision::all(&clients, &settings.operator, grants, settings.mode, &policy, observed, &rules);
             let mut plan = plan(&settings.prefix(), &decisions, observed);

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use topicops_contract::Password;
 
@@ -78,7 +77,7 @@ impl AccessController {
         let upsert = step.upsert || password.is_none() || logs_in_otherwise;
         let generated = password.is_none();
         if generated {
-            making.made = Some(Timestamp::now());
+            making.made = Some((self.clock)());
             making.made_for = decision.wish().and_then(|wish| wish.token.clone());
         }
         making.previous = decision.desired.secret.as_ref().and_then(|secret| secret.previous.clone());

@@ -9,7 +9,6 @@ use std::{
 };
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep},
@@ -282,7 +281,7 @@ impl AccessController {
         }
         if one.generated {
             // Its age counts from when it can be read: it may have waited for the brokers, or for the API server.
-            one.making.made = Some(Timestamp::now());
+            one.making.made = Some((self.clock)());
         }
         let content = ClientSecret {
             username: one.username.clone(),

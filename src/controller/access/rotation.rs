@@ -74,7 +74,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 const NAMED: usize = 5;
 
 impl Rotations {
-    pub(super) fn rules(&self, after: Option<Duration>, now: Instant) -> RotationRules {
+    pub(super) fn rules(&self, after: Option<Duration>, now: Instant, time: Timestamp) -> RotationRules {
         let is_stuck = |username: &str, since: Instant| match self.followed.get(username) {
             Some(followed) => followed.is_stuck(now),
             None => now.duration_since(since) >= STUCK,
@@ -82,7 +82,7 @@ impl Rotations {
         let stuck = self.known_since.iter().filter(|(username, since)| is_stuck(username, **since));
         let changing = self.followed.iter().map(|(username, one)| (username.clone(), one.previous.clone()));
         RotationRules {
-            now: Timestamp::now(),
+            now: time,
             after,
             taken_up: self.taken_up.clone(),
             changing: changing.collect(),
@@ -102,7 +102,12 @@ impl Rotations {
     }
 
     /// `changing`: who has a user before, by the user that is to be; `written`: those whose Secrets have the new one.
-    fn keep(&mut self, changing: &BTreeMap<&String, &String>, written: &BTreeSet<&String>, now: Instant) {
+    fn keep(
+        &mut self,
+        changing: &BTreeMap<&String, &String>,
+        written: &BTreeSet<&String>,
+        (now, time): (Instant, Timestamp),
+    ) {
         self.followed.retain(|username, _| changing.contains_key(username));
         self.known_since.retain(|username, _| changing.contains_key(username));
         for username in changing.keys() {
@@ -113,7 +118,7 @@ impl Rotations {
                 self.followed.entry((*username).clone()).or_insert_with(|| Followed {
                     previous: (*previous).clone(),
                     made: None,
-                    seen: Timestamp::now(),
+                    seen: time,
                     since: now,
                     due: now,
                     looking: None,
@@ -129,9 +134,9 @@ impl Rotations {
 
 impl Followed {
     /// Takes note of when the Secret says that its password was made.
-    fn hear(&mut self, said: Option<Timestamp>) {
+    fn hear(&mut self, said: Option<Timestamp>, time: Timestamp) {
         if said > self.made {
-            (self.made, self.seen) = (said, Timestamp::now());
+            (self.made, self.seen) = (said, time);
         }
     }
 
@@ -207,7 +212,7 @@ impl AccessController {
         };
         let written: BTreeSet<&String> = changing.keys().copied().filter(is_written).collect();
         known.rotations.taken_up.retain(|username| decisions.contains_key(username));
-        known.rotations.keep(&changing, &written, now);
+        known.rotations.keep(&changing, &written, (now, (self.clock)()));
         let followed = &mut known.rotations.followed;
         self.metrics.rotations_running.set(i64::try_from(followed.len()).unwrap_or(i64::MAX));
         for (username, one) in followed.iter_mut().filter(|(_, one)| one.due <= now && one.looking.is_none())
@@ -247,7 +252,7 @@ impl AccessController {
     /// When the password in the Secret was made, as far as is known; `None` while there is no Secret.
     fn made(&self, secret: &ObjectKey, followed: &mut Followed) -> Option<Timestamp> {
         let made = self.secrets.made(secret)?;
-        followed.hear(self.secrets.says_made(secret));
+        followed.hear(self.secrets.says_made(secret), (self.clock)());
         Some(followed.made.unwrap_or(made))
     }
 

@@ -41,7 +41,7 @@ async fn what_somebody_writes_of_when_the_password_was_made_has_no_older_pods_co
     let world = running().await;
     world.pods.lock().unwrap().stuck = true;
     world.ask(&orders(Some("today")));
-    let began = Timestamp::now();
+    let began = world.time();
     let process = world.run();
     world.until_more_looks().await;
     let first = world.told();
@@ -77,7 +77,7 @@ async fn a_password_that_is_said_to_be_made_in_the_future_is_one_password_and_ha
     world.until_more_looks().await;
     let (made, since) = world.told();
     assert_eq!((made.len(), made[1].to_string().as_str()), (2, future));
-    assert!(since.len() == 2 && since[1] <= Timestamp::now(), "{since:?}");
+    assert!(since.len() == 2 && since[1] <= world.time(), "{since:?}");
     world.pods.lock().unwrap().stuck = false;
     world.until("the end", World::is_rotated).await;
 }

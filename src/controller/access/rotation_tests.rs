@@ -19,7 +19,7 @@ use crate::{
 
 pub(super) const SECRET: &str = "orders-kafka-credentials";
 pub(super) const FIRST: &str = "topicops.shop.orders";
-const SECOND: &str = "topicops.shop.orders_2";
+pub(super) const SECOND: &str = "topicops.shop.orders_2";
 
 pub(super) fn orders(token: Option<&str>) -> Asking {
     let mut asking = request("shop/orders").consume("orders").produce("payments");

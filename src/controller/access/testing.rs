@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use topicops_contract::{TopicName, Workload};
 
+pub(super) use super::death::{Death, StepIs};
 use super::{
     ClientEvents, JobOwners, Rollout, RolloutError, Rollouts, SecretDraft, SecretIndex, SecretStore,
     StoreError, StoredSecret, Written,
@@ -28,44 +29,6 @@ use crate::{
         TopicPartition,
     },
 };
-
-/// Where a process dies: after so many steps, before or after the step has taken effect.
-#[derive(Debug)]
-pub(super) struct Death {
-    left: AtomicUsize,
-    after_effect: bool,
-}
-
-impl Death {
-    pub(super) fn never() -> Arc<Self> {
-        Self::after(usize::MAX, false)
-    }
-
-    pub(super) fn after(steps: usize, after_effect: bool) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(steps), after_effect })
-    }
-
-    pub(super) fn has_come(&self) -> bool {
-        self.left.load(Ordering::SeqCst) == 0
-    }
-
-    /// Takes a step; the last one never returns.
-    async fn step<T>(&self, effect: impl Future<Output = T>) -> T {
-        let before = self
-            .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
-            .unwrap_or_default();
-        match before {
-            0 => pending().await,
-            1 if self.after_effect => {
-                effect.await;
-                pending().await
-            }
-            1 => pending().await,
-            _ => effect.await,
-        }
-    }
-}
 
 /// Secrets as an API server keeps them, with the watch of them at once in the index.
 #[derive(Debug)]
@@ -125,15 +88,15 @@ impl SecretStore for MemorySecrets {
             kept.reads += 1;
             kept.secrets.get(key).cloned().map(StoredSecret::new)
         };
-        Ok(self.death.step(read).await)
+        Ok(self.death.step("read Secret", read).await)
     }
 
     async fn create(&self, draft: SecretDraft) -> Result<Written, StoreError> {
-        Ok(self.death.step(async { self.write(draft, true) }).await)
+        Ok(self.death.step("create Secret", async { self.write(draft, true) }).await)
     }
 
     async fn replace(&self, draft: SecretDraft) -> Result<Written, StoreError> {
-        Ok(self.death.step(async { self.write(draft, false) }).await)
+        Ok(self.death.step("replace Secret", async { self.write(draft, false) }).await)
     }
 
     async fn delete(&self, key: &ObjectKey, uid: &str) -> Result<(), StoreError> {
@@ -147,7 +110,7 @@ impl SecretStore for MemorySecrets {
                 index.note_gone(key, uid);
             }
         };
-        self.death.step(delete).await;
+        self.death.step("delete Secret", delete).await;
         Ok(())
     }
 }
@@ -241,7 +204,7 @@ impl Rollouts for MemoryRollouts {
                 Rollout::Waits { left, needs: pods.needs, rolled: false }
             })
         };
-        self.death.step(advance).await
+        self.death.step("look at Pods", advance).await
     }
 }
 
@@ -389,42 +352,42 @@ impl Cluster for MortalCluster {
     }
 
     async fn describe_acls(&self, prefix: &str) -> Result<BTreeSet<Acl>, ClusterError> {
-        self.death.step(self.inner.describe_acls(prefix)).await
+        self.death.step("look at rules", self.inner.describe_acls(prefix)).await
     }
 
     async fn create_acls(&self, acls: &[Acl]) -> Answer<()> {
-        self.death.step(self.inner.create_acls(acls)).await
+        self.death.step("add rules", self.inner.create_acls(acls)).await
     }
 
     async fn delete_acls(&self, acls: &[Acl]) -> Answer<()> {
-        self.death.step(self.inner.delete_acls(acls)).await
+        self.death.step("remove rules", self.inner.delete_acls(acls)).await
     }
 
     async fn describe_quotas(&self, prefix: &str) -> Result<BTreeSet<Quota>, ClusterError> {
-        self.death.step(self.inner.describe_quotas(prefix)).await
+        self.death.step("look at quotas", self.inner.describe_quotas(prefix)).await
     }
 
     async fn alter_quotas(&self, changes: &[(QuotaTarget, Option<QuotaValue>)]) -> Answer<()> {
-        self.death.step(self.inner.alter_quotas(changes)).await
+        self.death.step("change quotas", self.inner.alter_quotas(changes)).await
     }
 
     async fn describe_scram_users(&self, prefix: &str) -> Result<Vec<ScramUser>, ClusterError> {
-        self.death.step(self.inner.describe_scram_users(prefix)).await
+        self.death.step("look at users", self.inner.describe_scram_users(prefix)).await
     }
 
     async fn upsert_scram_users(&self, users: &[(String, ScramKeys)]) -> Answer<()> {
-        self.death.step(self.upsert(users)).await
+        self.death.step("make users", self.upsert(users)).await
     }
 
     async fn delete_scram_users(&self, usernames: &[String]) -> Answer<()> {
-        self.death.step(self.inner.delete_scram_users(usernames)).await
+        self.death.step("delete users", self.inner.delete_scram_users(usernames)).await
     }
 
     async fn delete_scram_credentials(&self, credentials: &[(String, ScramMechanism)]) -> Answer<()> {
-        self.death.step(self.inner.delete_scram_credentials(credentials)).await
+        self.death.step("delete credentials", self.inner.delete_scram_credentials(credentials)).await
     }
 
     async fn check_logins(&self, checks: &[LoginCheck]) -> Answer<LoginReport> {
-        self.death.step(self.inner.check_logins(checks)).await
+        self.death.step("log in", self.inner.check_logins(checks)).await
     }
 }

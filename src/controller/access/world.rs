@@ -8,16 +8,17 @@ use std::{
 };
 
 use aws_lc_rs::pbkdf2;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use topicops_contract::{ClientEndpoint, OperatorId};
 
 use super::{
-    AccessController, AccessSettings, ClientIndex, Limits, SecretIndex, Vouched,
+    AccessController, AccessSettings, ClientIndex, Clock, Limits, SecretIndex, Vouched,
     made_ahead::MadeAhead,
     secret_meta,
     testing::{Death, Heard, Kept, MemoryJobs, MemoryRollouts, MemorySecrets, MortalCluster, Pods},
@@ -53,8 +54,11 @@ pub(super) struct World {
     pub(super) vouched: watch::Sender<Vouched>,
     /// What is looked after.
     pub(super) scope: Scope,
+    /// How old credentials become.
+    pub(super) rotate_after: Option<Duration>,
     /// Whether the Secrets' watch shows what is written.
     pub(super) watching: bool,
+    began: (Timestamp, Instant),
 }
 
 /// One process; it dies with this.
@@ -105,8 +109,20 @@ impl World {
             })),
             vouched: watch::Sender::new(Vouched::Yes),
             scope: Scope::All,
+            rotate_after: None,
             watching: true,
+            began: (Timestamp::now(), Instant::now()),
         }
+    }
+
+    /// The time of day, which passes as the paused clock does.
+    pub(super) fn time(&self) -> Timestamp {
+        (self.clock())()
+    }
+
+    fn clock(&self) -> Clock {
+        let (time, at) = self.began;
+        Arc::new(move || time + at.elapsed())
     }
 
     pub(super) fn ask(&self, asking: &Asking) {
@@ -154,12 +170,13 @@ impl World {
                 iterations: AccessSettings::DEFAULT_ITERATIONS,
                 scope: self.scope.clone(),
                 resync: AccessSettings::DEFAULT_RESYNC,
-                rotate_after: None,
+                rotate_after: self.rotate_after,
             },
             events: Arc::clone(&self.heard) as _,
             health: self.health.clone(),
             metrics: metrics.clone(),
             verify: None,
+            clock: self.clock(),
             // Hashing so many would be most of what a test does.
             limits: Arc::new(Limits { made_ahead: MadeAhead::new(0), ..Limits::default() }),
         };

@@ -335,7 +335,10 @@ impl TopicController {
     pub(super) fn publish(&self, tenure: &mut Tenure, topics: &[TopicName]) {
         for topic in topics {
             tenure.unseen.remove(topic);
+            let holder = tenure.ledger.get(topic).map(|holding| holding.namespace.as_str());
+            tenure.grants.hold(topic, holder);
         }
+        tenure.grants.protect(self.index.with_grants(|grants| Arc::clone(grants.protected())));
         if !tenure.unseen.is_empty() {
             return;
         }

@@ -172,7 +172,10 @@ impl TopicController {
             self.index.mark_all();
             self.index.mark(tenure.ledger.deletions());
             self.recall_stock(&tenure);
-            self.publish(&mut tenure, &[]);
+            // What is declared is looked at before anything is published.
+            let others = tenure.ledger.topics().filter(|topic| !tenure.unseen.contains(*topic));
+            let others: Vec<TopicName> = others.cloned().collect();
+            self.publish(&mut tenure, &others);
             // Ends only when the ledger has to be loaded again.
             self.passes(&mut tenure, &mut backoff).await;
             // What brokers may not show yet does not depend on the ledger, nor does who went.

@@ -47,7 +47,7 @@ struct Inner {
     leading: bool,
     /// Objects that name no topic one could look at, and have to be told so.
     nameless: BTreeSet<TopicObjectKey>,
-    /// Whom the objects let in, as their statuses tell who owns a topic.
+    /// Whom the objects let in, as their statuses tell who owns a topic; and which topics the policy protects.
     grants: TopicGrants,
     governed: Governed,
 }
@@ -58,7 +58,8 @@ impl TopicIndex {
     }
 
     /// Whom the objects let in, as every replica can tell from its caches: for what admission says. Who owns a topic is
-    /// decided by the replica that leads, and read from the statuses here; access itself follows the decision.
+    /// decided by the replica that leads, and read from the statuses here; access itself follows the decision. Of topics that
+    /// stayed when their objects went only the replica that leads knows.
     pub fn with_grants<T>(&self, look: impl FnOnce(&TopicGrants) -> T) -> T {
         look(&self.lock().grants)
     }
@@ -85,7 +86,8 @@ impl TopicIndex {
     /// Another policy counts from now on: everything is looked at again.
     pub fn govern(&self, policy: TopicPolicy) {
         let mut inner = self.lock();
-        let Inner { governed, objects, .. } = &mut *inner;
+        let Inner { governed, objects, grants, .. } = &mut *inner;
+        grants.protect(policy.protected.as_slice().into());
         governed.replace(policy, objects.values().map(AsRef::as_ref));
         let leading = inner.leading;
         drop(inner);

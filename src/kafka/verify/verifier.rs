@@ -10,17 +10,14 @@ use tokio::{
 
 use super::{VerifyError, VerifyRequest, VerifyStep, session};
 
-/// A librdkafka client is several threads and some megabytes, and nobody waits for a verification.
-const AT_ONCE: usize = 2;
-
-static PLACES: Semaphore = Semaphore::const_new(AT_ONCE);
+static PLACES: Semaphore = Semaphore::const_new(VerifyRequest::AT_ONCE);
 
 /// How much longer than its own time-out a session may take to come down.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Logs in as a client would, and looks at its topics and groups. Writes nothing, commits nothing, joins nothing.
 ///
-/// Runs on a thread of its own, at most two at once; the runtime's workers only wait. Ends within the request's time-out
+/// Runs on a thread of its own, at most [`VerifyRequest::AT_ONCE`] at once; the runtime's workers only wait. Ends within the request's time-out
 /// and two seconds; a session that does not come down by then is left to end by itself and keeps its place until it has.
 pub async fn verify(request: VerifyRequest) -> Result<(), VerifyError> {
     let limit = request.timeout;
