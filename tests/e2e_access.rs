@@ -358,9 +358,8 @@ fn a_real_client_library_verifies_what_was_handed_out() {
         world.declare(&namespace, &topic, json!({}), json!({})).await?;
         world.create_client(&namespace, "app", json!({ "consumes": topic, "produces": topic })).await?;
         world.until_secret(&namespace, "app-kafka-credentials").await?;
-        let leader = world.until_leader().await?;
         wait::until("a verification to succeed", PATIENCE, || async {
-            let (_, metrics) = world.probe(&leader, "/metrics").await?;
+            let (_, metrics) = world.probe(&world.until_leader().await?, "/metrics").await?;
             let lines: Vec<_> = metrics.lines().filter(|line| line.contains("verifications")).collect();
             let good = lines.iter().any(|line| line.contains("state=\"ok\"") && !line.ends_with(" 0"));
             ensure!(good, "{lines:?}");
@@ -379,8 +378,8 @@ async fn produce(world: &World, data: &BTreeMap<String, String>, topic: &str, te
     command
         .args(["--bootstrap-server", &data["bootstrap.servers"], "--topic", topic, "--command-config"])
         .arg(&config)
-        .args(["--command-property", "max.block.ms=10000", "--command-property", "delivery.timeout.ms=10000"])
-        .args(["--command-property", "request.timeout.ms=5000", "--command-property", "linger.ms=0"])
+        .args(["--command-property", "max.block.ms=60000", "--command-property", "delivery.timeout.ms=60000"])
+        .args(["--command-property", "request.timeout.ms=30000", "--command-property", "linger.ms=0"])
         .stdin(std::fs::File::open(&input)?)
         .kill_on_drop(true);
     let output =
@@ -389,7 +388,7 @@ async fn produce(world: &World, data: &BTreeMap<String, String>, topic: &str, te
 }
 
 async fn consume(world: &World, data: &BTreeMap<String, String>, topic: &str) -> Result<String> {
-    let arguments = ["--topic", topic, "--from-beginning", "--max-messages", "1", "--timeout-ms", "20000"];
+    let arguments = ["--topic", topic, "--from-beginning", "--max-messages", "1", "--timeout-ms", "60000"];
     world.tool_as(data, "kafka-console-consumer.sh", &arguments).await
 }
 

@@ -50,7 +50,7 @@ fn access_tells_who_may_use_a_topic_through_which_line_and_what_the_brokers_real
             ensure!(ran.out.contains(&says), "\"{says}\" is missing: {}", ran.out);
         }
 
-        // Somebody takes a rule away: the brokers do not have what is granted.
+        // Somebody takes a rule away: the brokers do not have what is granted. A look at everything puts it back: again, then.
         let read = Acl {
             username: format!("topicops.{guest}.reader"),
             resource: AclResource {
@@ -60,9 +60,9 @@ fn access_tells_who_may_use_a_topic_through_which_line_and_what_the_brokers_real
             },
             operation: AclOperation::Read,
         };
-        world.cluster()?.delete_acls(std::slice::from_ref(&read)).await?.remove(0)?;
         let reader = format!("{guest}/reader");
         wait::until("access to differ", PATIENCE, || async {
+            world.cluster()?.delete_acls(std::slice::from_ref(&read)).await?.remove(0)?;
             let ran = world.topicops(&["access", &topic]).await?;
             ensure!(ran.code == Some(3) && ran.out.contains("; MISSING on the brokers; since "), "{ran:?}");
             let ran = world.topicops(&["access", &reader]).await?;
@@ -83,6 +83,7 @@ fn access_tells_what_a_workload_can_do_and_what_it_was_refused() {
         let (topic, own) = (world.topic("orders"), world.topic("own"));
         world.declare(&owner, &topic, json!({}), json!({})).await?;
         world.declare(&guest, &own, json!({}), json!({})).await?;
+        world.until_ready(&owner, &topic).await?;
         world.until_ready(&guest, &own).await?;
         let asks = json!({
             "consumes": format!("{topic},{own}"), "transactional-ids": format!("{guest}.tx*"),
@@ -136,36 +137,40 @@ fn verify_goes_as_far_as_a_client_with_the_same_credentials() {
         world.create_client(&namespace, "app", json!({ "consumes": topic, "produces": topic })).await?;
         let data = world.until_secret(&namespace, "app-kafka-credentials").await?;
         let app = format!("{namespace}/app");
-        let ran = world.topicops(&["verify", &app]).await?;
         let expected = format!(
             "Deployment {app}, with Secret {app}-kafka-credentials, at {}\n    login: ok\n    topic {topic}: ok\n    \
              group {namespace}.app: ok\n",
             data["bootstrap.servers"]
         );
-        ensure!(ran.code == Some(0) && ran.out == expected, "{ran:?}");
+        wait::until("everything to work", PATIENCE, || async {
+            let ran = world.topicops(&["verify", &app]).await?;
+            ensure!(ran.code == Some(0) && ran.out == expected, "{ran:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
 
         let nowhere = world.topicops(&["verify", &app, "--bootstrap-servers", "127.0.0.1:1"]).await?;
         ensure!(nowhere.code == Some(1), "{nowhere:?}");
         ensure!(nowhere.out.contains(", at 127.0.0.1:1\n    login: FAILS; the client sees: "), "{nowhere:?}");
 
-        // Somebody takes the rules on the topic away.
-        let cluster = world.cluster()?;
-        let acls = cluster.describe_acls(&data["username"]).await?;
-        let of_topic: Vec<Acl> = acls.into_iter().filter(|acl| acl.resource.name == topic).collect();
-        for outcome in cluster.delete_acls(&of_topic).await? {
-            outcome?;
-        }
-        let ran = wait::until("the topic to be hidden", PATIENCE, || async {
+        // Somebody takes the rules on the topic away. A look at everything puts them back: again, then.
+        let ran = wait::until("the topic alone to be hidden", PATIENCE, || async {
+            let cluster = world.cluster()?;
+            let acls = cluster.describe_acls(&data["username"]).await?;
+            let of_topic: Vec<Acl> = acls.into_iter().filter(|acl| acl.resource.name == topic).collect();
+            for outcome in cluster.delete_acls(&of_topic).await? {
+                outcome?;
+            }
             let ran = world.topicops(&["verify", &app, "-o", "json"]).await?;
             ensure!(ran.code == Some(1), "{ran:?}");
+            let told: Value = serde_json::from_str(&ran.out)?;
+            let steps = &told[0]["steps"];
+            ensure!(steps[0] == json!({ "step": "login", "error": null }), "{told}");
+            ensure!(steps[1]["error"].as_str().is_some_and(|error| error.contains("uthorization")), "{told}");
+            ensure!(steps[2]["error"].is_null(), "the group is its own still: {told}");
             Ok::<_, anyhow::Error>(ran)
         })
         .await?;
-        let told: Value = serde_json::from_str(&ran.out)?;
-        let steps = &told[0]["steps"];
-        ensure!(steps[0] == json!({ "step": "login", "error": null }), "{told}");
-        ensure!(steps[1]["error"].as_str().is_some_and(|error| error.contains("uthorization")), "{told}");
-        ensure!(steps[2]["error"].is_null(), "the group is its own still: {told}");
         for ran in [ran, nowhere] {
             let password = &data["password"];
             ensure!(!ran.out.contains(password) && !ran.err.contains(password), "the password was printed");
@@ -228,17 +233,21 @@ fn after_a_rotation_access_and_verify_are_about_the_new_user() {
         ensure!(rotated.code == Some(0), "{rotated:?}");
         until_as_granted(world, &app).await?;
         let second = format!("topicops.{namespace}.app_2");
-        for command in ["access", "verify"] {
-            let ran = world.topicops(&[command, &app, "-o", "json"]).await?;
-            let told: Value = serde_json::from_str(&ran.out)?;
-            ensure!(ran.code == Some(0) && told[0]["username"] == second, "{ran:?}");
-        }
-        let ran = world.topicops(&["access", &topic]).await?;
-        ensure!(
-            ran.code == Some(0) && ran.out.contains(&format!("    User:{second} (Deployment {app}): ")),
-            "{ran:?}"
-        );
-        Ok(())
+        wait::until("both to be about the new user", PATIENCE, || async {
+            for command in ["access", "verify"] {
+                let ran = world.topicops(&[command, &app, "-o", "json"]).await?;
+                ensure!(ran.code == Some(0), "{ran:?}");
+                let told: Value = serde_json::from_str(&ran.out)?;
+                ensure!(told[0]["username"] == second, "{ran:?}");
+            }
+            let ran = world.topicops(&["access", &topic]).await?;
+            ensure!(
+                ran.code == Some(0) && ran.out.contains(&format!("    User:{second} (Deployment {app}): ")),
+                "{ran:?}"
+            );
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
     });
 }
 

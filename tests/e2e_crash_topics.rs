@@ -91,6 +91,7 @@ fn killed_between_the_writes_of_a_custom_resource_it_has_its_topic_made_and_dele
             let object = api.get(&claimed).await?;
             let has_status = object.status.as_object().is_some_and(|status| !status.is_empty());
             ensure!(object.finalizers() == [FINALIZER] && !has_status, "{object:?}");
+            world.until_topic(&claimed).await?;
             Ok(described(world, &claimed).await?.context("no topic")?.id)
         };
         let id = world.killed_at_and_kept_away("topics/finalizer-written", make, look).await?;
@@ -98,6 +99,7 @@ fn killed_between_the_writes_of_a_custom_resource_it_has_its_topic_made_and_dele
         let ready = |status: &Status| status.state == State::Ready;
         let (object, status) = until(world, &namespace, &claimed, "ready", ready).await?;
         ensure!(object.finalizers() == [FINALIZER] && status.topic_id.as_ref() == Some(&id), "{object:?}");
+        world.until_topic(&claimed).await?;
         let now = described(world, &claimed).await?.context("no topic")?;
         ensure!(now.id == id && now.partitions() == 2, "{now:?}, was {id}");
         until(world, &namespace, &deleted, "ready", ready).await?;

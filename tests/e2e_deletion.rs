@@ -10,7 +10,9 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::json;
-use support::{Options, PATIENCE, World, alone_in_the_world, in_a_world_of_its_own, in_the_world, wait};
+use support::{
+    Options, PATIENCE, World, alone_in_the_world, in_a_world_of_its_own, in_the_world, metric, wait,
+};
 use topicops::kafka::{Cluster, DoomedTopic};
 
 #[test]
@@ -77,9 +79,14 @@ fn a_namespace_goes_while_its_topic_is_used_elsewhere_and_the_topic_goes_when_it
         for topic in [&used, &again] {
             ensure!(world.described(topic).await?.is_some(), "{topic} is gone while it is used");
         }
-        let leader = world.until_leader().await?;
-        let (_, metrics) = world.probe(&leader, "/metrics").await?;
-        ensure!(metrics.lines().any(|line| line == "topicops_topic_deletions_remembered 2"), "{metrics}");
+        // Tests beside this one have deletions of their own.
+        wait::until("both deletions to be remembered", PATIENCE, || async {
+            let (_, metrics) = world.probe(&world.until_leader().await?, "/metrics").await?;
+            let remembered = metric(&metrics, "topicops_topic_deletions_remembered");
+            ensure!(remembered.is_some_and(|count| count >= 2.0), "{remembered:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
 
         // The namespace is there again and declares one of them: that calls its deletion off.
         world.bed.create_namespace(&ending).await?;

@@ -17,7 +17,7 @@ use topicops::{
     kafka::{Cluster, Reassignment, TopicPartition},
     moves::Side,
 };
-use topicops_contract::State;
+use topicops_contract::{State, Status};
 
 #[test]
 fn the_replication_factor_goes_up_and_down_under_load_and_racks_hold() {
@@ -33,8 +33,7 @@ fn the_replication_factor_goes_up_and_down_under_load_and_racks_hold() {
         world.patch_topic(&namespace, &topic, patch("3")).await?;
         let up = until_placed(world, &topic, |replicas| replicas.len() == 3).await?;
         ensure!(up.iter().all(|replicas| racks(replicas) == 3), "racks: {up:?}");
-        let status = world.until_ready(&namespace, &topic).await?;
-        ensure!(status.replication_factor == Some(3), "{status:?}");
+        until_factor(world, &namespace, &topic, 3).await?;
         world.until_event(&namespace, &topic, "Moved").await?;
 
         let data = json!({ "data": { "replication-factor": "2", "properties": "min.insync.replicas=2" } });
@@ -47,7 +46,7 @@ fn the_replication_factor_goes_up_and_down_under_load_and_racks_hold() {
                 "copied to shrink: {three:?} to {two:?}"
             );
         }
-        world.until_ready(&namespace, &topic).await?;
+        until_factor(world, &namespace, &topic, 2).await?;
 
         // Somebody gives a partition a third replica by hand; the next look at the topic takes it back.
         let partition = TopicPartition { topic: topic.parse()?, partition: 0 };
@@ -84,7 +83,8 @@ fn a_drained_broker_is_emptied_under_throttles_that_are_gone_afterwards_and_thos
         let data = json!({ "partitions": "4", "replication-factor": "2", "properties": properties });
         world.declare(&namespace, &topic, data, json!({})).await?;
         world.until_ready(&namespace, &topic).await?;
-        fill(world, &topic, 4, 4).await?;
+        fill(world, &topic, 4, 12).await?;
+        at_rest(world, &topic, 2).await?;
         make(world, &undeclared, &[vec![4, 1]]).await?;
         // Somebody's own throttles: a rate on one broker, and a list on the topic.
         set_rate(world, 1, Side::Leader, Some(7_777_777)).await?;
@@ -167,6 +167,7 @@ fn a_drained_broker_is_emptied_under_throttles_that_are_gone_afterwards_and_thos
         let data = json!({ "partitions": "6", "replication-factor": "1" });
         world.declare(&namespace, &new, data, json!({})).await?;
         world.until_ready(&namespace, &new).await?;
+        world.until_topic(&new).await?;
         let placed = placements(world, &new).await?;
         ensure!(placed.iter().all(|replicas| replicas != &[4]), "{placed:?}");
         ensure!(rebalance(world, &["--cancel", "--wait"]).await?.status.success());
@@ -201,11 +202,14 @@ fn a_replication_factor_set_back_calls_the_move_off_and_everything_is_as_before(
         world.patch_topic(&namespace, &topic, patch("1")).await?;
         world.until_ready(&namespace, &topic).await?;
         world.until_event(&namespace, &topic, "MoveCancelled").await?;
-        ensure!(listed(world).await?.is_empty());
-        ensure!(placements(world, &topic).await? == before);
-        let left = throttles(world, &topic).await?;
-        ensure!(left.is_empty(), "{left:?}");
-        Ok(())
+        wait::until("everything to be as before", PATIENCE, || async {
+            let (moving, now) = (listed(world).await?, placements(world, &topic).await?);
+            ensure!(moving.is_empty() && now == before, "{moving:?}, {now:?}, was {before:?}");
+            let left = throttles(world, &topic).await?;
+            ensure!(left.is_empty(), "{left:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
     });
 }
 
@@ -218,11 +222,18 @@ fn topicops_waits_for_the_moves_of_others_and_gives_way_to_them() {
         world.declare(&namespace, &topic, data, json!({})).await?;
         world.until_ready(&namespace, &topic).await?;
         make(world, &theirs, &[vec![1]]).await?;
-        fill(world, &theirs, 1, 4).await?;
+        fill(world, &theirs, 1, 24).await?;
         fill(world, &topic, 1, 24).await?;
         // Somebody's move that does not get on, at a thousand bytes per second.
         set_rate(world, 2, Side::Follower, Some(1_000)).await?;
         alter_topic(world, &theirs, Side::Follower, "0:2").await?;
+        wait::until("somebody's throttle to be seen", PATIENCE, || async {
+            let now = throttles(world, &theirs).await?;
+            ensure!(now.contains_key("2 follower.replication.throttled.rate"), "{now:?}");
+            ensure!(now.contains_key(Side::Follower.list_key()), "{now:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
         let cluster = world.cluster()?;
         let foreign = TopicPartition { topic: theirs.parse()?, partition: 0 };
         cluster.alter_reassignments(&[(foreign.clone(), Some(vec![2]))]).await?.remove(0)?;
@@ -319,7 +330,7 @@ fn killed_at_each_step_of_a_move_it_ends_as_declared_and_no_throttle_is_left() {
         let data = json!({ "partitions": "1", "replication-factor": "1" });
         world.declare(&namespace, &large, data, json!({})).await?;
         world.until_ready(&namespace, &large).await?;
-        fill(world, &large, 1, 24).await?;
+        fill(world, &large, 1, 64).await?;
         call_off_before_anybody_looks(world, &namespace, &large).await?;
         for place in ["moves/cancellation-noted", "moves/cancelled"] {
             places.retain(|other| *other != place);
@@ -374,9 +385,19 @@ async fn call_off_before_anybody_looks(world: &World, namespace: &str, topic: &s
     at_rest(world, topic, 1).await?;
     world.until_event(namespace, topic, "MoveCancelled").await?;
     world.until_ready(namespace, topic).await?;
-    let (moving, now) = (listed(world).await?, placements(world, topic).await?);
-    ensure!(moving.is_empty() && now == before, "{moving:?}, {now:?}, was {before:?}");
+    wait::until("everything to be as before", PATIENCE, || async {
+        let (moving, now) = (listed(world).await?, placements(world, topic).await?);
+        ensure!(moving.is_empty() && now == before, "{moving:?}, {now:?}, was {before:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
     load.end(world).await
+}
+
+/// Ready since it has this many replicas, and not still since before.
+async fn until_factor(world: &World, namespace: &str, topic: &str, factor: i16) -> Result<()> {
+    let there = |status: &Status| status.state == State::Ready && status.replication_factor == Some(factor);
+    world.until_status(namespace, topic, "ready with another factor", there).await.map(drop)
 }
 
 /// All is moved, and nothing of ours is left.
@@ -409,8 +430,10 @@ async fn make_led_by_one(world: &World, topic: &str) -> Result<()> {
             result?;
         }
         let described = moves_support::described(world, topic).await?;
-        let led = described.replicas.iter().zip(&described.leaders);
-        ensure!(led.clone().all(|(replicas, leader)| *leader == replicas.first().copied()), "{described:?}");
+        // A broker may show those of before for a moment.
+        let mut led = described.replicas.iter().zip(&described.leaders);
+        let by_one = led.all(|(replicas, leader)| replicas.first() == Some(&1) && *leader == Some(1));
+        ensure!(by_one, "{described:?}");
         Ok::<_, anyhow::Error>(())
     })
     .await

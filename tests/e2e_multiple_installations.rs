@@ -51,21 +51,38 @@ async fn until_both_looked(first: &World, second: &World) -> Result<()> {
     try_join_all(both).await.map(drop)
 }
 
+/// Waits until the client sees this topic alone, whichever broker it asks.
+async fn until_seen(world: &World, namespace: &str, topic: &str) -> Result<()> {
+    let secret = world.until_secret(namespace, "app-kafka-credentials").await?;
+    wait::until(format!("{} to see {topic} alone", world.operator_id), PATIENCE, || async {
+        let seen = world.topics_seen_by(&secret).await?;
+        ensure!(seen == [topic], "{seen:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
 async fn found(world: &World, topic: &str) -> Result<TopicDescription> {
     let found = world.cluster()?.describe_topics(&[topic.parse()?], &ConfigKeys::All).await?;
     found.into_iter().next().context("no answer")??.with_context(|| format!("there is no {topic}"))
 }
 
 async fn id_of(world: &World, topic: &str) -> Result<String> {
-    Ok(found(world, topic).await?.id)
+    wait::until(format!("{topic} to be shown"), PATIENCE, || async {
+        Ok::<_, anyhow::Error>(found(world, topic).await?.id)
+    })
+    .await
 }
 
 /// That a topic has so many partitions, and nothing set but this retention.
 async fn ensure_is(world: &World, topic: &str, partitions: i32, hours: i64) -> Result<()> {
-    let found = found(world, topic).await?;
     let retention = BTreeMap::from([("retention.ms".to_owned(), (hours * 3_600_000).to_string())]);
-    ensure!(found.partitions() == partitions && found.configs == retention, "{found:?}");
-    Ok(())
+    wait::until(format!("{topic} as it was declared"), PATIENCE, || async {
+        let found = found(world, topic).await?;
+        ensure!(found.partitions() == partitions && found.configs == retention, "{found:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
 }
 
 async fn delete(world: &World, namespace: &str, name: &str) -> Result<()> {
@@ -88,8 +105,7 @@ fn each_keeps_its_own_topics_and_users_and_neither_touches_those_of_the_other() 
             world.until_ready(&namespace, topic).await?;
             let secret = world.until_secret(&namespace, "app-kafka-credentials").await?;
             ensure!(secret["username"].starts_with(&format!("{}.{namespace}.app", world.operator_id)));
-            let seen = world.topics_seen_by(&secret).await?;
-            ensure!(seen == [topic.as_str()], "{} sees {seen:?}", world.operator_id);
+            until_seen(world, &namespace, topic).await?;
         }
         let theirs = id_of(first, &topics[1]).await?;
         for world in worlds {
@@ -116,10 +132,7 @@ fn each_keeps_its_own_topics_and_users_and_neither_touches_those_of_the_other() 
 
         ensure!(id_of(second, &topics[1]).await? == theirs, "{} is another topic now", topics[1]);
         second.until_ready(&namespace, &topics[1]).await?;
-        let secret = second.until_secret(&namespace, "app-kafka-credentials").await?;
-        let seen = second.topics_seen_by(&secret).await?;
-        ensure!(seen == [topics[1].as_str()], "{seen:?}");
-        Ok(())
+        until_seen(second, &namespace, &topics[1]).await
     });
 }
 
@@ -188,8 +201,8 @@ fn of_two_who_declare_a_name_at_the_same_time_one_has_it_and_the_other_is_told()
             };
             ensure!(has.state == State::Ready, "nobody has {topic}: {has:?}, {refused:?}");
             ensure!(refused.reason == "AdoptionNotAllowed", "both have {topic}: {refused:?}");
-            ensure!(has.topic_id == Some(id_of(first, topic).await?), "{has:?}");
             ensure_is(first, topic, 1, hours).await?;
+            ensure!(has.topic_id == Some(id_of(first, topic).await?), "{has:?}");
         }
         Ok(())
     });
@@ -204,7 +217,7 @@ fn factors_that_both_change_end_right_one_after_the_other_and_at_the_same_time_w
         let topics = [first.topic("ours"), first.topic("theirs")];
         let worlds = [first, second];
         // The first is to take a while, so that the second is asked for meanwhile.
-        for ((world, topic), mebibytes) in worlds.iter().zip(&topics).zip([4, 1]) {
+        for ((world, topic), mebibytes) in worlds.iter().zip(&topics).zip([10, 1]) {
             let data = json!({ "partitions": "2", "replication-factor": "1" });
             world.declare(&namespace, topic, data, json!({})).await?;
             world.until_ready(&namespace, topic).await?;

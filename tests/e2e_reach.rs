@@ -153,8 +153,11 @@ fn a_brokers_new_ca_reaches_topicops_and_every_secret_and_a_broken_one_nobody() 
         trust(world, &namespace, &clients, &both).await?;
         ensure!(config_is_valid(world).await?.0, "{:?}", config_is_valid(world).await?);
         let listener = "listener.name.clients.ssl";
-        alter_broker(world, &format!("{listener}.truststore.location={truststore}")).await?;
-        alter_broker(world, &format!("{listener}.keystore.location={keystore}")).await?;
+        // The broker takes the certificate only once it trusts who signed it.
+        for (store, path) in [("truststore", &truststore), ("keystore", &keystore)] {
+            let setting = format!("{listener}.{store}.location={path}");
+            wait::until(format!("another {store}"), PATIENCE, || alter_broker(world, &setting)).await?;
+        }
         sees(world, &namespace, "one", &topic).await?;
         trust(world, &namespace, &clients, &authority.pem).await?;
         for (client, password) in clients.iter().zip(passwords) {

@@ -114,17 +114,22 @@ fn three_rotations_under_load_lose_nothing_and_no_client_sees_an_authentication_
         world.api::<StatefulSet>(&namespace).create(&params, &serde_json::from_value(reader)?).await?;
         let stale = world.until_secret(&namespace, "writer-kafka-credentials").await?;
         let namespace = namespace.as_str();
-        let all_read = |at_least: usize| {
-            wait::until(format!("{at_least} records, all of them read"), PATIENCE, move || async move {
-                // Written first: what is written meanwhile need not be read.
+        let all_read = async |at_least: usize| {
+            let acknowledged = wait::until(format!("{at_least} records"), PATIENCE, || async {
                 let acknowledged =
                     values(&written_by(world, namespace, "writer")?.concat(), "producer_send_success");
                 ensure!(acknowledged.len() >= at_least, "{} were written", acknowledged.len());
+                Ok::<_, anyhow::Error>(acknowledged)
+            })
+            .await?;
+            // What is written meanwhile need not be read.
+            wait::until("all of them to be read", PATIENCE, || async {
                 let read = values(&written_by(world, namespace, "reader")?.concat(), "record_data");
                 let missing: Vec<_> = acknowledged.difference(&read).take(5).collect();
                 ensure!(missing.is_empty(), "not read, of {}: {missing:?}", acknowledged.len());
                 Ok::<_, anyhow::Error>(acknowledged.len())
             })
+            .await
         };
         let mut count = all_read(100).await?;
         let base = |name: &str| format!("topicops.{namespace}.{name}");
@@ -195,7 +200,7 @@ fn killed_at_each_step_of_a_rotation_it_goes_on_and_pods_are_let_in_all_the_whil
             let look = async || {
                 // Whoever runs still may come back at any time with what it has.
                 if running(world, &namespace, "app").await?.intersection(&pods).next().is_some() {
-                    let seen = world.topics_seen_by(&before).await?;
+                    let seen = world.topics_shown_to(&before).await?;
                     ensure!(seen == std::slice::from_ref(&topic), "{seen:?}");
                 }
                 Ok(())

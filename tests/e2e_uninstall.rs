@@ -159,10 +159,10 @@ fn a_ledger_that_was_lost_and_restored_from_its_backup_says_whose_topics_are() {
             world.until_ready(&namespace, name).await?;
         }
         let folder = tempfile::tempdir()?;
-        let set = world.described(&topic).await?.context("no topic")?;
-        ensure!(set.contains("retention.ms=3600000"), "{set}");
-        run_of_readme(world, "> ledger.yaml", folder.path()).await?;
+        world.until_described(&topic, &["retention.ms=3600000"]).await?;
+        // In this order nobody writes a page meanwhile, and what is restored can be compared.
         uninstall(world).await?;
+        run_of_readme(world, "> ledger.yaml", folder.path()).await?;
         let pages = world.api::<ConfigMap>("topicops");
         let ledger = ListParams::default().labels("topic.kafka.nb/ledger");
         let before = contents(&pages, &ledger).await?;

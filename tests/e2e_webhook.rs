@@ -235,12 +235,17 @@ fn no_admission_is_lost_while_replicas_are_replaced() {
         api.patch("topicops", &PatchParams::default(), &Patch::Merge(restart)).await?;
         let rollout = world.until_rolled_out("topicops", "topicops", PATIENCE);
         tokio::pin!(rollout);
+        let clients = world.api::<Deployment>(&namespace);
+        let tried_once = async |name: &str| {
+            let client = support::client_deployment(name, json!({ "consumes": "nothing" }), 0, "sleep 3600")?;
+            Ok::<_, anyhow::Error>(clients.create(&PostParams::default(), &client).await?)
+        };
         let (mut admitted, mut lost) = (0, Vec::new());
         loop {
             let name = format!("app-{}", admitted + lost.len());
             tokio::select! {
                 result = &mut rollout => { result?; break; }
-                result = world.create_client(&namespace, &name, json!({ "consumes": "nothing" })) => match result {
+                result = tried_once(&name) => match result {
                     Ok(_) => admitted += 1,
                     Err(error) => lost.push(format!("{error:#}")),
                 },
@@ -300,7 +305,9 @@ async fn without_validation(world: &support::World, work: impl AsyncFnOnce() -> 
         if tried.is_ok() {
             world.api::<ConfigMap>(&namespace).delete("again", &DeleteParams::default()).await?;
         }
-        support::refusal(tried).map(Value::String)
+        let told = support::refusal(tried)?;
+        ensure!(told.contains("partitions"), "{told}");
+        Ok::<_, anyhow::Error>(Value::String(told))
     })
     .await?;
     result

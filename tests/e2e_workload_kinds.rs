@@ -145,10 +145,13 @@ fn the_label_on_a_template_alone_does_nothing_and_is_told() {
         ensure!(note.contains(&maker) && note.contains("spec.template.metadata"), "{note}");
         let users = world.scram_users(&format!("topicops.{namespace}.")).await?;
         ensure!(users == [format!("topicops.{namespace}.both")], "{users:?}");
-        let pods = world.pods(&namespace, "app=both").await?;
-        let volumes = pods.iter().filter_map(|pod| pod.spec.as_ref()?.volumes.as_ref()).flatten();
-        ensure!(volumes.filter(|volume| volume.name == "kafka-credentials").count() == 1, "{pods:?}");
-        Ok(())
+        wait::until("its Pod with one volume of credentials", PATIENCE, || async {
+            let pods = world.pods(&namespace, "app=both").await?;
+            let volumes = pods.iter().filter_map(|pod| pod.spec.as_ref()?.volumes.as_ref()).flatten();
+            ensure!(volumes.filter(|volume| volume.name == "kafka-credentials").count() == 1, "{pods:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
     });
 }
 

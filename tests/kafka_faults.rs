@@ -47,15 +47,15 @@ where
     port
 }
 
-/// A plain client of a server on loopback, that waits a second for each answer.
+/// A plain client of a server on loopback.
 fn plain(port: u16) -> WireCluster {
-    cluster(&format!("bootstrap.servers=127.0.0.1:{port}\nrequest.timeout.ms=1000"))
+    cluster(&format!("bootstrap.servers=127.0.0.1:{port}\nrequest.timeout.ms=30000"))
 }
 
 async fn fault(cluster: &WireCluster) -> ClusterError {
     let began = Instant::now();
     let error = cluster.describe_cluster().await.unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     assert!(error.to_string().starts_with("describe the cluster: "), "{error}");
     error
 }
@@ -75,9 +75,7 @@ async fn speaks(words: &'static [u8]) -> ClusterError {
 async fn every_bootstrap_server_is_tried_and_every_cause_is_told() {
     // No resolver sends such a name anywhere: a label has at most 63 characters.
     let nowhere = format!("{}:9092", "x".repeat(64));
-    let began = Instant::now();
     let error = fault(&cluster(&format!("bootstrap.servers=127.0.0.1:1,{nowhere},[::1]:1"))).await;
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(error.trouble, Trouble::Unreachable);
     for part in ["127.0.0.1:1: ", "connection refused", &format!("{nowhere}: "), "resolved", "[::1]:1: "] {
         assert!(error.message.contains(part), "{part} is missing in: {error}");
@@ -119,7 +117,12 @@ async fn garbage_in_a_frame_is_told_as_such() {
 
 #[tokio::test]
 async fn a_server_that_says_nothing_is_given_up_on() {
-    let error = speaks(b"").await;
+    let listens = |mut stream: TcpStream| async move {
+        while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+    };
+    let port = server(listens).await;
+    let properties = format!("bootstrap.servers=127.0.0.1:{port}\nrequest.timeout.ms=1000");
+    let error = fault(&cluster(&properties)).await;
     assert_eq!(error.trouble, Trouble::Unreachable);
     assert!(error.message.contains("no connection within 1s"), "{error}");
 }
@@ -429,7 +432,7 @@ async fn connections_are_closed_when_nothing_is_asked_for_a_while() {
     }
     assert!(told.try_recv().is_err(), "a busy connection was closed");
     // The cluster is still there, and yet its connection goes.
-    let closed = tokio::time::timeout(Duration::from_secs(15), told.recv()).await;
-    closed.expect("the idle connection is still open after 15 s").unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(60), told.recv()).await;
+    closed.expect("the idle connection is still open after 60 s").unwrap();
     drop(cluster);
 }

@@ -145,7 +145,7 @@ fn start(scene: &Scene<'_>, example: &Deployment, given: &Given, group: &str) ->
 
 async fn curl(arguments: &[&str]) -> Result<Value> {
     let mut command = Command::new("curl");
-    command.args(["--silent", "--show-error", "--fail-with-body", "--max-time", "30"]).args(arguments);
+    command.args(["--silent", "--show-error", "--fail-with-body", "--max-time", "60"]).args(arguments);
     let output = command.kill_on_drop(true).output().await.context("running curl")?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
@@ -155,7 +155,7 @@ async fn curl(arguments: &[&str]) -> Result<Value> {
 async fn put(rest: &str, connector: &str, config: &Value) -> Result<()> {
     let (url, body) = (format!("{rest}/connectors/{connector}/config"), config.to_string());
     // While workers make up their minds who does what, they refuse.
-    wait::until(format!("connector {connector}"), Duration::from_secs(60), || async {
+    wait::until(format!("connector {connector}"), PATIENCE, || async {
         curl(&["--request", "PUT", "--header", "Content-Type: application/json", "--data", &body, &url]).await
     })
     .await

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Beside what the Secret says: not to be patient where nothing will come.
-const IMPATIENT: [(&str, &str); 1] = [("max.block.ms", "20000")];
+const IMPATIENT: [(&str, &str); 1] = [("max.block.ms", "60000")];
 
 pub(crate) async fn idempotent(scene: &Scene<'_>) -> Result<Option<Row>> {
     let annotations = [("produces", "orders")];

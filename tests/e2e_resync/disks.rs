@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use topicops::kafka::{Cluster, LogDir};
-use topicops_contract::{DiskShare, State};
+use topicops_contract::{DiskShare, State, Status};
 
 use crate::{
     DISK_MEBIBYTES, alone_in_a_hurried_world, described,
@@ -83,7 +83,11 @@ fn while_a_broker_has_lost_a_disk_a_new_share_waits_an_old_one_stays_and_both_go
         })
         .await?;
         world.declare(&namespace, &new, declared(), json!({})).await?;
-        let status = world.until_refused(&namespace, &new, "DiskSizeUnknown").await?;
+        // A broker that does not answer in time is told with the same reason.
+        let lost = |status: &Status| {
+            status.reason == "DiskSizeUnknown" && status.message.contains("KAFKA_STORAGE_ERROR")
+        };
+        let status = world.until_status(&namespace, &new, "DiskSizeUnknown", lost).await?;
         for part in [
             "retention-disk-share: \"10%\"",
             "broker 1: it cannot use its log directory ",

@@ -91,20 +91,15 @@ fn defaults_of_the_namespace_land_on_the_broker_and_an_adjustment_is_told() {
         }
         let status = world.until_ready(&namespace, &topic).await?;
         ensure!(status.partitions == Some(2) && status.message.is_empty(), "{status:?}");
-        let line = world.described(&topic).await?.context("no topic")?;
-        for part in
-            ["PartitionCount: 2", "retention.ms=172800000", "segment.ms=3600000", "retention.bytes=1000000"]
-        {
-            ensure!(line.contains(part), "{part} is missing: {line}");
-        }
+        let parts =
+            ["PartitionCount: 2", "retention.ms=172800000", "segment.ms=3600000", "retention.bytes=1000000"];
+        world.until_described(&topic, &parts).await?;
         let status = world.until_ready(&namespace, &adjusted).await?;
         ensure!(status.message.contains(adjustment) && status.message.contains(warned), "{status:?}");
-        let line = world.described(&adjusted).await?.context("no topic")?;
-        for part in ["retention.ms=604800000", "segment.ms=60000", "compression.type=gzip"] {
-            ensure!(line.contains(part), "{part} is missing: {line}");
-        }
+        let parts = ["retention.ms=604800000", "segment.ms=60000", "compression.type=gzip"];
+        world.until_described(&adjusted, &parts).await?;
         world.until_ready(&other, &plain).await?;
-        let line = world.described(&plain).await?.context("no topic")?;
+        let line = world.until_described(&plain, &["PartitionCount"]).await?;
         ensure!(!line.contains("segment.ms") && !line.contains("retention.ms"), "{line}");
         Ok(())
     });
@@ -172,34 +167,44 @@ fn what_a_namespace_has_in_all_is_bounded_and_freed_when_a_topic_goes() {
             world.declare(&namespace, name, of(partitions), json!({})).await?;
             world.until_ready(&namespace, name).await?;
         }
-        let told = support::refusal(world.declare(&namespace, &names[2], of("2"), json!({})).await)?;
-        ensure!(told.contains("have 5 already, of 6 at most in all"), "{told}");
+        until_denied(world, &namespace, &names[2], of("2"), &["have 5 already, of 6 at most in all"]).await?;
         let much = json!({ "properties": "retention.bytes=1073741824" });
-        let told = support::refusal(world.declare(&namespace, &names[2], much, json!({})).await)?;
-        ensure!(
-            told.contains("properties: retention.bytes: \"1Gi\"") && told.contains("500Mi already, of 1Gi"),
-            "{told}"
-        );
+        let says = ["properties: retention.bytes: \"1Gi\"", "500Mi already, of 1Gi"];
+        until_denied(world, &namespace, &names[2], much, &says).await?;
         world.declare(&namespace, &names[2], of("1"), json!({})).await?;
         world.until_ready(&namespace, &names[2]).await?;
-        let told = support::refusal(world.declare(&namespace, &names[3], of("1"), json!({})).await)?;
-        ensure!(told.contains("has 3 other topics, of 3 at most"), "{told}");
-        let grow = world.patch_topic(&namespace, &names[2], json!({ "data": { "partitions": "2" } })).await;
-        let told = support::refusal(grow)?;
-        ensure!(told.contains("partitions: \"2\"") && told.contains("of 6 at most"), "{told}");
+        until_denied(world, &namespace, &names[3], of("1"), &["has 3 other topics, of 3 at most"]).await?;
+        let to = async |partitions: &str| {
+            let patch = json!({ "data": { "partitions": partitions } });
+            world.patch_topic(&namespace, &names[2], patch).await
+        };
+        wait::until("growth to be denied", PATIENCE, || async {
+            let grow = to("2").await;
+            if grow.is_ok() {
+                to("1").await?;
+            }
+            let told = support::refusal(grow)?;
+            ensure!(told.contains("partitions: \"2\"") && told.contains("of 6 at most"), "{told}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
         world.api::<ConfigMap>(&namespace).delete(&names[0], &DeleteParams::default()).await?;
         world.until_gone::<ConfigMap>(&namespace, &names[0]).await?;
         // Its topic is still there. The replica that leads knows that; admission by another one does not.
         let left = format!("nobody declares {} any more", names[0]);
-        match world.declare(&namespace, &names[3], of("3"), json!({})).await {
-            Ok(_) => {
-                let status = world.until_refused(&namespace, &names[3], "NamespaceQuotaExceeded").await?;
-                ensure!(status.message.contains(&left), "{status:?}");
-                world.api::<ConfigMap>(&namespace).delete(&names[3], &DeleteParams::default()).await?;
-                world.until_gone::<ConfigMap>(&namespace, &names[3]).await?;
+        wait::until("what is left to count", PATIENCE, || async {
+            match world.declare(&namespace, &names[3], of("3"), json!({})).await {
+                Ok(_) => {
+                    let status = world.until_refused(&namespace, &names[3], "NamespaceQuotaExceeded").await?;
+                    world.api::<ConfigMap>(&namespace).delete(&names[3], &DeleteParams::default()).await?;
+                    world.until_gone::<ConfigMap>(&namespace, &names[3]).await?;
+                    ensure!(status.message.contains(&left), "{status:?}");
+                }
+                Err(error) => ensure!(format!("{error:?}").contains(&left), "{error:?}"),
             }
-            Err(error) => ensure!(format!("{error:?}").contains(&left), "{error:?}"),
-        }
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
         ensure!(world.described(&names[3]).await?.is_none(), "{} was made", names[3]);
         let to_go = json!({ "deletion-policy": "delete" });
         wait::until("the topic to be declared again", PATIENCE, || async {
@@ -273,7 +278,7 @@ fn a_changed_policy_counts_without_a_restart_and_a_broken_one_does_not() {
             .declare(&namespace, &topic, json!({ "partitions": "3", "retention": "30d" }), json!({}))
             .await?;
         world.until_ready(&namespace, &topic).await?;
-        ensure!(world.described(&topic).await?.context("no topic")?.contains("segment.ms=3600000"));
+        world.until_described(&topic, &["segment.ms=3600000"]).await?;
 
         world
             .write_policy(&POLICY.replace(RELOADED, "reload-*: { limits: { partitions: { max: two } } }\n"))
@@ -291,10 +296,7 @@ fn a_changed_policy_counts_without_a_restart_and_a_broken_one_does_not() {
         let second = world.topic("orders");
         world.declare(&namespace, &second, json!({}), json!({})).await?;
         world.until_ready(&namespace, &second).await?;
-        ensure!(
-            world.described(&second).await?.context("no topic")?.contains("segment.ms=3600000"),
-            "no default"
-        );
+        world.until_described(&second, &["segment.ms=3600000"]).await?;
 
         let limited = "reload-*: { limits: { partitions: { max: 2 }, retention: { max: 7d } } }\n";
         world.put_policy(&POLICY.replace(RELOADED, limited)).await?;
@@ -351,11 +353,15 @@ fn replicas_that_start_when_the_policy_is_mistaken_or_gone_serve_and_go_on_with_
             }
             restart(world, wrong).await?;
             for pod in world.pods("topicops", "app.kubernetes.io/name=topicops").await? {
-                let (code, told) = world.probe(&pod, "/readyz/policy").await?;
-                ensure!(
-                    code == 503 && told.contains(says) && told.contains("the policy before it counts"),
-                    "{told}"
-                );
+                wait::until("the mistake to be told", PATIENCE, || async {
+                    let (code, told) = world.probe(&pod, "/readyz/policy").await?;
+                    ensure!(
+                        code == 503 && told.contains(says) && told.contains("the policy before it counts"),
+                        "{told}"
+                    );
+                    Ok::<_, anyhow::Error>(())
+                })
+                .await?;
             }
             let (many, few) = (world.topic("orders"), world.topic("orders"));
             let told = world.declare(&namespace, &many, json!({ "partitions": "9" }), json!({})).await;
@@ -366,6 +372,23 @@ fn replicas_that_start_when_the_policy_is_mistaken_or_gone_serve_and_go_on_with_
         }
         put_anew(world).await
     });
+}
+
+/// Declares a topic until that is denied in these words: a replica that does not lead may not have heard yet of those before it.
+async fn until_denied(world: &World, namespace: &str, name: &str, data: Value, says: &[&str]) -> Result<()> {
+    wait::until(format!("{name} to be denied"), PATIENCE, || async {
+        let tried = world.declare(namespace, name, data.clone(), json!({})).await;
+        if tried.is_ok() {
+            world.api::<ConfigMap>(namespace).delete(name, &DeleteParams::default()).await?;
+            world.until_gone::<ConfigMap>(namespace, name).await?;
+        }
+        let told = support::refusal(tried)?;
+        for part in says {
+            ensure!(told.contains(part), "\"{part}\" is missing: {told}");
+        }
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
 }
 
 /// The policy that counts already is no news: another in between makes it some.

@@ -1,11 +1,14 @@
 //! The real brokers that the tests of the port share: one bed per test binary.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use tokio::sync::OnceCell;
-use topicops::kafka::{ClientProperties, PemSource, WireCluster};
-use topicops_testbed::{Options, Testbed};
+use topicops::kafka::{ClientProperties, Cluster, PemSource, WireCluster};
+use topicops_testbed::{Options, Testbed, wait};
 
 /// Names a client properties file of an administrator whose broker is used instead of starting one: for a quick round
 /// while developing, and for trying other versions of Kafka.
@@ -15,7 +18,11 @@ const RUNNING_BROKER: &str = "TOPICOPS_TEST_KAFKA_CONFIG";
 pub(crate) const PLAIN_USER: (&str, &str) = ("tester", "tester-secret");
 
 /// Every mechanism that the adapter speaks. A broker that runs already needs the same.
-const BROKER_SETTINGS: [(&str, &str); 3] = [
+const BROKER_SETTINGS: [(&str, &str); 6] = [
+    // No broker is stopped here: one that is starved for seconds stays, leads what it led, and no controller is voted out.
+    ("broker.session.timeout.ms", "60000"),
+    ("controller.quorum.fetch.timeout.ms", "15000"),
+    ("auto.leader.rebalance.enable", "false"),
     ("sasl.enabled.mechanisms", "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN"),
     (
         "listener.name.clients.scram-sha-256.sasl.jaas.config",
@@ -76,7 +83,7 @@ impl Broker {
             let record = FutureRecord::<(), _>::to(partition.topic.as_str())
                 .partition(partition.partition)
                 .payload(&payload);
-            let limit = std::time::Duration::from_secs(30);
+            let limit = Duration::from_secs(120);
             producer.send(record, limit).await.unwrap();
         }
     }
@@ -118,5 +125,21 @@ async fn start(brokers: u8) -> Broker {
         BROKER_SETTINGS.iter().fold(options, |options, (key, value)| options.broker_setting(*key, *value));
     let bed = Testbed::start(options).await.unwrap();
     let properties = std::fs::read_to_string(bed.kafka().unwrap().admin_properties()).unwrap();
-    Broker { properties, _bed: Some(bed) }
+    let broker = Broker { properties, _bed: Some(bed) };
+    until_each_knows_all(&broker, brokers).await;
+    broker
+}
+
+/// A broker that has started hears of the others only after a moment.
+async fn until_each_knows_all(broker: &Broker, brokers: u8) {
+    let servers = broker.properties.lines().find_map(|line| line.strip_prefix("bootstrap.servers=")).unwrap();
+    for server in servers.split(',') {
+        let alone = cluster(&broker.with("bootstrap.servers", server));
+        wait::until(format!("{server} to know all brokers"), Duration::from_secs(120), || async {
+            let known = alone.describe_cluster().await.map_err(|error| error.to_string())?.brokers;
+            if known.len() == usize::from(brokers) { Ok(()) } else { Err(format!("{known:?}")) }
+        })
+        .await
+        .unwrap();
+    }
 }

@@ -143,6 +143,17 @@ async fn set_rate(cluster: &dyn Cluster, rate: Option<u64>) {
     let changes =
         [change(1, "leader.replication.throttled.rate"), change(3, "follower.replication.throttled.rate")];
     assert_eq!(numbers(&cluster.alter_broker_configs(&changes).await.unwrap()), [0, 0]);
+    let rate = rate.map(|rate| rate.to_string());
+    eventually("the rates", || async {
+        let seen = cluster.describe_broker_configs(&[1, 3], &ConfigKeys::All).await.unwrap();
+        let shows =
+            |at: usize, key: &str| seen[at].as_ref().is_ok_and(|one| one.own.get(key) == rate.as_ref());
+        let right =
+            shows(0, "leader.replication.throttled.rate") && shows(1, "follower.replication.throttled.rate");
+        let own: Vec<_> = seen.iter().map(|one| one.as_ref().map(|one| &one.own)).collect();
+        if right { Ok(()) } else { Err(format!("{own:?}")) }
+    })
+    .await;
 }
 
 pub(crate) async fn a_throttled_move_shows_is_called_off_and_ends_without_its_throttle(
@@ -222,7 +233,9 @@ pub(crate) async fn disks_tell_their_size_and_what_is_on_them(
     records.fill(&second, 2 * MIB).await;
     let sizes = eventually("the sizes", || async {
         let disks = cluster.describe_log_dirs().await.unwrap();
-        assert_eq!(disks.keys().copied().collect::<Vec<_>>(), [1, 2, 3]);
+        if !disks.keys().eq(&[1, 2, 3]) || disks.values().any(Result::is_err) {
+            return Err(format!("{disks:?}"));
+        }
         let mut sizes = Vec::new();
         for disks in disks.into_values() {
             let disks = disks.unwrap();

@@ -6,7 +6,7 @@ use std::{future::Future, time::Duration};
 use topicops_testbed::wait;
 
 /// Brokers show acknowledged writes only after a moment.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks again until the answer is `Ok`; fails with the last thing that was seen.
 pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(

@@ -259,9 +259,10 @@ fn read_all(consumer: &BaseConsumer, topic: &str, partitions: usize) -> Result<B
     }
     consumer.assign(&assigned)?;
     let (mut found, mut ended) = (BTreeSet::new(), BTreeSet::new());
-    let began = std::time::Instant::now();
+    let (began, mut trouble) = (std::time::Instant::now(), None);
     while ended.len() < partitions {
-        ensure!(began.elapsed() < PATIENCE, "{} of {partitions} partitions were read", ended.len());
+        let in_time = began.elapsed() < PATIENCE;
+        ensure!(in_time, "{} of {partitions} partitions were read, and {trouble:?}", ended.len());
         match consumer.poll(Duration::from_millis(200)) {
             Some(Ok(record)) => {
                 let text = std::str::from_utf8(record.payload().unwrap_or_default()).unwrap_or_default();
@@ -270,7 +271,8 @@ fn read_all(consumer: &BaseConsumer, topic: &str, partitions: usize) -> Result<B
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 ended.insert(partition);
             }
-            Some(Err(error)) => return Err(error.into()),
+            // librdkafka tries again by itself: leaders have just changed.
+            Some(Err(error)) => trouble = Some(error),
             None => {}
         }
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use super::{PATIENCE, World, client_deployment, manifests::object, wait};
+use super::{PATIENCE, World, client_deployment, manifests::object, past_stalls, wait};
 
 impl World {
     /// All ACLs of a user, one `OPERATION TYPE name` (`name*` when prefixed) each, sorted.
@@ -33,7 +33,8 @@ impl World {
 
     pub async fn create_client(&self, namespace: &str, name: &str, annotations: Value) -> Result<Deployment> {
         let deployment = client_deployment(name, annotations, 0, "sleep 3600")?;
-        Ok(self.api::<Deployment>(namespace).create(&PostParams::default(), &deployment).await?)
+        let api = self.api::<Deployment>(namespace);
+        past_stalls(async || api.create(&PostParams::default(), &deployment).await).await
     }
 
     pub async fn annotate(&self, namespace: &str, name: &str, annotations: Value) -> Result<()> {
@@ -41,10 +42,9 @@ impl World {
             .into_iter()
             .map(|(key, value)| (format!("topic.kafka.nb/{key}"), value))
             .collect();
-        let patch = json!({ "metadata": { "annotations": annotations } });
-        let api = self.api::<Deployment>(namespace);
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-        Ok(())
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": annotations } }));
+        let (api, params) = (self.api::<Deployment>(namespace), PatchParams::default());
+        past_stalls(async || api.patch(name, &params, &patch).await).await.map(drop)
     }
 
     pub async fn until_secret(&self, namespace: &str, name: &str) -> Result<BTreeMap<String, String>> {
@@ -80,6 +80,17 @@ impl World {
         let output = self.output_as(data, "kafka-topics.sh", &["--list"]).await?;
         ensure!(output.status.success(), "{output:?}");
         Ok(String::from_utf8(output.stdout)?.lines().map(|line| line.trim().to_owned()).collect())
+    }
+
+    /// The same by our own client: no JVM has to start for it.
+    pub async fn topics_shown_to(&self, data: &BTreeMap<String, String>) -> Result<Vec<String>> {
+        // An administrator's connection has no group.
+        let properties = data.get("client.properties").context("no client.properties")?;
+        let lines: Vec<&str> = properties.lines().filter(|line| !line.starts_with("group.id")).collect();
+        let properties = topicops::kafka::ClientProperties::parse("client.properties", &lines.join("\n"))
+            .map_err(|problems| anyhow!("{problems}"))?;
+        let cluster = topicops::kafka::WireCluster::new(properties)?;
+        Ok(topicops::kafka::Cluster::list_topics(&cluster).await?)
     }
 
     pub(super) async fn output_as(

@@ -8,15 +8,15 @@ use serde_json::Value;
 use topicops::KafkaTopic;
 use topicops_contract::{KafkaTopicStatus, Status};
 
-use super::{PATIENCE, World, wait};
+use super::{PATIENCE, World, past_stalls, wait};
 
 pub fn object(name: &str, spec: Value) -> KafkaTopic {
     KafkaTopic::new(ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }, spec)
 }
 
 pub async fn create(world: &World, namespace: &str, name: &str, spec: Value) -> Result<()> {
-    world.api::<KafkaTopic>(namespace).create(&PostParams::default(), &object(name, spec)).await?;
-    Ok(())
+    let (api, object) = (world.api::<KafkaTopic>(namespace), object(name, spec));
+    past_stalls(async || api.create(&PostParams::default(), &object).await).await.map(drop)
 }
 
 /// Waits for a status that satisfies `right`; its hash is the generation that it speaks of.

@@ -55,7 +55,7 @@ use topicops_contract::{State, Status};
 pub use topicops_testbed::{Options, Program, Testbed, wait};
 
 /// Long enough for the slowest machine; a healthy run is done in a small part of it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 pub const IMAGE: &str = concat!("ghcr.io/topicops/topicops:", env!("CARGO_PKG_VERSION"));
 pub const KAFKA_IMAGE: &str = "apache/kafka:4.3.1";
 
@@ -364,6 +364,19 @@ impl World {
     async fn evidence(&self) -> String {
         self.bed.dump().await
     }
+}
+
+/// Sends it again for as long as a webhook owes the API server its answer: that is nobody's refusal, and nothing was stored.
+pub async fn past_stalls<T>(send: impl AsyncFn() -> Result<T, kube::Error>) -> Result<T> {
+    let answer = wait::until("an answer of the webhook", PATIENCE, || async {
+        match send().await {
+            Err(kube::Error::Api(status)) if status.message.contains("failed calling webhook") => {
+                Err(status.message.clone())
+            }
+            answer => Ok(answer),
+        }
+    });
+    Ok(answer.await??)
 }
 
 pub fn repository() -> PathBuf {

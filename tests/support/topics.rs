@@ -12,7 +12,7 @@ use serde_json::Value;
 use topicops::kafka::{Cluster, NewTopic};
 use topicops_contract::{State, Status};
 
-use super::{PATIENCE, World, topic_config_map, wait};
+use super::{PATIENCE, World, past_stalls, topic_config_map, wait};
 
 impl World {
     pub async fn declare(
@@ -23,13 +23,14 @@ impl World {
         annotations: Value,
     ) -> Result<ConfigMap> {
         let config_map = topic_config_map(name, data, annotations)?;
-        Ok(self.api::<ConfigMap>(namespace).create(&PostParams::default(), &config_map).await?)
+        let api = self.api::<ConfigMap>(namespace);
+        past_stalls(async || api.create(&PostParams::default(), &config_map).await).await
     }
 
     pub async fn patch_topic(&self, namespace: &str, name: &str, patch: Value) -> Result<()> {
         let api = self.api::<ConfigMap>(namespace);
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-        Ok(())
+        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+        past_stalls(async || api.patch(name, &params, &patch).await).await.map(drop)
     }
 
     /// Waits for a status that satisfies `right`. It may be of an earlier ConfigMap: `hash` tells of which.
@@ -67,6 +68,18 @@ impl World {
         }
         let text = self.kafka_tool("kafka-topics.sh", &["--describe", "--topic", topic]).await?;
         Ok(Some(text.lines().find(|line| line.contains("PartitionCount")).unwrap_or_default().to_owned()))
+    }
+
+    /// The same line once it has all of these parts: brokers show what they acknowledged a moment later.
+    pub async fn until_described(&self, topic: &str, parts: &[&str]) -> Result<String> {
+        wait::until(format!("topic {topic} as it should be"), PATIENCE, || async {
+            let line = self.described(topic).await?.context("no topic")?;
+            for part in parts {
+                ensure!(line.contains(part), "{part} is missing: {line}");
+            }
+            Ok::<_, anyhow::Error>(line)
+        })
+        .await
     }
 
     /// A topic that nobody declares.

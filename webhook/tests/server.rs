@@ -189,7 +189,7 @@ async fn a_slow_header_is_cut_while_an_idle_connection_is_kept() {
 
 #[tokio::test]
 async fn garbage_and_silence_instead_of_a_handshake_are_cut_and_harm_nobody() {
-    let limits = Limits { handshake: Duration::from_secs(1), ..Limits::default() };
+    let limits = Limits { handshake: Duration::from_secs(5), ..Limits::default() };
     let server = start(limits, MinimumTls::default(), Router::new()).await;
     for garbage in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), &[0; 512], b""] {
         let mut tcp = TcpStream::connect(server.address).await.unwrap();

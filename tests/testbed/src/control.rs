@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use crate::program::Program;
 
 /// Longer than the longest thing that can be asked for: a broker's start.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]

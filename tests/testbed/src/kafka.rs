@@ -10,7 +10,7 @@ use tokio::process::Command;
 use crate::bed_info::KafkaInfo;
 
 /// A tool that hangs is a finding, not a reason to wait for ever.
-const TOOL_PATIENCE: Duration = Duration::from_secs(60);
+const TOOL_PATIENCE: Duration = Duration::from_secs(180);
 
 /// The bed's brokers: where they are, who may do everything, and Kafka's own tools.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl Kafka {
     /// wants `--bootstrap-server` and `--command-config`, they are given.
     ///
     /// # Errors
-    /// When it fails, with all that it printed, or takes longer than a minute.
+    /// When it fails, with all that it printed, or takes longer than three minutes.
     pub async fn tool<S: AsRef<OsStr>>(
         &self,
         name: &str,

@@ -18,7 +18,7 @@ use crate::supervisor::Announcement;
 use crate::{Options, wait};
 
 /// A start takes seconds; a busy machine gets a multiple of that.
-const START_PATIENCE: Duration = Duration::from_secs(120);
+const START_PATIENCE: Duration = Duration::from_secs(400);
 const END_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a bed lives.

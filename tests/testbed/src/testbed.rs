@@ -126,7 +126,7 @@ impl Testbed {
         };
         Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(client, name);
-        wait::until(format!("service account {name}/default"), Duration::from_secs(20), || async {
+        wait::until(format!("service account {name}/default"), Duration::from_secs(60), || async {
             accounts.get("default").await.map(drop)
         })
         .await

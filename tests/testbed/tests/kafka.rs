@@ -4,7 +4,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use topicops_testbed::{Options, Testbed, wait};
 
-const A_WHILE: Duration = Duration::from_secs(40);
+const A_WHILE: Duration = Duration::from_secs(120);
 const A_MOMENT: Duration = Duration::from_secs(5);
 
 #[tokio::test]
@@ -74,9 +74,18 @@ async fn only_those_with_an_acl_get_in() -> Result<()> {
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     };
-    ensure!(listed().await?.trim().is_empty());
+    wait::until("the user to see no topic", A_WHILE, || async {
+        let seen = listed().await?;
+        ensure!(seen.trim().is_empty(), "{seen}");
+        Ok(())
+    })
+    .await?;
     let grant = ["--add", "--allow-principal", "User:shop", "--operation", "read", "--topic", "orders"];
     kafka.tool("kafka-acls.sh", grant).await?;
-    ensure!(listed().await?.trim() == "orders");
-    Ok(())
+    wait::until("the user to see what is granted", A_WHILE, || async {
+        let seen = listed().await?;
+        ensure!(seen.trim() == "orders", "{seen}");
+        Ok(())
+    })
+    .await
 }

@@ -11,7 +11,7 @@ use kube::Api;
 use rustix::process::{Pid, Signal, kill_process};
 use topicops_testbed::{BedInfo, Options, Program, Testbed, wait};
 
-const A_WHILE: Duration = Duration::from_secs(20);
+const A_WHILE: Duration = Duration::from_secs(120);
 
 /// The processes that have this directory among their arguments, as `number command`.
 fn processes_of(directory: &Path) -> Result<Vec<(i32, String)>> {

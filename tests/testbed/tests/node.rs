@@ -16,7 +16,7 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 use topicops_testbed::{Options, Program, Testbed, wait};
 
-const A_WHILE: Duration = Duration::from_secs(30);
+const A_WHILE: Duration = Duration::from_secs(120);
 
 static BED: OnceCell<Testbed> = OnceCell::const_new();
 
@@ -47,8 +47,8 @@ fn sample_app() -> Result<PathBuf> {
 }
 
 fn get(address: SocketAddr) -> Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(30))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -357,7 +357,7 @@ spec:
     volumeMounts: [{{name: client, mountPath: /etc/kafka-client, readOnly: true}}]
   - name: api
     image: testbed/shell
-    command: [curl, -sS, --fail, --max-time, '5', --cacert, /var/run/secrets/kubernetes.io/serviceaccount/ca.crt]
+    command: [curl, -sS, --fail, --max-time, '30', --cacert, /var/run/secrets/kubernetes.io/serviceaccount/ca.crt]
     args: ['https://kubernetes.default.svc/version']
   volumes: [{{name: client, secret: {{secretName: client}}}}]
 "

@@ -110,7 +110,7 @@ impl BrokerSettings<'_> {
             ("share.coordinator.state.topic.min.isr", in_sync),
             ("group.initial.rebalance.delay.ms", "0"),
             ("broker.heartbeat.interval.ms", "500"),
-            ("broker.session.timeout.ms", "4000"),
+            ("broker.session.timeout.ms", "10000"),
             // Among brokers and controllers: else a frozen controller takes the others down with it, for
             // as long as their heartbeats wait for its answer.
             ("request.timeout.ms", "3000"),

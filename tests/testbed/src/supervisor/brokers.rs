@@ -29,7 +29,7 @@ use crate::{request_log, tail};
 const FIRST_BROKER: u8 = 10;
 const CLIENT_PORT: u16 = 9093;
 const ADMIN: &str = "admin";
-const FORMAT_PATIENCE: Duration = Duration::from_secs(60);
+const FORMAT_PATIENCE: Duration = Duration::from_secs(120);
 /// Short-lived programs on few cores: quick to start, small, and never fast enough to matter.
 /// At every login, broker and client look up the name of their own address and of the other's: loopback addresses have none,
 /// and a name server that lets requests get lost would hold up a broker's network thread for five seconds each time.

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::{tail, wait};
 
-const READY_PATIENCE: Duration = Duration::from_secs(60);
+const READY_PATIENCE: Duration = Duration::from_secs(180);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 const LINES_IN_ERRORS: usize = 25;
 

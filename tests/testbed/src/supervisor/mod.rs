@@ -127,7 +127,7 @@ async fn start(arguments: &SupervisorArguments, shutdown: &CancellationToken) ->
             manifests::apply(&client, &kafka_service(brokers)).await?;
         }
         let accounts: Api<ServiceAccount> = Api::namespaced(client, "default");
-        wait::until("service account default/default", Duration::from_secs(30), || async {
+        wait::until("service account default/default", Duration::from_secs(60), || async {
             accounts.get("default").await.map(drop)
         })
         .await
