@@ -8,11 +8,12 @@ mod support;
 
 use std::process::Stdio;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::api::DeleteParams;
 use serde_json::json;
-use support::{PATIENCE, in_the_world, wait};
+use support::{PATIENCE, World, alone_in_the_world, in_the_world, metric, wait};
 use topicops::kafka::Cluster;
 use topicops_contract::{State, Status};
 
@@ -145,23 +146,40 @@ fn a_new_topic_that_asks_for_more_brokers_than_there_are_is_told_both_numbers() 
 }
 
 #[test]
-fn one_bad_topic_of_a_batch_fails_alone() {
-    in_the_world(async |world| {
+fn bad_topics_of_a_batch_fail_alone() {
+    // What others create is counted, too.
+    alone_in_the_world(async |world| {
         let namespace = world.namespace("topics").await?;
-        let names: Vec<String> = (0..20).map(|_| world.topic("batch")).collect();
-        for (index, name) in names.iter().enumerate() {
-            let properties = if index == 7 { REFUSED } else { "" };
-            world.declare(&namespace, name, json!({ "properties": properties }), json!({})).await?;
-        }
-        for (index, name) in names.iter().enumerate() {
-            if index == 7 {
+        let topics: Vec<(String, bool)> = (0..20).map(|n| (world.topic("batch"), n % 5 == 3)).collect();
+        let (requests, items) = creations(world).await?;
+        // Together, so that each has others beside it.
+        let declared = topics.iter().map(|(name, bad)| {
+            let properties = if *bad { REFUSED } else { "" };
+            world.declare(&namespace, name, json!({ "properties": properties }), json!({}))
+        });
+        try_join_all(declared).await?;
+        for (name, bad) in &topics {
+            if *bad {
                 world.until_refused(&namespace, name, "KafkaRefused").await?;
             } else {
                 world.until_ready(&namespace, name).await?;
             }
         }
+        let (requests_after, items_after) = creations(world).await?;
+        let (requests, items) = (requests_after - requests, items_after - items);
+        ensure!(items >= 20.0 && requests < items, "{items} topics were asked for in {requests} requests");
         Ok(())
     });
+}
+
+/// How many requests the leader has made to create topics, and for how many topics in all.
+async fn creations(world: &World) -> Result<(f64, f64)> {
+    let (_, metrics) = world.probe(&world.until_leader().await?, "/metrics").await?;
+    let value = |which: &str| {
+        let series = format!("topicops_kafka_request_items_{which}{{operation=\"create_topics\"}}");
+        metric(&metrics, &series).unwrap_or(0.0)
+    };
+    Ok((value("count"), value("sum")))
 }
 
 #[test]
@@ -203,6 +221,29 @@ fn a_topic_stays_its_namespaces_beyond_its_config_map() {
         ensure!(status.message.contains(&ours), "{status:?}");
         world.declare(&ours, &topic, json!({}), json!({})).await?;
         world.until_ready(&ours, &topic).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_topic_that_its_namespace_gave_up_goes_to_one_that_may_own_it_as_it_is() {
+    in_the_world(async |world| {
+        let (before, after) = (world.namespace("before").await?, world.namespace("adopter").await?);
+        let topic = world.topic("orders");
+        world.declare(&before, &topic, json!({ "partitions": "2" }), json!({})).await?;
+        let made = world.until_ready(&before, &topic).await?;
+        // As long as it is declared, it stays whose it is.
+        world.declare(&after, &topic, json!({ "partitions": "3" }), json!({})).await?;
+        let status = world.until_refused(&after, &topic, "OwnedByAnother").await?;
+        ensure!(status.message.contains(&before), "{status:?}");
+        world.api::<ConfigMap>(&before).delete(&topic, &DeleteParams::default()).await?;
+        world.until_gone::<ConfigMap>(&before, &topic).await?;
+        let ready = |status: &Status| status.state == State::Ready && status.partitions == Some(3);
+        let given = world.until_status(&after, &topic, "ready with what it asks for", ready).await?;
+        ensure!(made.topic_id.is_some() && given.topic_id == made.topic_id, "{made:?} {given:?}");
+        world.declare(&before, &topic, json!({ "partitions": "2" }), json!({})).await?;
+        let status = world.until_refused(&before, &topic, "OwnedByNamespace").await?;
+        ensure!(status.message.contains(&after), "{status:?}");
         Ok(())
     });
 }

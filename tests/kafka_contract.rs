@@ -156,3 +156,45 @@ mod rights {
         admin.delete_scram_users(&[user]).await.unwrap();
     }
 }
+
+mod settings {
+    use rdkafka::{
+        admin::{AdminClient, AdminOptions, ConfigEntry, ResourceSpecifier},
+        client::DefaultClientContext,
+    };
+    use topicops::kafka::{Cluster, NewTopic};
+    use topicops_contract::TopicConfig;
+
+    use crate::{kafka_broker, kafka_support::eventually};
+
+    #[tokio::test]
+    async fn what_brokers_know_of_a_topic_is_known_and_their_own_values_are_valid() {
+        let broker = kafka_broker::three_brokers().await;
+        let name = format!("{}.settings", broker.prefix());
+        let topic = NewTopic {
+            name: name.parse().unwrap(),
+            partitions: None,
+            replication_factor: None,
+            placement: None,
+            configs: Default::default(),
+        };
+        broker.cluster().create_topics(&[topic]).await.unwrap().remove(0).unwrap();
+        let admin: AdminClient<DefaultClientContext> = broker.librdkafka().create().unwrap();
+        let entries: Vec<ConfigEntry> = eventually("the topic's settings", || async {
+            let asked = [&ResourceSpecifier::Topic(&name)];
+            let answers = admin.describe_configs(asked, &AdminOptions::new()).await;
+            let answer = answers.map_err(|error| error.to_string())?.remove(0);
+            answer.map(|resource| resource.entries).map_err(|error| error.to_string())
+        })
+        .await;
+        assert!(entries.iter().any(|entry| entry.name == "retention.ms"), "{entries:?}");
+        let refused: Vec<String> = entries
+            .iter()
+            .filter_map(|entry| TopicConfig::check(&entry.name, entry.value.as_deref()?).err())
+            .map(|problem| problem.to_string())
+            .collect();
+        assert!(refused.is_empty(), "{refused:#?}");
+        let unknown = entries.iter().filter(|entry| TopicConfig::known(&entry.name).is_none());
+        assert_eq!(unknown.map(|entry| &entry.name).collect::<Vec<_>>(), [""; 0]);
+    }
+}

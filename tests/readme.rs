@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // clippy knows tests by their functions, not by their file
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
+    hash::Hash,
     path::{Path, PathBuf},
 };
 
 use clap::{Args, Command};
-use prometheus_client::registry::Registry;
+use prometheus_client::{encoding::text::encode, metrics::family::Family, registry::Registry};
 use topicops::{
     Reason, Told,
     cli::{
@@ -17,6 +18,9 @@ use topicops::{
         VerifySettings,
     },
     kafka::OwnRight,
+    metrics::{
+        DriftLabel, ItemErrorLabel, Metrics, OperationLabel, PassLabel, ReasonLabel, StateLabel, TroubleLabel,
+    },
     topic::limits::TopicRules,
 };
 use topicops_contract::{KafkaTopicSource, SECRET_KEYS, keys};
@@ -161,7 +165,7 @@ fn the_acls_of_topicops_are_those_that_it_needs() {
 #[test]
 fn metrics_are_those_of_the_registry() {
     let mut registry = Registry::default();
-    topicops::metrics::Metrics::register(&mut registry);
+    Metrics::register(&mut registry);
     topicops_webhook::Metrics::register(registry.sub_registry_with_prefix("topicops"));
     let registered: BTreeSet<String> =
         described(&format!("{registry:?}")).into_iter().map(|name| format!("topicops_{name}")).collect();
@@ -171,6 +175,84 @@ fn metrics_are_those_of_the_registry() {
         .map(|name| name.strip_suffix("_total").unwrap_or(name).to_owned())
         .collect();
     assert_eq!(documented, registered);
+}
+
+#[test]
+fn metrics_have_the_labels_that_stand_there() {
+    let mut registry = Registry::default();
+    show_all(&Metrics::register(&mut registry));
+    topicops_webhook::Metrics::register(registry.sub_registry_with_prefix("topicops")).show_all();
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    let documented: BTreeMap<String, BTreeSet<String>> = table("### Metrics", "metric")
+        .iter()
+        .map(|row| (code(&row[0]).to_owned(), documented_labels(&row[1])))
+        .collect();
+    assert_eq!(documented, labels(&text));
+}
+
+/// A sample of every metric that has labels: without one it is not shown.
+fn show_all(metrics: &Metrics) {
+    let state = StateLabel { state: "" };
+    sample(&metrics.topics, &state);
+    sample(&metrics.clients, &state);
+    sample(&metrics.verifications, &state);
+    sample(&metrics.moving_partitions, &state);
+    sample(&metrics.moved_partitions, &state);
+    sample(&metrics.refusals, &ReasonLabel { reason: "" });
+    let pass = PassLabel { pass: "" };
+    sample(&metrics.passes, &pass);
+    sample(&metrics.pass_seconds, &pass);
+    sample(&metrics.last_success_seconds, &pass);
+    let operation = OperationLabel { operation: "" };
+    sample(&metrics.changes, &operation);
+    sample(&metrics.kafka_seconds, &operation);
+    sample(&metrics.kafka_items, &operation);
+    sample(&metrics.kafka_errors, &TroubleLabel { trouble: "" });
+    sample(&metrics.kafka_item_errors, &ItemErrorLabel { operation: "", error: String::new() });
+    sample(&metrics.drift, &DriftLabel { action: "", what: "" });
+}
+
+fn sample<L: Clone + Hash + Eq, M: Clone>(family: &Family<L, M>, labels: &L) {
+    drop(family.get_or_create(labels));
+}
+
+/// The labels of each metric that is shown, but for those that say which bucket it is.
+fn labels(exposition: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut all = BTreeMap::new();
+    for sample in exposition.lines().filter(|line| !line.starts_with('#')) {
+        let series = sample.rsplit_once(' ').unwrap().0;
+        let (name, labels) =
+            series.strip_suffix('}').and_then(|one| one.split_once('{')).unwrap_or((series, ""));
+        let name =
+            ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let names =
+            labels.split(',').filter_map(|label| label.split_once('=')).map(|(name, _)| name.to_owned());
+        let known: &mut BTreeSet<String> = all.entry(name.to_owned()).or_default();
+        known.extend(names.filter(|name| name != "le"));
+    }
+    all
+}
+
+/// The labels that a meaning names: what stands in backticks behind "by", without the values that stand in parentheses or
+/// behind a colon.
+fn documented_labels(meaning: &str) -> BTreeSet<String> {
+    let Some((_, by)) = meaning.split_once("by `") else { return BTreeSet::new() };
+    let by: String = format!("`{by}").split(':').take(1).collect();
+    let outside = by.split(['(', ')']).step_by(2);
+    outside.flat_map(|text| text.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn labels_are_told_from_their_values() {
+    let read = |meaning| documented_labels(meaning).into_iter().collect::<Vec<_>>();
+    assert_eq!(read("declared topics"), [""; 0]);
+    assert_eq!(read("ended, by `state`: `moved`, or `replaced` by somebody else"), ["state"]);
+    assert_eq!(read("by `action` (`corrected`, `reported`) and `what` (`config`)"), ["action", "what"]);
+    assert_eq!(
+        read("requests, by `webhook`, `operation` and `outcome`"),
+        ["operation", "outcome", "webhook"]
+    );
 }
 
 /// Names with units, from a registry's debug text: it shows nothing else of a metric that has no value yet.

@@ -15,7 +15,7 @@ use topic_scene::{Kubernetes, REST, Scene};
 use topicops::{
     ObjectKey,
     controller::Index,
-    kafka::{Call, Cluster, ClusterError, NewTopic, Trouble},
+    kafka::{Call, Cluster, ClusterError, ItemError, NewTopic, Trouble},
 };
 
 /// No look at everything: what happens has a reason of its own.
@@ -71,7 +71,7 @@ fn without_brokers(scene: &Scene, looks: usize) {
 }
 
 fn released(scene: &Scene) -> bool {
-    scene.requests().contains(&"PATCH /api/v1/namespaces/shop/configmaps/orders".to_owned())
+    scene.kubernetes.lock().unwrap().let_go.contains("/api/v1/namespaces/shop/configmaps/orders")
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,6 +177,48 @@ async fn a_topic_goes_also_when_its_object_is_missed_before_it_is_known_to_be_go
     scene.kubernetes.lock().unwrap().silent = false;
     pass(4 * REST).await;
     assert_eq!(topics(&scene).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_the_brokers_refuse_is_told_and_holds_nothing_up() {
+    let scene = Scene::start(NEVER);
+    scene.index.apply(orders(false));
+    pass(REST).await;
+    assert!(!released(&scene));
+    let refused = ItemError::of(ItemError::TOPIC_AUTHORIZATION_FAILED, None);
+    scene.cluster.refuse(Call::DeleteTopics, "orders", Some(refused));
+    scene.index.apply(orders(true));
+    pass(REST).await;
+    assert!(released(&scene));
+    let events = scene.kubernetes.lock().unwrap().events.clone();
+    assert_eq!(events, ["TopicDeletionRefused"]);
+    remove(&scene);
+    pass(60 * REST).await;
+    assert_eq!(scene.cluster.calls()[&Call::DeleteTopics], 1, "it would be refused again");
+    assert_eq!(topics(&scene).await, ["orders"]);
+    let remembered = scene.ledger.text();
+    assert!(remembered.contains("orders shop") && !remembered.contains("deletion"), "{remembered}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_the_brokers_are_too_busy_for_is_told_and_tried_again_until_it_is_done() {
+    let scene = Scene::start(NEVER);
+    scene.index.apply(orders(false));
+    pass(REST).await;
+    let busy = ItemError::of(ItemError::THROTTLING_QUOTA_EXCEEDED, None);
+    scene.cluster.refuse(Call::DeleteTopics, "orders", Some(busy));
+    scene.index.apply(orders(true));
+    pass(REST).await;
+    let events = scene.kubernetes.lock().unwrap().events.clone();
+    assert_eq!(events, ["KafkaBusy"]);
+    let tries = scene.cluster.calls()[&Call::DeleteTopics];
+    assert!((2..=10).contains(&tries), "{tries} tries in {REST:?}");
+    assert_eq!(topics(&scene).await, ["orders"]);
+    assert!(!released(&scene));
+    scene.cluster.refuse(Call::DeleteTopics, "orders", None);
+    pass(2 * REST).await;
+    assert_eq!(topics(&scene).await, [""; 0]);
+    assert!(released(&scene));
 }
 
 #[tokio::test(start_paused = true)]

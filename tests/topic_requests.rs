@@ -5,23 +5,31 @@
 mod paused_time;
 mod topic_scene;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use paused_time::pass;
 use serde_json::json;
-use topic_scene::{REST, Scene};
+use topic_scene::{Kubernetes, REST, Scene};
 use topicops::{
     controller::Index,
-    kafka::{Call, Cluster, ConfigChange, ConfigKeys, ConsumingGroup},
-    topic::TopicPolicy,
+    kafka::{Call, Cluster, ConfigChange, ConfigKeys, ConsumingGroup, NewTopic},
+    moves::RebalanceRequest,
+    topic::{PlanContext, TopicPolicy},
 };
-use topicops_contract::TopicName;
+use topicops_contract::{DriftPolicy, TopicName};
 
 const TOPICS: usize = 1_000;
 
 fn declare(scene: &Scene, retention: &str) {
-    for n in 0..TOPICS {
+    declare_so_many(scene, TOPICS, retention);
+}
+
+fn declare_so_many(scene: &Scene, topics: usize, retention: &str) {
+    for n in 0..topics {
         scene.index.apply(config_map(n, retention));
     }
 }
@@ -119,6 +127,48 @@ async fn a_look_at_what_nobody_changed_is_one_request_and_writes_nothing() {
     assert!(scene.passes() - before >= 8, "a pass about every {REST:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_look_at_more_topics_than_a_batch_has_is_one_request_for_each_batch_and_writes_nothing() {
+    let resync = Duration::from_secs(1_000);
+    let scene = Scene::start(resync);
+    declare_so_many(&scene, 5_000, "1h");
+    // Until what was just made is no reason any more to look again.
+    pass(resync / 2).await;
+    scene.asked().await;
+    let before = scene.passes();
+    // One look at everything comes due, whichever way its time was changed, and not another.
+    pass(resync * 6 / 10).await;
+    let (calls, ledger, kubernetes) = scene.asked().await;
+    assert_eq!(calls, BTreeMap::from([(Call::DescribeTopics, 3)]), "2,000 topics at most in each");
+    assert_eq!((scene.passes() - before, ledger, kubernetes), (3, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_drift_is_reported_nothing_is_put_back_though_the_object_asks_for_it() {
+    let context = |drift| PlanContext { drift, ..PlanContext::default() };
+    for (drift, writes, event) in
+        [(DriftPolicy::Report, None, "Drifted"), (DriftPolicy::Correct, Some(&1), "DriftCorrected")]
+    {
+        let scene = Scene::under(context(drift), REST, "", Kubernetes::default());
+        scene.lead();
+        let mut asks = config_map(0, "1h");
+        asks.metadata.annotations = Some([("topic.kafka.nb/drift".to_owned(), "correct".to_owned())].into());
+        scene.index.apply(asks);
+        // By then it is nothing of its own that brokers may not show yet.
+        pass(5 * REST).await;
+        let set = BTreeMap::from([("retention.ms".to_owned(), "60000".to_owned())]);
+        let by_hand = [("orders-0".parse().unwrap(), ConfigChange { set, unset: Vec::new() })];
+        scene.cluster.alter_configs(&by_hand).await.unwrap().remove(0).unwrap();
+        scene.cluster.forget_calls();
+        let (calls, ..) = scene.asked().await;
+        let (more, ..) = scene.asked().await;
+        let all = calls.get(&Call::AlterConfigs).or(more.get(&Call::AlterConfigs));
+        assert_eq!(all, writes, "{drift}: {calls:?} {more:?}");
+        let events = scene.kubernetes.lock().unwrap().events.clone();
+        assert!(events.contains(&event.to_owned()), "{drift}: {events:?}");
+    }
+}
+
 /// As it is when it goes, and its topic with it.
 fn deleting(mut topic: ConfigMap) -> ConfigMap {
     topic.metadata.annotations =
@@ -180,6 +230,67 @@ async fn what_is_made_right_after_a_broker_came_is_placed_with_it_in_mind() {
     for described in scene.cluster.describe_topics(&new, &ConfigKeys::Only(Default::default())).await.unwrap()
     {
         assert_eq!(described.unwrap().unwrap().replicas, [[4]], "it holds least");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_topics_and_new_partitions_are_made_where_they_are_to_stay() {
+    let scene = Scene::start(Duration::from_secs(100_000));
+    for (broker, rack) in [(1, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "a"), (6, "b")] {
+        scene.cluster.add_broker(broker, Some(rack));
+    }
+    // In each rack, one holds more than the others.
+    let somebodys = NewTopic {
+        name: "somebodys".parse().unwrap(),
+        partitions: None,
+        replication_factor: None,
+        placement: Some(vec![vec![1, 3]; 20]),
+        configs: BTreeMap::new(),
+    };
+    scene.cluster.create_topics(&[somebodys]).await.unwrap().remove(0).unwrap();
+    let declare = async |n: usize, partitions: &str| {
+        let mut wide = config_map(n, "1h");
+        let data = wide.data.get_or_insert_default();
+        data.insert("partitions".to_owned(), partitions.to_owned());
+        data.insert("replication-factor".to_owned(), "2".to_owned());
+        scene.index.apply(wide);
+        pass(Duration::from_secs(5)).await;
+        placed(&scene, n).await
+    };
+    let created = declare(0, "1").await;
+    assert_eq!(created.len(), 1);
+    spread(&created, &[1, 3]);
+    let grown = declare(0, "2").await;
+    assert_eq!((grown.len(), &grown[..1]), (2, &created[..]));
+    spread(&grown, &[1, 3]);
+    let used: BTreeSet<i32> = grown.iter().flatten().copied().collect();
+    assert_eq!(used, [2, 4, 5, 6].into(), "each holds one of the topic, before any holds another");
+
+    // By the same token 1 and 3 were next.
+    let drain = RebalanceRequest { id: "one".to_owned(), drain: [1].into(), ..RebalanceRequest::default() };
+    scene.desk.request(Some(drain));
+    let grown_more = declare(0, "3").await;
+    assert_eq!((grown_more.len(), &grown_more[..2]), (3, &grown[..]));
+    spread(&grown_more, &[1]);
+    assert!(grown_more[2].contains(&3), "{grown_more:?}");
+    let new = declare(1, "10").await;
+    assert_eq!(new.len(), 10);
+    spread(&new, &[1]);
+}
+
+/// The replicas of the topic of a ConfigMap, partition by partition.
+async fn placed(scene: &Scene, n: usize) -> Vec<Vec<i32>> {
+    let name: TopicName = format!("orders-{n}").parse().unwrap();
+    let described = scene.cluster.describe_topics(&[name], &ConfigKeys::Only(BTreeSet::new())).await.unwrap();
+    described.into_iter().next().unwrap().unwrap().unwrap().replicas
+}
+
+/// Every partition has one replica in rack `a` and one in rack `b`, and none on these brokers.
+fn spread(placed: &[Vec<i32>], without: &[i32]) {
+    for replicas in placed {
+        let in_a = replicas.iter().filter(|broker| [1, 2, 5].contains(broker)).count();
+        assert_eq!((replicas.len(), in_a), (2, 1), "{placed:?}");
+        assert!(replicas.iter().all(|broker| !without.contains(broker)), "{without:?} in {placed:?}");
     }
 }
 

@@ -45,7 +45,7 @@ use crate::{
     kafka::{Cluster, MeasuredCluster, WireCluster},
     metrics::{Metrics, ReasonLabel, StateLabel},
     moves::BatchLimits,
-    topic::{PlanContext, TopicGrants, TopicPolicy, limits::TopicRules},
+    topic::{TopicGrants, TopicPolicy, limits::TopicRules},
 };
 
 /// `topicops run`: controller and webhook together, until SIGTERM or SIGINT.
@@ -179,11 +179,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         reporter: reporter.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
-        context: PlanContext {
-            drift: settings.drift.into(),
-            steps: settings.retention_steps(),
-            ..PlanContext::default()
-        },
+        context: settings.plan_context(),
         desk: Arc::clone(&desk),
         grants,
         granted,

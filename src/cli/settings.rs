@@ -7,7 +7,7 @@ use super::{byte_rate::byte_rate, client_flags::ClientFlags};
 use crate::{
     access::GrantsMode,
     kafka::ScramMechanism,
-    topic::{OwnerRule, RetentionSteps, limits::ByteSize},
+    topic::{OwnerRule, PlanContext, RetentionSteps, limits::ByteSize},
 };
 
 /// How fast replicas are moved where nobody says so.
@@ -147,8 +147,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What topics are planned under, as far as flags decide it.
+    pub fn plan_context(&self) -> PlanContext {
+        PlanContext { drift: self.drift.into(), steps: self.retention_steps(), ..PlanContext::default() }
+    }
+
     /// How large cuts in retention are made.
-    pub fn retention_steps(&self) -> RetentionSteps {
+    fn retention_steps(&self) -> RetentionSteps {
         RetentionSteps {
             keep_percent: self.retention_step,
             interval: i64::try_from(self.retention_step_interval.as_secs()).unwrap_or(i64::MAX),
@@ -336,5 +341,19 @@ mod tests {
         assert_eq!(settings.topic_owners.len(), 2);
         assert_eq!(settings.namespaces, ["a", "b"]);
         assert_eq!(settings.resync, Duration::from_secs(90));
+    }
+
+    #[test]
+    fn what_is_planned_under_is_what_the_flags_say() {
+        let context = |flags: &[&str]| {
+            let args = ["t", "--kafka-config", "f"].iter().chain(flags);
+            Command::parse_from(args).settings.plan_context()
+        };
+        assert_eq!(context(&[]).drift, DriftPolicy::Correct);
+        assert_eq!(context(&["--drift=correct"]).drift, DriftPolicy::Correct);
+        assert_eq!(context(&["--drift=report"]).drift, DriftPolicy::Report);
+        let steps = ["--retention-step=20%", "--retention-step-interval=3s", "--retention-step-above=1Ki"];
+        let expected = RetentionSteps { keep_percent: 20, interval: 3, above: 1024 };
+        assert_eq!(context(&steps).steps, expected);
     }
 }

@@ -6,6 +6,7 @@ use topicops_testbed::KafkaVersion::{V3_9, V4_3};
 use crate::{
     producers,
     row::{Denial, Row},
+    running::Running,
     scene::{Given, Scene},
 };
 
@@ -101,17 +102,20 @@ pub(crate) async fn share(scene: &Scene<'_>) -> Result<Option<Row>> {
     scene.world.kafka_tool("kafka-configs.sh", &from_the_beginning).await?;
     let share = async |topic: &str, group: &str, denial: Option<Denial>| {
         let config = scene.config(&given, &[("group.id", group)])?.display().to_string();
-        let arguments = ["--bootstrap-server", given.servers(), "--command-config", &config];
-        let limits = ["--topic", topic, "--max-messages", "1", "--timeout-ms", "60000"];
-        let (tool, arguments) = ("kafka-console-share-consumer.sh", [arguments.as_slice(), &limits].concat());
-        match denial {
-            Some(denial) => scene.denied(tool, &arguments, None, denial).await,
-            None => {
-                let said = scene.works(tool, &arguments, None).await?;
-                ensure!(said.lines().any(|line| line == "hello"), "{said}");
-                Ok(())
-            }
-        }
+        let arguments =
+            ["--bootstrap-server", given.servers(), "--command-config", &config, "--topic", topic];
+        let tool = "kafka-console-share-consumer.sh";
+        let Some(denial) = denial else {
+            let look = async |running: Running| {
+                running
+                    .until("a record", |said| said.lines().any(|line| line == "hello").then_some(()))
+                    .await?;
+                scene.until_read_by(group, topic).await
+            };
+            return scene.run(tool, &arguments, None, look).await;
+        };
+        let limits = ["--max-messages", "1", "--timeout-ms", "60000"];
+        scene.denied(tool, &[arguments.as_slice(), &limits].concat(), None, denial).await
     };
     share("orders", "shop.sharer_share", None).await?;
     scene.nothing_was_denied(&given)?;

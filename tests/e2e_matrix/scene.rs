@@ -19,6 +19,7 @@ use rdkafka::{
 };
 use serde_json::{Value, json};
 use tokio::{process::Command, sync::Semaphore};
+use topicops::kafka::Cluster as _;
 use topicops_contract::PropertiesText;
 use topicops_testbed::KafkaVersion;
 
@@ -167,7 +168,7 @@ impl<'w> Scene<'w> {
     }
 
     /// A program that has a place among those that are short-lived, until it has said enough.
-    async fn run<T>(
+    pub(crate) async fn run<T>(
         &self,
         tool: &str,
         arguments: &[&str],
@@ -239,6 +240,18 @@ impl<'w> Scene<'w> {
         let denials = self.denials(given)?;
         ensure!(denials.is_empty(), "{} worked, and was denied: {denials:?}", given.name);
         Ok(())
+    }
+
+    /// Waits until the brokers tell topicops that a group reads a topic: that topic is not deleted then.
+    pub(crate) async fn until_read_by(&self, group: &str, topic: &str) -> Result<()> {
+        let cluster = self.world.cluster()?;
+        wait::until(format!("{group} to be known to read {topic}"), PATIENCE, || async {
+            let groups = cluster.consuming_groups().await?;
+            let reads = groups.iter().any(|one| one.group == group && one.topics.contains(topic));
+            ensure!(reads, "{groups:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
     }
 
     /// How far the only partition of a topic has come.

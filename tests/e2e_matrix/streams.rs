@@ -75,6 +75,7 @@ async fn act(scene: &Scene<'_>, kind: Kind) -> Result<Option<Row>> {
     }
     // In the same transactions as the changelog.
     scene.until_in("streams-wordcount-output", RECORDS).await?;
+    scene.until_read_by(kind.application, "streams-plaintext-input").await?;
     drop(running);
     scene.nothing_was_denied(&given)?;
     let refused = run(scene, &given, kind.other, kind.settings)?;

@@ -59,25 +59,10 @@ impl Broker {
     /// Writes so many bytes of records, at least, and waits until all replicas have them.
     #[cfg(feature = "verify")]
     pub(crate) async fn produce(&self, partition: &topicops::kafka::TopicPartition, bytes: u64) {
-        use rdkafka::{
-            ClientConfig,
-            producer::{FutureProducer, FutureRecord},
-        };
+        use rdkafka::producer::{FutureProducer, FutureRecord};
 
         const RECORD: usize = 512 * 1024;
-        let properties = ClientProperties::parse("test", &self.properties).unwrap();
-        let sasl = properties.sasl.unwrap();
-        let Some(PemSource::File(ca)) = properties.tls.unwrap().trust else { panic!("no trust store file") };
-        let producer: FutureProducer = ClientConfig::new()
-            .set("bootstrap.servers", properties.bootstrap_servers[0].to_string())
-            .set("security.protocol", "sasl_ssl")
-            .set("sasl.mechanism", "SCRAM-SHA-512")
-            .set("sasl.username", sasl.username)
-            .set("sasl.password", sasl.password.reveal())
-            .set("ssl.ca.location", ca.to_str().unwrap())
-            .set("acks", "all")
-            .create()
-            .unwrap();
+        let producer: FutureProducer = self.librdkafka().set("acks", "all").create().unwrap();
         let payload = vec![7; RECORD];
         for _ in 0..usize::try_from(bytes).unwrap().div_ceil(RECORD) {
             let record = FutureRecord::<(), _>::to(partition.topic.as_str())
@@ -86,6 +71,23 @@ impl Broker {
             let limit = Duration::from_secs(120);
             producer.send(record, limit).await.unwrap();
         }
+    }
+
+    /// The administrator as librdkafka takes it.
+    #[cfg(feature = "verify")]
+    pub(crate) fn librdkafka(&self) -> rdkafka::ClientConfig {
+        let properties = ClientProperties::parse("test", &self.properties).unwrap();
+        let sasl = properties.sasl.unwrap();
+        let Some(PemSource::File(ca)) = properties.tls.unwrap().trust else { panic!("no trust store file") };
+        let mut config = rdkafka::ClientConfig::new();
+        config
+            .set("bootstrap.servers", properties.bootstrap_servers[0].to_string())
+            .set("security.protocol", "sasl_ssl")
+            .set("sasl.mechanism", "SCRAM-SHA-512")
+            .set("sasl.username", sasl.username)
+            .set("sasl.password", sasl.password.reveal())
+            .set("ssl.ca.location", ca.to_str().unwrap());
+        config
     }
 
     /// A handle of its own: connections belong to the runtime of the test that opened them.

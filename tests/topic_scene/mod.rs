@@ -5,7 +5,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -129,6 +129,8 @@ impl TopicUsers for Users {
 pub struct Kubernetes {
     /// `METHOD path` of every request.
     pub requests: Vec<String>,
+    /// The paths of objects that were last written without a finalizer.
+    pub let_go: BTreeSet<String>,
     /// The reasons of the Events that were sent.
     pub events: Vec<String>,
     /// The metadata of ConfigMaps that are no topics; each is a page of its own.
@@ -169,6 +171,12 @@ impl Kubernetes {
             (&Method::POST, _) if path.ends_with("/events") => {
                 self.events.push(body["reason"].as_str().unwrap_or_default().to_owned());
                 return (StatusCode::CREATED, body);
+            }
+            (&Method::PATCH, _) if body["metadata"]["finalizers"].is_null() => {
+                self.let_go.insert(path.to_owned());
+            }
+            (&Method::PATCH, _) => {
+                self.let_go.remove(path);
             }
             _ => {}
         }
@@ -220,6 +228,11 @@ pub struct Scene {
 impl Scene {
     /// With what is there before: a ledger, if it is not empty, and what Kubernetes says.
     pub fn of(resync: Duration, ledger: &str, kubernetes: Kubernetes) -> Self {
+        Self::under(PlanContext::default(), resync, ledger, kubernetes)
+    }
+
+    /// The same under what the flags say.
+    pub fn under(context: PlanContext, resync: Duration, ledger: &str, kubernetes: Kubernetes) -> Self {
         let (cluster, index) = (MemoryCluster::new(3), Arc::new(TopicIndex::default()));
         let pages = [("0".to_owned(), (0, ledger.to_owned()))].into_iter().filter(|_| !ledger.is_empty());
         let ledger = Arc::new(CountingLedger { pages: Mutex::new(pages.collect()), ..Default::default() });
@@ -243,7 +256,7 @@ impl Scene {
             health: Health::new(metrics.clone()),
             metrics: metrics.clone(),
             desk: Arc::clone(&desk),
-            context: PlanContext::default(),
+            context,
             grants: grants_sent,
             granted: watch::channel(false).0,
             resync,
