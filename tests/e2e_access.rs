@@ -2,9 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Pod, Secret},
@@ -64,17 +62,17 @@ fn java_clients_may_do_what_was_granted_and_nothing_beyond() {
         let writer = world.until_secret(&namespace, "writer-kafka-credentials").await?;
         let reader = world.until_secret(&namespace, "reader-kafka-credentials").await?;
 
-        let wrote = produce(world, &writer, &granted, "hello").await?;
+        let wrote = world.produce_as(&writer, &granted, "hello").await?;
         ensure!(!wrote.contains("Exception"), "{wrote}");
-        let read = consume(world, &reader, &granted).await?;
+        let read = world.consume_as(&reader, &granted).await?;
         ensure!(read.contains("hello"), "{read}");
 
-        let denied = produce(world, &writer, &other, "x").await?;
+        let denied = world.produce_as(&writer, &other, "x").await?;
         ensure!(denied.contains("TopicAuthorizationException"), "{denied}");
         // Who may write no topic at all gets no producer id either.
-        let denied = produce(world, &reader, &granted, "x").await?;
+        let denied = world.produce_as(&reader, &granted, "x").await?;
         ensure!(denied.contains("ClusterAuthorizationException"), "{denied}");
-        let denied = consume(world, &reader, &other).await?;
+        let denied = world.consume_as(&reader, &other).await?;
         ensure!(denied.contains("TopicAuthorizationException"), "{denied}");
         let mut in_another_group = reader.clone();
         if let Some(properties) = in_another_group.get_mut("client.properties") {
@@ -82,13 +80,13 @@ fn java_clients_may_do_what_was_granted_and_nothing_beyond() {
                 properties.replace(&format!("group.id={namespace}.reader"), "group.id=somebody-elses");
             ensure!(properties.contains("somebody-elses"), "{properties}");
         }
-        let denied = consume(world, &in_another_group, &granted).await?;
+        let denied = world.consume_as(&in_another_group, &granted).await?;
         ensure!(denied.contains("GroupAuthorizationException"), "{denied}");
 
         world.delete_client(&namespace, "reader").await?;
         world.until_gone::<Secret>(&namespace, "reader-kafka-credentials").await?;
         wait::until("the revoked credentials to fail", PATIENCE, || async {
-            let denied = consume(world, &reader, &granted).await?;
+            let denied = world.consume_as(&reader, &granted).await?;
             ensure!(denied.contains("SaslAuthenticationException"), "{denied}");
             Ok::<_, anyhow::Error>(())
         })
@@ -157,14 +155,26 @@ fn both_sides_must_agree_across_namespaces() {
         let topic = world.topic("orders");
         world.declare(&owner, &topic, json!({}), json!({})).await?;
         world.until_ready(&owner, &topic).await?;
-        world.create_client(&guest, "app", json!({ "consumes": topic })).await?;
+        let app = support::client_workload("Deployment", "app", &json!({ "consumes": topic }), 0, "true");
+        let missing = format!(
+            "Warning: topic {topic} is owned by ConfigMap {owner}/{topic}, which does not list {guest}/app: add \
+             \"{guest}/app\" to its data key \"consumers\""
+        );
+        // The replica that answers may have yet to hear of the topic.
+        let apply = ["apply", "--server-side", "--namespace", &guest, "-f", "-"];
+        wait::until("kubectl to warn of the missing line", PATIENCE, || async {
+            let told = world.kubectl(&apply, &app.to_string()).await?;
+            ensure!(told.code == Some(0) && told.err.contains(&missing), "{told:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
         let note = world.until_event(&guest, "app", "TopicNotGranted").await?;
         ensure!(
             note.contains(&format!("{owner}/{topic}")) && note.contains(&format!("{guest}/app")),
             "{note}"
         );
         let secret = world.until_secret(&guest, "app-kafka-credentials").await?;
-        let denied = consume(world, &secret, &topic).await?;
+        let denied = world.consume_as(&secret, &topic).await?;
         ensure!(denied.contains("TopicAuthorizationException"), "{denied}");
         let grant = json!({ "data": { "consumers": format!("{guest}/*") } });
         world.patch_topic(&owner, &topic, grant).await?;
@@ -367,29 +377,6 @@ fn a_real_client_library_verifies_what_was_handed_out() {
         })
         .await
     });
-}
-
-async fn produce(world: &World, data: &BTreeMap<String, String>, topic: &str, text: &str) -> Result<String> {
-    let folder = tempfile::tempdir()?;
-    let (config, input) = (folder.path().join("client.properties"), folder.path().join("input"));
-    std::fs::write(&config, &data["client.properties"])?;
-    std::fs::write(&input, format!("{text}\n"))?;
-    let mut command = world.bed.kafka()?.command("kafka-console-producer.sh")?;
-    command
-        .args(["--bootstrap-server", &data["bootstrap.servers"], "--topic", topic, "--command-config"])
-        .arg(&config)
-        .args(["--command-property", "max.block.ms=60000", "--command-property", "delivery.timeout.ms=60000"])
-        .args(["--command-property", "request.timeout.ms=30000", "--command-property", "linger.ms=0"])
-        .stdin(std::fs::File::open(&input)?)
-        .kill_on_drop(true);
-    let output =
-        tokio::time::timeout(PATIENCE, command.output()).await.context("the producer did not end")??;
-    Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
-}
-
-async fn consume(world: &World, data: &BTreeMap<String, String>, topic: &str) -> Result<String> {
-    let arguments = ["--topic", topic, "--from-beginning", "--max-messages", "1", "--timeout-ms", "60000"];
-    world.tool_as(data, "kafka-console-consumer.sh", &arguments).await
 }
 
 async fn until_acls(world: &World, username: &str, expected: &[String]) -> Result<()> {

@@ -410,29 +410,15 @@ async fn event(world: &World, namespace: &str, object: &KafkaTopic, reason: &str
 }
 
 async fn kubectl(world: &World, arguments: &[&str]) -> Result<String> {
-    // What kubectl remembers of another API server at the same address is no help.
-    let cache = tempfile::tempdir()?;
-    let output = tokio::process::Command::new(world.bed.kubectl_path())
-        .arg("--cache-dir")
-        .arg(cache.path())
-        .args(arguments)
-        .env("KUBECONFIG", world.bed.kubeconfig_path())
-        .stdin(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(PATIENCE, output).await.context("kubectl did not end")??;
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(text(output.stdout) + &text(output.stderr))
+    let told = world.kubectl(arguments, "").await?;
+    Ok(told.out + &told.err)
 }
 
 /// What `kubectl apply` says to a KafkaTopic of this spec.
 async fn kubectl_apply(world: &World, namespace: &str, spec: Value) -> Result<String> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("topic.json");
     let object = json!({
         "apiVersion": "topic.kafka.nb/v1beta1", "kind": "KafkaTopic", "metadata": { "name": "typo" }, "spec": spec,
     });
-    std::fs::write(&file, object.to_string())?;
-    let file = file.to_str().context("a path that is no text")?;
-    kubectl(world, &["-n", namespace, "apply", "-f", file]).await
+    let told = world.kubectl(&["-n", namespace, "apply", "-f", "-"], &object.to_string()).await?;
+    Ok(told.out + &told.err)
 }

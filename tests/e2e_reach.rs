@@ -1,17 +1,24 @@
-//! Ways to reach the brokers, end to end: another CA, other listeners and mechanisms for clients, a certificate in the place of
-//! a password for topicops itself; tried with Kafka's own Java clients.
+//! Ways to reach the brokers, end to end: another CA, other listeners and mechanisms for clients, and every way in which topicops
+//! itself logs in; tried with Kafka's own Java clients.
 
 mod support;
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::json;
-use support::{Options, PATIENCE, World, in_a_world_of_its_own, metric, wait};
-use topicops_contract::PropertiesText;
+use support::{Options, PATIENCE, World, give_acls, in_a_world_of_its_own, metric, wait};
+use topicops::kafka::{Cluster, ScramKeys, ScramMechanism};
+use topicops_contract::{Password, PropertiesText};
 
 /// A certificate authority of a test's own.
 struct Authority {
@@ -184,12 +191,7 @@ fn a_ca_for_clients_that_is_wrong_from_the_start_gets_into_no_secret_until_it_is
         // A folder that topicops' Pods have, too.
         let folder = world.bed.info().directory.join("fail-points");
         written(&folder, "clients-ca.pem", &Authority::new("nobody's CA")?.pem)?;
-        let env = json!([{ "name": "TOPICOPS_CLIENT_CA", "value": "/fail-points/clients-ca.pem" }]);
-        let containers = json!([{ "name": "topicops", "env": env }]);
-        let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
-        let api = world.api::<Deployment>("topicops");
-        api.patch("topicops", &PatchParams::default(), &Patch::Strategic(patch)).await?;
-        world.until_rolled_out("topicops", "topicops", PATIENCE).await?;
+        world.set_variables(&[("TOPICOPS_CLIENT_CA", "/fail-points/clients-ca.pem")]).await?;
 
         wait::until("the mistake to be told", PATIENCE, || async {
             let (valid, told) = config_is_valid(world).await?;
@@ -215,24 +217,72 @@ fn a_ca_for_clients_that_is_wrong_from_the_start_gets_into_no_secret_until_it_is
 
 const MUTUAL_PORT: u16 = 9095;
 const OPEN_PORT: u16 = 9096;
+const OTHER_PORT: u16 = 9097;
+const PASSWORD: &str = "of-topicops-in-other-ways";
 
-#[test]
-fn clients_may_use_another_listener_and_mechanism_while_topicops_shows_a_certificate() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let authority = Authority::new("the operators' CA").expect("an authority");
-    let truststore = written(folder.path(), "operators.pem", &authority.pem).expect("a trust store");
+/// A broker with a listener for certificates, one without TLS, and one for the mechanisms that the usual one does not take.
+fn every_way(truststore: String) -> Options {
     let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
-    let options = Options::default()
+    let plain = "org.apache.kafka.common.security.plain.PlainLoginModule required";
+    let bearer = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required";
+    Options::default()
         .listener("MUTUAL", "SSL", MUTUAL_PORT)
         .listener("OPEN", "SASL_PLAINTEXT", OPEN_PORT)
+        .listener("OTHER", "SASL_SSL", OTHER_PORT)
         .broker_setting("listener.name.mutual.ssl.client.auth", "required")
         .broker_setting("listener.name.mutual.ssl.truststore.type", "PEM")
         .broker_setting("listener.name.mutual.ssl.truststore.location", truststore)
         .broker_setting("listener.name.open.sasl.enabled.mechanisms", "SCRAM-SHA-256,SCRAM-SHA-512")
         .broker_setting("listener.name.open.scram-sha-256.sasl.jaas.config", scram)
         .broker_setting("listener.name.open.scram-sha-512.sasl.jaas.config", scram)
-        .broker_setting("super.users", "User:admin;User:CN=topicops");
-    in_a_world_of_its_own(options, async |world| {
+        .broker_setting("listener.name.other.sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,OAUTHBEARER")
+        .broker_setting(
+            "listener.name.other.plain.sasl.jaas.config",
+            format!("{plain} user_topicops=\"{PASSWORD}\";"),
+        )
+        .broker_setting("listener.name.other.scram-sha-256.sasl.jaas.config", scram)
+        .broker_setting(
+            "listener.name.other.oauthbearer.sasl.jaas.config",
+            format!("{bearer} unsecuredLoginStringClaim_sub=\"broker\";"),
+        )
+}
+
+/// Has topicops log in in another way, at another listener, and waits until both replicas do. `nth` of them since they started.
+async fn log_in(world: &World, port: u16, how: &[(&str, &str)], nth: usize) -> Result<()> {
+    let servers = world.bed.kafka()?.bootstrap_servers().replace(":9093", &format!(":{port}"));
+    let mut properties = own_properties(world).await?;
+    properties.retain(|key, _| {
+        !["sasl.", "security.", "ssl.keystore."].iter().any(|beginning| key.starts_with(beginning))
+    });
+    properties.insert("bootstrap.servers".to_owned(), servers);
+    properties.extend(how.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    put_own_properties(world, &properties).await?;
+    wait::until(format!("both replicas to log in with {:?}", how.first()), PATIENCE, || async {
+        for pod in world.pods("topicops", "app.kubernetes.io/name=topicops").await? {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            let log = world.bed.logs("topicops", name, "topicops")?;
+            let taken = log.matches("connections to the brokers are made as the files say now").count();
+            ensure!(taken >= nth, "{taken} of {nth}: {log}");
+        }
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
+/// A token that nobody signed, which brokers take where nothing says whose signature they want.
+fn token(subject: &str) -> Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let claims = format!(r#"{{"sub":"{subject}","iat":{now},"exp":{}}}"#, now + 24 * 3_600);
+    let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    Ok(format!("{}.{}.", encode(r#"{"alg":"none"}"#), encode(&claims)))
+}
+
+#[test]
+fn clients_may_use_another_listener_and_mechanism_however_topicops_itself_logs_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new("the operators' CA").expect("an authority");
+    let truststore = written(folder.path(), "operators.pem", &authority.pem).expect("a trust store");
+    in_a_world_of_its_own(every_way(truststore), async |world| {
         let (namespace, topic) = (world.namespace("reach").await?, world.topic("orders"));
         world.declare(&namespace, &topic, json!({}), json!({})).await?;
         world.create_client(&namespace, "before", json!({ "consumes": topic })).await?;
@@ -240,17 +290,13 @@ fn clients_may_use_another_listener_and_mechanism_while_topicops_shows_a_certifi
         ensure!(before["sasl.mechanism"] == "SCRAM-SHA-512" && before["security.protocol"] == "SASL_SSL");
 
         let clients = world.bed.kafka()?.bootstrap_servers().replace(":9093", &format!(":{OPEN_PORT}"));
-        let env = [
-            ("TOPICOPS_CLIENT_BOOTSTRAP_SERVERS", clients.as_str()),
-            ("TOPICOPS_CLIENT_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
-            ("TOPICOPS_CLIENT_SASL_MECHANISM", "SCRAM-SHA-256"),
-        ];
-        let env = env.map(|(name, value)| json!({ "name": name, "value": value }));
-        let containers = json!([{ "name": "topicops", "env": env }]);
-        let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
-        let api = world.api::<Deployment>("topicops");
-        api.patch("topicops", &PatchParams::default(), &Patch::Strategic(patch)).await?;
-        world.until_rolled_out("topicops", "topicops", PATIENCE).await?;
+        world
+            .set_variables(&[
+                ("TOPICOPS_CLIENT_BOOTSTRAP_SERVERS", clients.as_str()),
+                ("TOPICOPS_CLIENT_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
+                ("TOPICOPS_CLIENT_SASL_MECHANISM", "SCRAM-SHA-256"),
+            ])
+            .await?;
         // The clients' listener is plain text, so a login goes through topicops' own that knows no SCRAM-SHA-256.
         wait::until("the Secret to say how", PATIENCE, || async {
             let data = world.until_secret(&namespace, "before-kafka-credentials").await?;
@@ -267,35 +313,49 @@ fn clients_may_use_another_listener_and_mechanism_while_topicops_shows_a_certifi
         // Who runs with what the Secret held before goes on.
         ensure!(world.topics_seen_by(&before).await?.concat() == topic);
 
-        // Where topicops shows a certificate nobody can log in with SASL: clients' logins are tried at their own listener.
+        // topicops is no super user, whatever it shows, and each time a client that is new gets what works.
+        let kafka = world.bed.kafka()?;
+        give_acls(kafka, "CN=topicops").await?;
         let (certificate, key) = authority.issue("topicops", Vec::new())?;
-        let mut properties = own_properties(world).await?;
-        let servers = properties["bootstrap.servers"].replace(":9093", &format!(":{MUTUAL_PORT}"));
-        properties.retain(|key, _| !key.starts_with("sasl."));
-        properties.extend(
-            [
-                ("bootstrap.servers", servers.as_str()),
-                ("security.protocol", "SSL"),
-                ("ssl.keystore.type", "PEM"),
-                ("ssl.keystore.certificate.chain", &certificate),
-                ("ssl.keystore.key", &key),
-            ]
-            .map(|(key, value)| (key.to_owned(), value.to_owned())),
-        );
-        put_own_properties(world, &properties).await?;
-        wait::until("both replicas to use the certificate", PATIENCE, || async {
-            for pod in world.pods("topicops", "app.kubernetes.io/name=topicops").await? {
-                let log = world.bed.logs(
-                    "topicops",
-                    pod.metadata.name.as_deref().unwrap_or_default(),
-                    "topicops",
-                )?;
-                ensure!(log.contains("connections to the brokers are made as the files say now"), "{log}");
-            }
-            Ok::<_, anyhow::Error>(())
-        })
-        .await?;
-        world.create_client(&namespace, "after", json!({ "consumes": topic })).await?;
-        sees(world, &namespace, "after", &topic).await
+        let keys = ScramKeys::derive(ScramMechanism::Sha256, 4096, &Password::new(PASSWORD))?;
+        let made = world.cluster()?.upsert_scram_users(&[("topicops".to_owned(), keys)]).await?;
+        made.into_iter().collect::<Result<Vec<()>, _>>()?;
+        // A folder that topicops' Pods have, too.
+        written(&world.bed.info().directory.join("fail-points"), "token", &token("topicops")?)?;
+        let module = |module: &str| {
+            format!(
+                "org.apache.kafka.common.security.{module} required username=\"topicops\" password=\"{PASSWORD}\";"
+            )
+        };
+        let (plain, scram) = (module("plain.PlainLoginModule"), module("scram.ScramLoginModule"));
+        let with = |mechanism, key, value| {
+            vec![("sasl.mechanism", mechanism), ("security.protocol", "SASL_SSL"), (key, value)]
+        };
+        let ways = [
+            // Nobody can log in with SASL there: clients' logins are tried at their own listener.
+            (
+                "certificate",
+                MUTUAL_PORT,
+                vec![
+                    ("security.protocol", "SSL"),
+                    ("ssl.keystore.type", "PEM"),
+                    ("ssl.keystore.certificate.chain", certificate.as_str()),
+                    ("ssl.keystore.key", &key),
+                ],
+            ),
+            ("plain", OTHER_PORT, with("PLAIN", "sasl.jaas.config", &plain)),
+            ("scram-sha-256", OTHER_PORT, with("SCRAM-SHA-256", "sasl.jaas.config", &scram)),
+            (
+                "token",
+                OTHER_PORT,
+                with("OAUTHBEARER", "sasl.oauthbearer.token.endpoint.url", "file:///fail-points/token"),
+            ),
+        ];
+        for (nth, (way, port, how)) in ways.into_iter().enumerate() {
+            log_in(world, port, &how, nth + 1).await?;
+            world.create_client(&namespace, way, json!({ "consumes": topic })).await?;
+            sees(world, &namespace, way, &topic).await.with_context(|| format!("by {way}"))?;
+        }
+        Ok(())
     });
 }

@@ -36,11 +36,11 @@ pub struct Settings {
     #[arg(long, env = "TOPICOPS_IDENTITY", value_name = "NAME")]
     pub identity: Option<String>,
 
-    /// Who may use a topic: workloads of its namespace and those its ConfigMap names, or everybody.
+    /// Who may use a topic that is declared: with namespace workloads of its namespace and those its ConfigMap names, with open everybody.
     #[arg(long, env = "TOPICOPS_GRANTS", value_enum, default_value = "namespace")]
     pub grants: Grants,
 
-    /// What admission does about a topic that is not granted.
+    /// What admission does about a workload that would not get all it asks for: warn or deny.
     #[arg(long, env = "TOPICOPS_ADMISSION", value_enum, default_value = "warn")]
     pub admission: Admission,
 

@@ -1,4 +1,4 @@
-//! Clients that are not Java: librdkafka, with what the same Secret says.
+//! Clients that are not Java: librdkafka, with the single keys of the same Secret.
 
 use std::time::Duration;
 
@@ -20,32 +20,41 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The text of a `client.properties` in librdkafka's names.
-pub(crate) fn config(text: &str) -> Result<ClientConfig> {
+/// The administrator's `client.properties` in librdkafka's names.
+pub(crate) fn administrator(text: &str) -> Result<ClientConfig> {
     let properties =
         ClientProperties::parse("client.properties", text).map_err(|error| anyhow!("{error}"))?;
     let (sasl, tls) = (properties.sasl.context("no login")?, properties.tls.context("no TLS")?);
     let servers: Vec<String> = properties.bootstrap_servers.iter().map(ToString::to_string).collect();
+    let Some(PemSource::File(ca)) = tls.trust else { bail!("no trust store") };
     let mut config = ClientConfig::new();
-    match tls.trust {
-        Some(PemSource::Inline(pem)) => config.set("ssl.ca.pem", pem),
-        Some(PemSource::File(path)) => config.set("ssl.ca.location", path.display().to_string()),
-        None => bail!("no trust store"),
-    };
     config
         .set("bootstrap.servers", servers.join(","))
         .set("security.protocol", "sasl_ssl")
         .set("sasl.mechanism", "SCRAM-SHA-512")
         .set("sasl.username", sasl.username)
-        .set("sasl.password", sasl.password.reveal());
-    if let Some(group) = properties.group_id {
-        config.set("group.id", group);
-    }
+        .set("sasl.password", sasl.password.reveal())
+        .set("ssl.ca.location", ca.display().to_string());
     Ok(config)
 }
 
-fn of(given: &Given) -> Result<ClientConfig> {
-    config(&given.properties(&[])?)
+/// What a Python or Go program does with the Secret: each setting from a key, as it stands there, and the CA from its file.
+fn of(scene: &Scene<'_>, given: &Given) -> Result<ClientConfig> {
+    let mut config = ClientConfig::new();
+    for (setting, key) in [
+        ("bootstrap.servers", "bootstrap.servers"),
+        ("security.protocol", "security.protocol"),
+        ("sasl.mechanism", "sasl.mechanism"),
+        ("sasl.username", "username"),
+        ("sasl.password", "password"),
+        ("group.id", "group.id"),
+    ] {
+        config.set(setting, given.data.get(key).with_context(|| format!("no key {key}"))?);
+    }
+    let ca = scene.place("ssl.truststore.crt");
+    std::fs::write(&ca, given.data.get("ssl.truststore.crt").context("no key ssl.truststore.crt")?)?;
+    config.set("ssl.ca.location", ca.display().to_string());
+    Ok(config)
 }
 
 fn code(denial: Denial) -> RDKafkaErrorCode {
@@ -67,7 +76,7 @@ pub(crate) async fn producer(scene: &Scene<'_>) -> Result<Option<Row>> {
     let annotations = [("produces", "orders"), ("transactional-ids", "desk")];
     let given = scene.give("desk", &annotations).await?;
     let send = async |idempotent: &str, topic: &str| {
-        let producer: FutureProducer = of(&given)?.set("enable.idempotence", idempotent).create()?;
+        let producer: FutureProducer = of(scene, &given)?.set("enable.idempotence", idempotent).create()?;
         let record = FutureRecord::<(), _>::to(topic).payload("hello");
         let sent = producer.send(record, PATIENCE).await;
         Ok::<_, anyhow::Error>(sent.map(drop).map_err(|(error, _)| error))
@@ -75,10 +84,10 @@ pub(crate) async fn producer(scene: &Scene<'_>) -> Result<Option<Row>> {
     for idempotent in ["false", "true"] {
         send(idempotent, "orders").await??;
     }
-    transaction(&given, "desk").await??;
+    transaction(scene, &given, "desk").await??;
     scene.nothing_was_denied(&given)?;
     is_denied(send("true", "refunds").await?, Denial::Topic)?;
-    is_denied(transaction(&given, "desk-2").await?, Denial::TransactionalId)?;
+    is_denied(transaction(scene, &given, "desk-2").await?, Denial::TransactionalId)?;
     let works = "writes `orders`, idempotent or not and in transactions of `desk`";
     let row = Row::new("librdkafka, producer", &[V4_3, V3_9], &annotations, works)
         .denied("writes `refunds`", Denial::Topic)
@@ -86,8 +95,8 @@ pub(crate) async fn producer(scene: &Scene<'_>) -> Result<Option<Row>> {
     Ok(Some(row))
 }
 
-async fn transaction(given: &Given, id: &str) -> Result<Result<(), KafkaError>> {
-    let producer: FutureProducer = of(given)?.set("transactional.id", id).create()?;
+async fn transaction(scene: &Scene<'_>, given: &Given, id: &str) -> Result<Result<(), KafkaError>> {
+    let producer: FutureProducer = of(scene, given)?.set("transactional.id", id).create()?;
     spawn_blocking(move || {
         if let Err(error) = producer.init_transactions(PATIENCE) {
             return Ok(Err(error));
@@ -132,16 +141,22 @@ async fn consume(
     protocol: &'static str,
     [own, other]: [&str; 2],
 ) -> Result<()> {
-    let text = read(given, protocol, own, "orders").await??;
+    let text = read(scene, given, protocol, own, "orders").await??;
     ensure!(text == "hello", "{text}");
     scene.nothing_was_denied(given)?;
-    is_denied(read(given, protocol, own, "refunds").await?, Denial::Topic)?;
-    is_denied(read(given, protocol, other, "orders").await?, Denial::Group)
+    is_denied(read(scene, given, protocol, own, "refunds").await?, Denial::Topic)?;
+    is_denied(read(scene, given, protocol, other, "orders").await?, Denial::Group)
 }
 
 /// The first record of a topic, read in a group.
-async fn read(given: &Given, protocol: &str, group: &str, topic: &str) -> Result<Result<String, KafkaError>> {
-    let consumer: BaseConsumer = of(given)?
+async fn read(
+    scene: &Scene<'_>,
+    given: &Given,
+    protocol: &str,
+    group: &str,
+    topic: &str,
+) -> Result<Result<String, KafkaError>> {
+    let consumer: BaseConsumer = of(scene, given)?
         .set("group.id", group)
         .set("group.protocol", protocol)
         .set("auto.offset.reset", "earliest")

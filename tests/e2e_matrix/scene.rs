@@ -300,7 +300,7 @@ impl Given {
 }
 
 fn admin(world: &World) -> Result<ClientConfig> {
-    librdkafka::config(&std::fs::read_to_string(world.bed.kafka()?.admin_properties())?)
+    librdkafka::administrator(&std::fs::read_to_string(world.bed.kafka()?.admin_properties())?)
 }
 
 async fn fill(world: &World, topic: &str, records: &[&str]) -> Result<()> {

@@ -74,16 +74,9 @@ pub(crate) async fn create(
 
 /// As somebody does who does not wait for the minute.
 pub(crate) async fn run_cron_job(world: &World, namespace: &str, name: &str, job: &str) -> Result<()> {
-    // What kubectl remembers of another API server at the same address is no help.
-    let cache = tempfile::tempdir()?;
-    let output = tokio::process::Command::new(world.bed.kubectl_path())
-        .arg("--cache-dir")
-        .arg(cache.path())
-        .args(["--namespace", namespace, "create", "job", job, &format!("--from=cronjob/{name}")])
-        .env("KUBECONFIG", world.bed.kubeconfig_path())
-        .output()
-        .await?;
-    ensure!(output.status.success(), "{output:?}");
+    let from = format!("--from=cronjob/{name}");
+    let made = world.kubectl(&["--namespace", namespace, "create", "job", job, &from], "").await?;
+    ensure!(made.code == Some(0), "{made:?}");
     Ok(())
 }
 

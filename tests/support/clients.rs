@@ -93,6 +93,42 @@ impl World {
         Ok(topicops::kafka::Cluster::list_topics(&cluster).await?)
     }
 
+    /// The first record of a topic as a Java consumer reads it with a client's own properties, or what it complains of.
+    pub async fn consume_as(&self, data: &BTreeMap<String, String>, topic: &str) -> Result<String> {
+        let arguments =
+            ["--topic", topic, "--from-beginning", "--max-messages", "1", "--timeout-ms", "60000"];
+        self.tool_as(data, "kafka-console-consumer.sh", &arguments).await
+    }
+
+    /// What a Java producer says that writes a line with a client's own properties.
+    pub async fn produce_as(
+        &self,
+        data: &BTreeMap<String, String>,
+        topic: &str,
+        text: &str,
+    ) -> Result<String> {
+        let folder = tempfile::tempdir()?;
+        let (config, input) = (folder.path().join("client.properties"), folder.path().join("input"));
+        std::fs::write(&config, &data["client.properties"])?;
+        std::fs::write(&input, format!("{text}\n"))?;
+        let mut command = self.bed.kafka()?.command("kafka-console-producer.sh")?;
+        command
+            .args(["--bootstrap-server", &data["bootstrap.servers"], "--topic", topic, "--command-config"])
+            .arg(&config)
+            .args([
+                "--command-property",
+                "max.block.ms=60000",
+                "--command-property",
+                "delivery.timeout.ms=60000",
+            ])
+            .args(["--command-property", "request.timeout.ms=30000", "--command-property", "linger.ms=0"])
+            .stdin(std::fs::File::open(&input)?)
+            .kill_on_drop(true);
+        let output =
+            tokio::time::timeout(PATIENCE, command.output()).await.context("the producer did not end")??;
+        Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    }
+
     pub(super) async fn output_as(
         &self,
         data: &BTreeMap<String, String>,

@@ -15,6 +15,11 @@ pub async fn make_kafka_user(kafka: &Kafka, user: &str) -> Result<()> {
     let keys = ScramKeys::derive(ScramMechanism::Sha512, 4096, &Password::new(PASSWORD))?;
     let made = administrator(kafka)?.upsert_scram_users(&[(user.to_owned(), keys)]).await?;
     made.into_iter().collect::<Result<Vec<()>, _>>()?;
+    give_acls(kafka, user).await
+}
+
+/// Gives whoever logs in under that name the ACLs of topicops' own user.
+pub async fn give_acls(kafka: &Kafka, user: &str) -> Result<()> {
     let mut command = tokio::process::Command::new(repository().join("deploy/kafka-acls.sh"));
     command
         .arg(format!("User:{user}"))

@@ -47,7 +47,7 @@ mod policy;
 mod topics;
 
 pub use cli::Ran;
-pub use kafka_user::{make_kafka_user, own_properties};
+pub use kafka_user::{give_acls, make_kafka_user, own_properties};
 use manifests::object;
 pub use manifests::{annotations, client_deployment, client_workload, refusal, topic_config_map};
 pub use operator::metric;

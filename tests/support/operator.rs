@@ -6,18 +6,29 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
+use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Pod};
 use kube::{
     Api, ResourceExt,
     api::{ListParams, Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{PATIENCE, World, http_get, wait};
 
 impl World {
     pub async fn pods(&self, namespace: &str, labels: &str) -> Result<Vec<Pod>> {
         Ok(self.api::<Pod>(namespace).list(&ListParams::default().labels(labels)).await?.items)
+    }
+
+    /// Gives topicops these variables, as an administrator does, and waits until both replicas run with them.
+    pub async fn set_variables(&self, variables: &[(&str, &str)]) -> Result<()> {
+        let env: Vec<Value> =
+            variables.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        let containers = json!([{ "name": "topicops", "env": env }]);
+        let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+        let api = self.api::<Deployment>("topicops");
+        api.patch("topicops", &PatchParams::default(), &Patch::Strategic(patch)).await?;
+        self.until_rolled_out("topicops", "topicops", PATIENCE).await
     }
 
     /// The Pod that holds the Lease, as long as it is there.
