@@ -1,19 +1,22 @@
 //! Moves of replicas, end to end: brokers with racks, topics that are written to meanwhile.
 
+#[path = "e2e_moves/crashes.rs"]
+mod crashes;
+#[path = "e2e_moves/evenly.rs"]
+mod evenly;
 mod moves_support;
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use moves_support::{
-    Load, alter_topic, bed, fill, listed, make, placements, racks, rebalance, set_rate, throttles,
-    until_placed,
+    Load, alter_topic, bed, described, fill, listed, make, placements, racks, rebalance, set_rate,
+    throttled_by_somebody, throttles, until_placed, until_throttled_as,
 };
 use serde_json::json;
 use support::{PATIENCE, World, alone_in_the_world_of, in_the_world_of, wait};
 use topicops::{
-    fail_point,
     kafka::{Cluster, Reassignment, TopicPartition},
     moves::Side,
 };
@@ -34,7 +37,8 @@ fn the_replication_factor_goes_up_and_down_under_load_and_racks_hold() {
         let up = until_placed(world, &topic, |replicas| replicas.len() == 3).await?;
         ensure!(up.iter().all(|replicas| racks(replicas) == 3), "racks: {up:?}");
         until_factor(world, &namespace, &topic, 3).await?;
-        world.until_event(&namespace, &topic, "Moved").await?;
+        let note = world.until_event(&namespace, &topic, "Moved").await?;
+        ensure!(note == "the replication factor is 3 now, it was 1: 4 partitions changed", "{note}");
 
         let data = json!({ "data": { "replication-factor": "2", "properties": "min.insync.replicas=2" } });
         world.patch_topic(&namespace, &topic, data).await?;
@@ -84,18 +88,9 @@ fn a_drained_broker_is_emptied_under_throttles_that_are_gone_afterwards_and_thos
         world.declare(&namespace, &topic, data, json!({})).await?;
         world.until_ready(&namespace, &topic).await?;
         fill(world, &topic, 4, 12).await?;
-        at_rest(world, &topic, 2).await?;
+        at_rest(world, &topic, 2, &BTreeMap::new()).await?;
         make(world, &undeclared, &[vec![4, 1]]).await?;
-        // Somebody's own throttles: a rate on one broker, and a list on the topic.
-        set_rate(world, 1, Side::Leader, Some(7_777_777)).await?;
-        alter_topic(world, &topic, Side::Leader, "0:9").await?;
-        let before = wait::until("somebody's throttles to be seen", PATIENCE, || async {
-            let now = throttles(world, &topic).await?;
-            ensure!(now.contains_key("1 leader.replication.throttled.rate"), "{now:?}");
-            ensure!(now.contains_key(Side::Leader.list_key()), "{now:?}");
-            Ok::<_, anyhow::Error>(now)
-        })
-        .await?;
+        let before = throttled_by_somebody(world, &topic).await?;
         let load = Load::begin(world, &topic)?;
 
         let dry = rebalance(world, &["--drain", "4", "--dry-run"]).await?;
@@ -148,12 +143,7 @@ fn a_drained_broker_is_emptied_under_throttles_that_are_gone_afterwards_and_thos
         );
         let moved = until_placed(world, &topic, |replicas| !replicas.contains(&4)).await?;
         ensure!(moved.iter().all(|replicas| racks(replicas) == 2), "racks: {moved:?}");
-        wait::until("the throttles to be as before", PATIENCE, || async {
-            let now = throttles(world, &topic).await?;
-            ensure!(now == before, "{now:?}");
-            Ok::<_, anyhow::Error>(())
-        })
-        .await?;
+        until_throttled_as(world, &topic, &before).await?;
         let over = rebalance(world, &["--status"]).await?;
         let told = String::from_utf8(over.stdout)?;
         ensure!(
@@ -192,7 +182,13 @@ fn a_replication_factor_set_back_calls_the_move_off_and_everything_is_as_before(
             status.reason == "Moving" && told && status.message.contains(" of 2 partitions moved")
         };
         world.until_status(&namespace, &topic, "moving", moving).await?;
-        world.until_event(&namespace, &topic, "MoveBegun").await?;
+        let note = world.until_event(&namespace, &topic, "MoveBegun").await?;
+        let numbers = note.strip_prefix("replication factor 1 to 3: 2 partitions, ");
+        let numbers = numbers.and_then(|numbers| numbers.split_once(" to copy, about "));
+        let (bytes, time) = numbers.with_context(|| note.clone())?;
+        ensure!(bytes.starts_with("96.") && bytes.ends_with(" MiB"), "{note}");
+        let (time, unit) = time.split_once(' ').with_context(|| note.clone())?;
+        ensure!(time.parse::<u64>().is_ok_and(|time| time > 0) && ["s", "min"].contains(&unit), "{note}");
         wait::until("the move to begin", PATIENCE, || async {
             let moving = listed(world).await?;
             ensure!(!moving.is_empty(), "nothing moves");
@@ -201,7 +197,9 @@ fn a_replication_factor_set_back_calls_the_move_off_and_everything_is_as_before(
         .await?;
         world.patch_topic(&namespace, &topic, patch("1")).await?;
         world.until_ready(&namespace, &topic).await?;
-        world.until_event(&namespace, &topic, "MoveCancelled").await?;
+        let note = world.until_event(&namespace, &topic, "MoveCancelled").await?;
+        let called_off = "the change of the replication factor from 1 to 3 was called off: 2 partitions are where they were";
+        ensure!(note == called_off, "{note}");
         wait::until("everything to be as before", PATIENCE, || async {
             let (moving, now) = (listed(world).await?, placements(world, &topic).await?);
             ensure!(moving.is_empty() && now == before, "{moving:?}, {now:?}, was {before:?}");
@@ -273,15 +271,22 @@ fn topicops_waits_for_the_moves_of_others_and_gives_way_to_them() {
 }
 
 #[test]
-fn a_move_whose_broker_dies_says_so_and_goes_on_when_that_is_back() {
+fn a_move_whose_broker_dies_says_so_and_goes_on_when_that_is_back_and_what_that_held_is_drained_meanwhile() {
     alone_in_the_world_of(bed(), async |world| {
-        let (namespace, topic) = (world.namespace("stuck").await?, world.topic("stuck"));
-        let data = json!({ "partitions": "1", "replication-factor": "1" });
+        let namespace = world.namespace("adopter").await?;
+        let (topic, held) = (world.topic("stuck"), world.topic("held"));
+        let properties = "min.insync.replicas=2";
+        let data = json!({ "partitions": "1", "replication-factor": "2", "properties": properties });
         world.declare(&namespace, &topic, data, json!({})).await?;
+        // Whichever broker dies holds some of it.
+        make(world, &held, &[vec![1, 2], vec![2, 3], vec![3, 1], vec![4, 2]]).await?;
+        world.declare(&namespace, &held, json!({}), json!({})).await?;
         world.until_ready(&namespace, &topic).await?;
+        world.until_ready(&namespace, &held).await?;
         fill(world, &topic, 1, 14).await?;
+        let before = throttles(world, &topic).await?;
         let load = Load::begin(world, &topic)?;
-        let patch = json!({ "data": { "replication-factor": "2" } });
+        let patch = json!({ "data": { "replication-factor": "3" } });
         world.patch_topic(&namespace, &topic, patch).await?;
         let to = wait::until("the move to begin", PATIENCE, || async {
             let moving = listed(world).await?;
@@ -289,109 +294,28 @@ fn a_move_whose_broker_dies_says_so_and_goes_on_when_that_is_back() {
         })
         .await?;
         world.bed.kill_broker(u8::try_from(to)?).await?;
-        let stuck = world.until_refused(&namespace, &topic, "MoveStuck").await;
-        world.bed.start_broker(u8::try_from(to)?).await?;
-        let message = stuck?.message;
-        ensure!(message.contains(&format!("[{to}]")), "{message}");
-        at_rest(world, &topic, 2).await?;
-        world.until_ready(&namespace, &topic).await?;
-        load.end(world).await
-    });
-}
-
-#[test]
-fn killed_at_each_step_of_a_move_it_ends_as_declared_and_no_throttle_is_left() {
-    alone_in_the_world_of(bed(), async |world| {
-        let (namespace, topic) = (world.namespace("adopter").await?, world.topic("steps"));
-        let data = json!({ "partitions": "3", "replication-factor": "2" });
-        world.declare(&namespace, &topic, data, json!({})).await?;
-        // On every broker, and all led by one, so that a rebalance has nothing to do but to elect others.
-        let led = world.topic("led");
-        make(world, &led, &vec![vec![1, 2, 3, 4]; 4]).await?;
-        world.declare(&namespace, &led, json!({}), json!({})).await?;
-        world.until_ready(&namespace, &topic).await?;
-        world.until_ready(&namespace, &led).await?;
-        let load = Load::begin(world, &topic)?;
-        let patch = async |topic: &str, factor: &str| {
-            world.patch_topic(&namespace, topic, json!({ "data": { "replication-factor": factor } })).await
-        };
-        let mut places: Vec<&str> =
-            fail_point::NAMES.iter().copied().filter(|name| name.starts_with("moves/")).collect();
-        for place in ["moves/request-taken", "moves/elections-due", "moves/leaders-elected"] {
-            places.retain(|other| *other != place);
-            make_led_by_one(world, &led).await?;
-            let ask = async || rebalance(world, &["--topics", &led]).await;
-            let asked = world.killed_at(place, ask).await.context(place)?;
-            ensure!(asked.status.success(), "{asked:?}");
-            until_led_by_many(world, &led).await.context(place)?;
-        }
-        // Large enough to be called off before it has arrived.
-        let large = world.topic("large");
-        let data = json!({ "partitions": "1", "replication-factor": "1" });
-        world.declare(&namespace, &large, data, json!({})).await?;
-        world.until_ready(&namespace, &large).await?;
-        fill(world, &large, 1, 64).await?;
-        call_off_before_anybody_looks(world, &namespace, &large).await?;
-        for place in ["moves/cancellation-noted", "moves/cancelled"] {
-            places.retain(|other| *other != place);
-            patch(&large, "2").await?;
-            wait::until("the move to begin", PATIENCE, || async {
-                ensure!(!listed(world).await?.is_empty(), "nothing moves");
+        let while_dead = async {
+            let status = world.until_refused(&namespace, &topic, "MoveStuck").await?;
+            ensure!(status.message.contains(&format!("[{to}]")), "{status:?}");
+            let drain = ["--drain", &to.to_string(), "--topics", &held, "--wait"];
+            let drained = rebalance(world, &drain).await?;
+            ensure!(drained.status.success(), "{drained:?}");
+            until_placed(world, &held, |replicas| racks(replicas) == 2 && !replicas.contains(&to)).await?;
+            wait::until("all of what was drained to be in sync", PATIENCE, || async {
+                let now = described(world, &held).await?;
+                ensure!(now.in_sync.iter().all(|brokers| brokers.len() == 2), "{now:?}");
                 Ok::<_, anyhow::Error>(())
             })
-            .await?;
-            world.killed_at(place, async || patch(&large, "1").await).await.context(place)?;
-            at_rest(world, &large, 1).await.context(place)?;
-        }
-        // What comes by without copying and throttles, too, in every other move.
-        let also_down = ["moves/factor-planned", "moves/end-noted", "moves/nothing-left"];
-        places.retain(|place| !also_down.contains(place));
-        let mut also_down = also_down.into_iter();
-        for place in places {
-            world.killed_at(place, async || patch(&topic, "3").await).await.context(place)?;
-            at_rest(world, &topic, 3).await.context(place)?;
-            match also_down.next() {
-                Some(place) => world.killed_at(place, async || patch(&topic, "2").await).await.context(place),
-                None => patch(&topic, "2").await,
-            }?;
-            at_rest(world, &topic, 2).await.context(place)?;
-        }
-        ensure!(also_down.next().is_none(), "places are left");
+            .await
+        };
+        let while_dead = while_dead.await;
+        world.bed.start_broker(u8::try_from(to)?).await?;
+        while_dead?;
+        at_rest(world, &topic, 3, &before).await?;
         world.until_ready(&namespace, &topic).await?;
+        ensure!(rebalance(world, &["--cancel", "--wait"]).await?.status.success());
         load.end(world).await
     });
-}
-
-/// Kafka was asked to move it, whoever asked is killed, and the author takes it back before anybody has looked.
-async fn call_off_before_anybody_looks(world: &World, namespace: &str, topic: &str) -> Result<()> {
-    let patch = async |factor: &str| {
-        world.patch_topic(namespace, topic, json!({ "data": { "replication-factor": factor } })).await
-    };
-    let before = placements(world, topic).await?;
-    let load = Load::begin(world, topic)?;
-    let take_back = async || {
-        ensure!(!listed(world).await?.is_empty(), "nothing moves");
-        patch("1").await
-    };
-    world.killed_at_and_kept_away("moves/submitted", async || patch("2").await, take_back).await?;
-    wait::until("the move to end", PATIENCE, || async {
-        let moving = listed(world).await?;
-        ensure!(moving.is_empty(), "{moving:?}");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await?;
-    let arrived = moves_support::described(world, topic).await?;
-    ensure!(arrived.in_sync.iter().all(|brokers| brokers.len() == 1), "it went on: {arrived:?}");
-    at_rest(world, topic, 1).await?;
-    world.until_event(namespace, topic, "MoveCancelled").await?;
-    world.until_ready(namespace, topic).await?;
-    wait::until("everything to be as before", PATIENCE, || async {
-        let (moving, now) = (listed(world).await?, placements(world, topic).await?);
-        ensure!(moving.is_empty() && now == before, "{moving:?}, {now:?}, was {before:?}");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await?;
-    load.end(world).await
 }
 
 /// Ready since it has this many replicas, and not still since before.
@@ -400,58 +324,8 @@ async fn until_factor(world: &World, namespace: &str, topic: &str, factor: i16) 
     world.until_status(namespace, topic, "ready with another factor", there).await.map(drop)
 }
 
-/// All is moved, and nothing of ours is left.
-async fn at_rest(world: &World, topic: &str, factor: usize) -> Result<()> {
+/// All is moved, and what is throttled is as it was before.
+async fn at_rest(world: &World, topic: &str, factor: usize, before: &BTreeMap<String, String>) -> Result<()> {
     until_placed(world, topic, |replicas| replicas.len() == factor).await?;
-    wait::until("no throttle to be left", PATIENCE, || async {
-        let left = throttles(world, topic).await?;
-        ensure!(left.is_empty(), "{left:?}");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
-}
-
-async fn make_led_by_one(world: &World, topic: &str) -> Result<()> {
-    let cluster = world.cluster()?;
-    let replicas = placements(world, topic).await?;
-    let mut changes = Vec::new();
-    for (partition, replicas) in (0..).zip(replicas) {
-        let first = replicas.iter().copied().filter(|broker| *broker == 1);
-        let others = replicas.iter().copied().filter(|broker| *broker != 1);
-        let partition = TopicPartition { topic: topic.parse()?, partition };
-        changes.push((partition, Some(first.chain(others).collect())));
-    }
-    for result in cluster.alter_reassignments(&changes).await? {
-        result?;
-    }
-    let partitions: Vec<TopicPartition> = changes.into_iter().map(|(partition, _)| partition).collect();
-    wait::until("one broker to lead", PATIENCE, || async {
-        for result in cluster.elect_preferred_leaders(&partitions).await? {
-            result?;
-        }
-        let described = moves_support::described(world, topic).await?;
-        // A broker may show those of before for a moment.
-        let mut led = described.replicas.iter().zip(&described.leaders);
-        let by_one = led.all(|(replicas, leader)| replicas.first() == Some(&1) && *leader == Some(1));
-        ensure!(by_one, "{described:?}");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
-}
-
-async fn until_led_by_many(world: &World, topic: &str) -> Result<()> {
-    wait::until("the preferred leaders to lead", PATIENCE, || async {
-        let status = String::from_utf8(rebalance(world, &["--status"]).await?.stdout)?;
-        ensure!(status.starts_with("done"), "{status}");
-        let described = moves_support::described(world, topic).await?;
-        let leaders: BTreeSet<_> = described.leaders.iter().flatten().collect();
-        let preferred = described.replicas.iter().zip(&described.leaders);
-        ensure!(leaders.len() > 1, "{described:?}");
-        ensure!(
-            preferred.clone().all(|(replicas, leader)| *leader == replicas.first().copied()),
-            "{described:?}"
-        );
-        Ok::<_, anyhow::Error>(())
-    })
-    .await
+    until_throttled_as(world, topic, before).await
 }

@@ -97,6 +97,34 @@ async fn what_moves_is_throttled_and_a_rate_of_somebody_else_is_left_and_used() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_a_rate_holds_for_all_brokers_it_is_used_and_none_of_ours_is_set_or_taken_away() {
+    for inherited in [&[Side::Leader][..], &Side::BOTH] {
+        let bed = Bed::new().await;
+        inherited.iter().for_each(|side| bed.cluster.set_broker_default(side.rate_key(), "500000"));
+        let before = bed.throttles().await;
+        bed.cluster.forget_calls();
+        bed.cluster.hold_moves();
+        bed.wish(2);
+        let (_task, _leads) = bed.start();
+        bed.begun().await;
+        let seen = bed.throttles().await;
+        for side in Side::BOTH {
+            assert!(seen.contains_key(side.list_key()), "it copies unthrottled: {seen:?}");
+            let rates = |all: &BTreeMap<String, String>| {
+                let of_side = all.iter().filter(|(key, _)| key.ends_with(side.rate_key()));
+                of_side.map(|(key, rate)| (key.clone(), rate.clone())).collect::<BTreeMap<_, _>>()
+            };
+            assert_eq!(rates(&seen) == rates(&before), inherited.contains(&side), "{inherited:?}: {seen:?}");
+        }
+        bed.cluster.finish_moves();
+        bed.rest_again_with(2).await;
+        assert_eq!(bed.throttles().await, before, "{inherited:?}");
+        let altered = bed.cluster.calls().contains_key(&Call::AlterBrokerConfigs);
+        assert_eq!(altered, inherited.len() == 1, "{inherited:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_others_move_something_nothing_begins() {
     let bed = Bed::new().await;
     bed.cluster.hold_moves();

@@ -255,8 +255,17 @@ proptest! {
         let goals = RebalanceGoals { bytes_within_percent: Some(percent) };
         let plan = rebalance(&layout, &partitions, &goals);
         checked(&layout, &partitions, &plain, &COUNTS_ONLY);
-        checked(&layout, &partitions, &plan, &goals);
+        let outcome = checked(&layout, &partitions, &plan, &goals);
         let fair = fair_shares(&layout, &plain);
+        let stays = |one: &PlacedPartition| plan.stuck.iter().any(|stuck| is_of(one, &stuck.topic, stuck.partition));
+        let placed: Vec<(u64, Vec<i32>)> = partitions
+            .iter()
+            .zip(outcome)
+            .filter(|(one, _)| !stays(one))
+            .map(|(one, replicas)| (one.bytes, replicas))
+            .collect();
+        let swap = paying_swap(&layout, &plan, &placed, &fair, percent);
+        assert_eq!(swap, None, "a swap is left that pays: {plan:?}");
         let free = usable(&layout);
         let (mut before, mut after) = (0, 0);
         let (mut counts_before, mut counts_after) = (0, 0);

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MoveState, Observed, PartitionMove, Phase, move_state::same_brokers};
+use super::{Goal, MoveState, Observed, PartitionMove, Phase, move_state::same_brokers};
 use crate::kafka::{Reassignment, TopicPartition};
 
 /// How much is moved at the same time.
@@ -34,13 +34,22 @@ pub(super) enum Obstacle {
 }
 
 impl Obstacle {
-    pub(super) fn message(&self, partition: &TopicPartition) -> String {
+    pub(super) fn message(&self, partition: &TopicPartition, goal: Option<&Goal>) -> String {
         match self {
             Self::Paused => format!("partition {} waits: the topic is paused", partition.partition),
             Self::Unseen => format!("partition {} is not known to the brokers", partition.partition),
             Self::Offline => format!("partition {} waits: nobody leads it", partition.partition),
             Self::BrokerAway(broker) => {
-                format!("partition {} waits for broker {broker}, which is away", partition.partition)
+                // A rebalance leaves alone what has its factor changed.
+                let first = match goal {
+                    Some(Goal::ReplicationFactor { .. }) => "set the replication factor back and ",
+                    Some(Goal::Rebalance { .. }) | None => "",
+                };
+                format!(
+                    "partition {} waits for broker {broker}, which is away; should it be gone for good, \
+                     {first}run topicops rebalance --drain {broker}",
+                    partition.partition
+                )
             }
             Self::ThrottleUnknown(broker) => format!(
                 "partition {} waits: broker {broker} does not tell its throttles (ACL DescribeConfigs on the cluster)",

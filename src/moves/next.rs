@@ -90,7 +90,10 @@ pub fn next(before: &MoveState, seen: &Observed, limits: BatchLimits) -> Step {
         foreign: foreign.clone(),
         obstacles: obstacles
             .iter()
-            .map(|(partition, why)| (partition.clone(), why.message(partition)))
+            .map(|(partition, why)| {
+                let goal = before.topics.get(&partition.topic).map(|moves| &moves.goal);
+                (partition.clone(), why.message(partition, goal))
+            })
             .collect(),
         stuck: stuck.clone(),
     };

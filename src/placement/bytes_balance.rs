@@ -96,32 +96,42 @@ impl<'a> BytesBalance<'a> {
     /// Swaps a partition of `heavy` for a smaller one of `light`, or just moves it when `heavy` has one more.
     fn shift(&mut self, heavy: usize, light: usize) -> bool {
         let room = self.over[heavy].min(-self.over[light]);
-        let back = if self.counts[heavy] > self.counts[light] {
-            None
+        let alone = if self.counts[heavy] > self.counts[light] {
+            self.largest_that_pays(heavy, light, room, 0).map(|one| (one, None))
         } else {
-            let Some(back) = self.smallest(light, heavy) else { return false };
-            Some(back)
+            None
         };
-        let copied_back = back.map_or(0, |(bytes, _)| bytes);
-        let Some((bytes, one)) = self.largest(heavy, light, room.saturating_add(copied_back)) else {
+        let Some((one, back)) = alone.or_else(|| self.swap_that_pays(heavy, light, room)) else {
             return false;
         };
-        let relief = bytes - copied_back;
-        if relief <= 0 || relief * PAYS.1 < (bytes + copied_back) * PAYS.0 {
-            return false;
-        }
         self.exchange(one, heavy, light);
-        if let Some((_, back)) = back {
+        if let Some(back) = back {
             self.exchange(back, light, heavy);
         }
         true
     }
 
-    fn smallest(&self, from: usize, to: usize) -> Option<(i64, usize)> {
-        self.held[from]
-            .iter()
-            .find(|(_, one)| self.choices[*one].can_exchange(self.brokers, from, to))
-            .copied()
+    /// The smaller what comes back, the better it pays; but for a larger one, a larger one may go.
+    fn swap_that_pays(&self, heavy: usize, light: usize, room: i64) -> Option<(usize, Option<usize>)> {
+        // With more than that coming back, no relief within the room is worth its copying.
+        let most = room.saturating_mul(PAYS.1 - PAYS.0) / (2 * PAYS.0);
+        let mut tried = None;
+        for (bytes, back) in self.held[light].range(..=(most, usize::MAX)) {
+            if tried == Some(*bytes) || !self.choices[*back].can_exchange(self.brokers, light, heavy) {
+                continue;
+            }
+            tried = Some(*bytes);
+            if let Some(one) = self.largest_that_pays(heavy, light, room, *bytes) {
+                return Some((one, Some(*back)));
+            }
+        }
+        None
+    }
+
+    fn largest_that_pays(&self, heavy: usize, light: usize, room: i64, copied_back: i64) -> Option<usize> {
+        let (bytes, one) = self.largest(heavy, light, room.saturating_add(copied_back))?;
+        let relief = bytes - copied_back;
+        (relief > 0 && relief * PAYS.1 >= (bytes + copied_back) * PAYS.0).then_some(one)
     }
 
     fn largest(&self, from: usize, to: usize, most: i64) -> Option<(i64, usize)> {

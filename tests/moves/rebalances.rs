@@ -266,3 +266,70 @@ async fn a_rebalance_that_is_asked_for_while_no_policy_can_be_read_waits_for_it(
     assert!(replicas.iter().flatten().all(|broker| *broker != 1), "{replicas:?}");
     assert_eq!(bed.store.told().map(|status| status.state), Some(RebalanceState::Done));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rebalance_that_waits_for_a_broker_that_is_gone_says_how_to_go_on_and_so_it_does() {
+    let (bed, held) = with_a_lost_broker().await;
+    bed.desk.note(&held, Standing::Owned, None);
+    bed.desk.request(Some(drain("one", 1)));
+    let (_task, _leads) = bed.start();
+    pass(Duration::from_secs(30)).await;
+    let told = bed.store.told().unwrap();
+    let way_out = "held: partition 0 waits for broker 3, which is away; should it be gone for good, run topicops rebalance --drain 3";
+    assert!(told.state == RebalanceState::Moving && told.message.contains(way_out), "{told:?}");
+
+    bed.desk.request(Some(drain("two", 3)));
+    bed.until_done("two").await;
+    let replicas = bed.all_replicas(std::slice::from_ref(&held)).await;
+    assert!(replicas[0].len() == 2 && !replicas[0].contains(&3), "{replicas:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_factor_that_waits_for_a_broker_that_is_gone_says_how_to_go_on_and_so_it_does() {
+    let (bed, held) = with_a_lost_broker().await;
+    let wish = |factor| bed.desk.note(&held, Standing::Owned, Some(factor));
+    wish(3);
+    let (_task, _leads) = bed.start();
+    pass(Duration::from_secs(30)).await;
+    let moving = bed.desk.moving();
+    let said = moving[&held].said.clone().unwrap().1;
+    let way_out =
+        "should it be gone for good, set the replication factor back and run topicops rebalance --drain 3";
+    assert!(
+        said.contains("partition 0 waits for broker 3, which is away") && said.contains(way_out),
+        "{said}"
+    );
+
+    wish(2);
+    pass(Duration::from_secs(10)).await;
+    bed.desk.request(Some(drain("one", 3)));
+    bed.until_done("one").await;
+    let replicas = bed.all_replicas(std::slice::from_ref(&held)).await;
+    assert!(replicas[0].len() == 2 && !replicas[0].contains(&3), "{replicas:?}");
+    wish(3);
+    for _ in 0..LONG {
+        pass(Duration::from_secs(1)).await;
+        let replicas: BTreeSet<i32> =
+            bed.all_replicas(std::slice::from_ref(&held)).await.remove(0).into_iter().collect();
+        if replicas == [1, 2, 4].into() {
+            return;
+        }
+    }
+    panic!("{:?}", bed.all_replicas(&[held]).await);
+}
+
+/// A topic that is held by a broker which is gone, and by one that is not.
+async fn with_a_lost_broker() -> (Bed, TopicName) {
+    let bed = Bed::new().await;
+    let held: TopicName = "held".parse().unwrap();
+    let new = NewTopic {
+        name: held.clone(),
+        partitions: Some(1.try_into().unwrap()),
+        replication_factor: Some(2.try_into().unwrap()),
+        placement: Some(vec![vec![3, 1]]),
+        configs: BTreeMap::new(),
+    };
+    bed.cluster.create_topics(&[new]).await.unwrap().remove(0).unwrap();
+    bed.cluster.lose_broker(3);
+    (bed, held)
+}

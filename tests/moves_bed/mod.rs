@@ -20,7 +20,7 @@ use topicops::{
     },
     kafka::{Cluster, ConfigChange, ConfigKeys, MemoryCluster, NewTopic, TopicPartition},
     metrics::Metrics,
-    moves::{BatchLimits, MoveState, RebalanceRequest, RebalanceStatus, Side},
+    moves::{BatchLimits, MoveState, RebalanceRequest, RebalanceState, RebalanceStatus, Side},
 };
 use topicops_contract::TopicName;
 
@@ -277,6 +277,18 @@ impl Bed {
         let new: Vec<NewTopic> = names.iter().map(new).collect();
         assert!(bed.cluster.create_topics(&new).await.unwrap().iter().all(Result::is_ok));
         (bed, names)
+    }
+
+    /// Until this rebalance is over.
+    pub async fn until_done(&self, id: &str) {
+        for _ in 0..LONG {
+            pass(Duration::from_secs(1)).await;
+            let told = self.store.told();
+            if told.is_some_and(|told| told.id == id && told.state == RebalanceState::Done) {
+                return;
+            }
+        }
+        panic!("it is never done: {:?}", self.store.told());
     }
 
     pub async fn all_replicas(&self, names: &[TopicName]) -> Vec<Vec<i32>> {

@@ -77,6 +77,29 @@ pub async fn throttles(world: &World, topic: &str) -> Result<BTreeMap<String, St
     Ok(found)
 }
 
+/// Sets somebody's own throttles, a rate on one broker and a list on the topic, and gives all that there are then.
+pub async fn throttled_by_somebody(world: &World, topic: &str) -> Result<BTreeMap<String, String>> {
+    set_rate(world, 1, Side::Leader, Some(7_777_777)).await?;
+    alter_topic(world, topic, Side::Leader, "0:9").await?;
+    wait::until("somebody's throttles to be seen", PATIENCE, || async {
+        let now = throttles(world, topic).await?;
+        ensure!(now.contains_key("1 leader.replication.throttled.rate"), "{now:?}");
+        ensure!(now.contains_key(Side::Leader.list_key()), "{now:?}");
+        Ok::<_, anyhow::Error>(now)
+    })
+    .await
+}
+
+/// Waits until nothing is throttled but what was before.
+pub async fn until_throttled_as(world: &World, topic: &str, before: &BTreeMap<String, String>) -> Result<()> {
+    wait::until("the throttles to be as before", PATIENCE, || async {
+        let now = throttles(world, topic).await?;
+        ensure!(now == *before, "{now:?}, not {before:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
 /// All moves under way, whoever began them.
 pub async fn listed(world: &World) -> Result<Vec<Reassignment>> {
     Ok(world.cluster()?.list_reassignments().await?)
@@ -123,7 +146,7 @@ pub async fn rebalance(world: &World, arguments: &[&str]) -> Result<std::process
     if arguments.contains(&"--dry-run") {
         command.arg("--kafka-config").arg(world.bed.kafka()?.admin_properties());
     }
-    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await;
+    let output = tokio::time::timeout(PATIENCE * 2, command.kill_on_drop(true).output()).await;
     Ok(output.context("topicops rebalance did not end")??)
 }
 
@@ -198,10 +221,27 @@ impl Load {
 
     /// Stops, and reads every acknowledged record back.
     pub async fn end(self, world: &World) -> Result<()> {
+        self.stop().await?.read_back(world).await
+    }
+
+    /// Stops: from now on, nothing more is written.
+    pub async fn stop(self) -> Result<Written> {
         self.stop.store(true, Ordering::SeqCst);
         self.writer.await??;
         self.prober.await??;
-        let (topic, wanted) = (self.topic, self.acknowledged.load(Ordering::SeqCst));
+        Ok(Written { topic: self.topic, acknowledged: self.acknowledged.load(Ordering::SeqCst) })
+    }
+}
+
+/// What was acknowledged.
+pub struct Written {
+    topic: String,
+    acknowledged: u64,
+}
+
+impl Written {
+    pub async fn read_back(self, world: &World) -> Result<()> {
+        let (topic, wanted) = (self.topic, self.acknowledged);
         let consumer: BaseConsumer = client(world)?
             .set("group.id", format!("check-{topic}"))
             .set("enable.partition.eof", "true")

@@ -145,6 +145,49 @@ pub fn partitions(layout: &mut Layout, seeds: &[(u32, usize, u64)]) -> Vec<Place
     placed
 }
 
+/// A swap of one partition of `placed` (each with its bytes) for another, or for nothing where its broker has more replicas, that
+/// racks allow, that takes neither broker past its fair share, and at least half of what it copies off a broker, where one of
+/// them is beyond the tolerance: the brokers, and what goes and comes back.
+pub fn paying_swap(
+    layout: &Layout,
+    plan: &Rebalance,
+    placed: &[(u64, Vec<i32>)],
+    fair: &BTreeMap<i32, u64>,
+    percent: u8,
+) -> Option<(i32, i32, u64, u64)> {
+    let after = |id: i32| plan.brokers[&id].after;
+    let tolerated = |id: i32| after(id).bytes.abs_diff(fair[&id]) * 100 <= fair[&id] * u64::from(percent);
+    let can_go = |replicas: &[i32], from: i32, to: i32| {
+        let known: Vec<i32> = replicas.iter().copied().filter(|id| layout.brokers.contains_key(id)).collect();
+        let moved: Vec<i32> = known.iter().map(|id| if *id == from { to } else { *id }).collect();
+        known.contains(&from)
+            && !known.contains(&to)
+            && pairs_in_one_rack(layout, &moved) == pairs_in_one_rack(layout, &known)
+    };
+    let free = usable(layout);
+    for (heavy, light) in free.iter().flat_map(|heavy| free.iter().map(|light| (*heavy, *light))) {
+        let above = after(heavy).bytes.saturating_sub(fair[&heavy]);
+        let room = above.min(fair[&light].saturating_sub(after(light).bytes));
+        if room == 0 || (tolerated(heavy) && tolerated(light)) {
+            continue;
+        }
+        let sizes = |from: i32, to: i32| {
+            let going = placed.iter().filter(move |(_, replicas)| can_go(replicas, from, to));
+            going.map(|(bytes, _)| *bytes).collect::<Vec<u64>>()
+        };
+        let nothing = (after(heavy).replicas > after(light).replicas).then_some(0);
+        let backs: Vec<u64> = sizes(light, heavy).into_iter().chain(nothing).collect();
+        for (bytes, back) in sizes(heavy, light).iter().flat_map(|one| backs.iter().map(|back| (*one, *back)))
+        {
+            let relief = bytes.saturating_sub(back);
+            if relief > 0 && relief <= room && relief * 2 >= bytes + back {
+                return Some((heavy, light, bytes, back));
+            }
+        }
+    }
+    None
+}
+
 /// What of all bytes on usable brokers each of them should have: a share of the disks, or the same for all.
 pub fn fair_shares(layout: &Layout, plan: &Rebalance) -> BTreeMap<i32, u64> {
     let disks: Option<Vec<u64>> = layout.brokers.values().map(|broker| broker.disk_total).collect();

@@ -189,18 +189,20 @@ impl Mover {
             })
             .collect();
         let waits = std::mem::take(&mut work.telling.waits);
-        let stuck = stuck.iter().find(|(partition, _)| {
-            work.state
-                .topics
-                .get(&partition.topic)
-                .is_some_and(|moves| matches!(moves.goal, Goal::Rebalance { .. }))
-        });
+        let rebalanced = |topic: &TopicName| {
+            let moves = work.state.topics.get(topic);
+            moves.is_some_and(|moves| matches!(moves.goal, Goal::Rebalance { .. }) && !moves.cancelled)
+        };
+        let stuck = stuck.iter().find(|(partition, _)| rebalanced(&partition.topic));
         let stuck = stuck.map(|(partition, brokers)| {
             format!(
                 "{partition} cannot be copied to {brokers:?}, which is away; it goes on when that is back"
             )
         });
-        let status = self.rebalance_status(work, pace, (&foreign, stuck), waits);
+        let obstacle = obstacles.iter().find(|(partition, _)| rebalanced(&partition.topic));
+        let hindrance =
+            stuck.or_else(|| obstacle.map(|(partition, why)| format!("{}: {why}", partition.topic)));
+        let status = self.rebalance_status(work, pace, (&foreign, hindrance), waits);
         let turn = |status: &Option<RebalanceStatus>| {
             status.as_ref().map(|status| (status.id.clone(), status.state))
         };
@@ -245,7 +247,7 @@ impl Mover {
         &self,
         work: &Work,
         pace: Pace,
-        (foreign, stuck): (&[String], Option<String>),
+        (foreign, hindrance): (&[String], Option<String>),
         waits: bool,
     ) -> Option<RebalanceStatus> {
         let request = self.desk.requested()??;
@@ -279,7 +281,7 @@ impl Mover {
             RebalanceState::Moving => match foreign.first().filter(|_| progress.moving == 0) {
                 Some(foreign) => format!("{foreign}; topicops waits for the end"),
                 None => {
-                    let parts = [Some(progress.message()), stuck, work.trouble.clone()];
+                    let parts = [Some(progress.message()), hindrance, work.trouble.clone()];
                     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
                 }
             },

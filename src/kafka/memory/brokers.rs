@@ -78,6 +78,21 @@ impl State {
         Ok(())
     }
 
+    /// A broker goes for good: nothing there is in sync any more, but for what is in sync nowhere else, which nobody leads then.
+    pub(super) fn lose_broker(&mut self, broker: i32) {
+        self.brokers.retain(|(id, _)| *id != broker);
+        for topic in self.topics.values_mut() {
+            for (in_sync, leader) in topic.in_sync.iter_mut().zip(&mut topic.leaders) {
+                if in_sync.len() > 1 {
+                    in_sync.retain(|id| *id != broker);
+                }
+                if *leader == Some(broker) {
+                    *leader = in_sync.iter().copied().find(|id| *id != broker);
+                }
+            }
+        }
+    }
+
     fn live(&self, broker: i32) -> Item<()> {
         if self.brokers.iter().any(|(id, _)| *id == broker) {
             return Ok(());

@@ -64,6 +64,11 @@ impl MemoryCluster {
         inner.state.brokers.sort_unstable();
     }
 
+    /// A broker is gone for good; what it held names it still.
+    pub fn lose_broker(&self, id: i32) {
+        self.lock().state.lose_broker(id);
+    }
+
     /// How many bytes a partition has on every broker that holds it.
     pub fn set_size(&self, partition: TopicPartition, bytes: u64) {
         self.lock().state.sizes.insert(partition, bytes);

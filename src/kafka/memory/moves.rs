@@ -160,13 +160,15 @@ impl State {
         }
     }
 
-    /// These replicas, all in sync; the leader stays where it is, if it may.
+    /// These replicas, all in sync whose brokers live; the leader stays where it is, if it may.
     fn settle(&mut self, partition: &TopicPartition, replicas: Vec<i32>) {
         let index = self.index(partition);
+        let lives = |replica: &i32| self.brokers.iter().any(|(broker, _)| broker == replica);
+        let in_sync: Vec<i32> = replicas.iter().copied().filter(lives).collect();
         if let (Some(topic), Some(index)) = (self.topics.get_mut(partition.topic.as_str()), index) {
-            let stays = topic.leaders[index].filter(|leader| replicas.contains(leader));
-            topic.leaders[index] = stays.or_else(|| replicas.first().copied());
-            topic.in_sync[index].clone_from(&replicas);
+            let stays = topic.leaders[index].filter(|leader| in_sync.contains(leader));
+            topic.leaders[index] = stays.or_else(|| in_sync.first().copied());
+            topic.in_sync[index] = in_sync;
             topic.replicas[index] = replicas;
         }
     }
