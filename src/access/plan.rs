@@ -209,6 +209,11 @@ impl AccessPlan {
                 (true, None) => provide(true, Source::GenerateIfGone),
                 (false, None) => provide(true, Source::Generate),
             },
+            // The brokers have another user of the workload. That he stays is written down before this one is there, too: from
+            // then on nobody could tell which of them Pods run with.
+            (false, Some(found)) if secret.previous.is_some() && found.previous != secret.previous => {
+                provide(false, Source::Read(secret.key.clone()));
+            }
             (false, Some(_)) => provide(true, Source::Read(secret.key.clone())),
             (true, Some(found)) => match (found.content, found.says(secret)) {
                 (SecretContent::Current, true) => {}

@@ -98,6 +98,27 @@ fn what_is_known_of_user_and_secret_decides_the_step() {
 }
 
 #[test]
+fn that_the_other_user_stays_is_written_down_before_the_one_in_a_secret_that_was_put_back_is_there() {
+    let (name, other) = ("op.shop.orders", "op.shop.orders_2");
+    let own = key("shop", "s");
+    let mut desired = BTreeMap::from([
+        (name.to_owned(), wanted(name, "t", &own)),
+        (other.to_owned(), Desired { secret: None, ..wanted(other, "t", &own) }),
+    ]);
+    desired.get_mut(name).unwrap().secret.as_mut().unwrap().previous = Some(other.to_owned());
+    let mut observed = Observed { users: [other.to_owned()].into(), ..Observed::default() };
+    observed.secrets.insert(own.clone(), found(name, SecretContent::Unread));
+    for upsert in [false, true] {
+        let plan = plan("op.", &desired, &observed);
+        let step = &plan.provide[0];
+        assert_eq!((step.upsert, &step.source), (upsert, &Source::Read(own.clone())));
+        assert!(plan.delete_users.is_empty());
+        apply(&plan, &desired, &mut observed);
+    }
+    assert!(plan("op.", &desired, &observed).is_empty());
+}
+
+#[test]
 fn a_workload_that_came_again_gets_its_secret_without_a_new_password() {
     let name = "op.shop.orders";
     let own = key("shop", "s");

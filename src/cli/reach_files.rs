@@ -1,9 +1,10 @@
 //! The files that say how the brokers are reached: `--kafka-config`, the stores that it names, and `--client-ca`, read again
 //! whenever they change.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::watch,
     task::spawn_blocking,
@@ -38,6 +39,8 @@ pub(super) struct ReachFiles {
     health: Health,
     metrics: Metrics,
     counts: Counts,
+    /// topicops has reached the listener of clients, so one day it does again.
+    reached: bool,
     /// What was not taken, why, and when it was tried.
     refused: Option<([u8; 32], String, Instant)>,
 }
@@ -83,7 +86,7 @@ impl ReachFiles {
         (health, metrics): (Health, Metrics),
     ) -> Self {
         metrics.kafka_config_valid.set(1);
-        Self { settings, cluster, for_clients, health, metrics, counts, refused: None }
+        Self { settings, cluster, for_clients, health, metrics, counts, reached: false, refused: None }
     }
 
     pub(super) async fn follow(mut self) {
@@ -132,19 +135,23 @@ impl ReachFiles {
     }
 
     /// Says whether clients would get through, where nothing has been learnt of that yet, or they would not.
-    async fn judge(&self) -> Result<()> {
-        if *self.for_clients.vouched.borrow() == Vouched::Yes {
+    async fn judge(&mut self) -> Result<()> {
+        let before = self.for_clients.vouched.borrow().clone();
+        if before == Vouched::Yes {
             return Ok(());
         }
         // What is not delivered with the Secret, clients' own machines have, and theirs may differ from this one.
         let delivered = self.for_clients.endpoint.borrow().truststore_pem.is_some();
-        let trial = if delivered { try_out(&self.counts.clients).await? } else { Trial::Vouches };
+        let counts = self.counts.clients.clone();
+        let trial = if delivered { self.try_out(&counts).await? } else { Trial::Vouches };
         let vouched = match trial {
             Trial::Refused(error) => {
                 let why = format!("{GIVEN}: {error}");
                 self.say(Vouched::No(why.as_str().into()));
                 bail!("{why}");
             }
+            // What was found to be wrong is not right because nobody looks.
+            Trial::Unreached if let Vouched::No(why) = &before => bail!("{why}"),
             // While no broker answers, nothing is learnt about clients; a listener that is for them alone topicops need not reach.
             Trial::Unreached if self.cluster.describe_cluster().await.is_err() => return Ok(()),
             Trial::Unreached | Trial::Vouches => Vouched::Yes,
@@ -162,7 +169,8 @@ impl ReachFiles {
     }
 
     async fn adopt(&mut self, reach: Reach) -> Result<()> {
-        let shown = self.settings.kafka_config.display();
+        let file = self.settings.kafka_config.clone();
+        let shown = file.display();
         let context = || format!("--kafka-config {shown}, as it is now");
         let candidate =
             self.cluster.candidate(reach.own.clone(), reach.logins.clone()).with_context(context)?;
@@ -189,25 +197,61 @@ impl ReachFiles {
     }
 
     /// Whether clients find what vouches for their brokers in what they are to get. topicops need not reach their listener:
-    /// only what it learns there counts.
-    async fn try_for_clients(&self, reach: &Reach) -> Result<()> {
+    /// only what it learns there counts. Where it does, a file that comes while nobody answers waits for the word.
+    async fn try_for_clients(&mut self, reach: &Reach) -> Result<()> {
         if **self.for_clients.endpoint.borrow() == reach.endpoint {
             return Ok(());
         }
-        if let Trial::Refused(error) = try_out(&reach.clients).await? {
-            if matches!(try_out(&self.counts.clients).await?, Trial::Vouches) {
-                return Err(error).context(GIVEN);
+        let why = match self.try_out(&reach.clients).await? {
+            Trial::Vouches => return Ok(()),
+            Trial::Unreached if !self.reached => return Ok(()),
+            Trial::Unreached => "the listener of clients does not answer; it is tried again".to_owned(),
+            Trial::Refused(error) => {
+                let counts = self.counts.clients.clone();
+                if matches!(self.try_out(&counts).await?, Trial::Vouches) {
+                    return Err(error).context(GIVEN);
+                }
+                error.to_string()
             }
-            // Neither is of any use now, and nobody knows which one will be: Secrets stay as they are.
-            self.say(Vouched::No(format!("{GIVEN}: {error}").as_str().into()));
-        }
+        };
+        // Nobody knows yet which of the two is of use: Secrets stay as they are.
+        self.say(Vouched::No(format!("{GIVEN}: {why}").as_str().into()));
         Ok(())
+    }
+
+    async fn try_out(&mut self, clients: &ClientProperties) -> Result<Trial> {
+        let trial = try_out(clients).await?;
+        self.reached |= !matches!(trial, Trial::Unreached);
+        Ok(trial)
     }
 }
 
-/// TLS alone: clients log in beyond it, as somebody of whom nothing is known here.
+/// At each of the servers, so that none that is silent hides what another one says.
 async fn try_out(clients: &ClientProperties) -> Result<Trial> {
-    let cluster = WireCluster::new(clients.clone()).context(GIVEN)?;
+    let mut trials: FuturesUnordered<_> = clients
+        .bootstrap_servers
+        .iter()
+        .enumerate()
+        .map(|(n, server)| {
+            let one = ClientProperties { bootstrap_servers: vec![server.clone()], ..clients.clone() };
+            async move { (n, try_one(one).await) }
+        })
+        .collect();
+    let mut refused = BTreeMap::new();
+    while let Some((n, trial)) = trials.next().await {
+        match trial? {
+            Trial::Vouches => return Ok(Trial::Vouches),
+            Trial::Refused(error) => drop(refused.insert(n, error)),
+            Trial::Unreached => {}
+        }
+    }
+    // The same one each time, so that it is told once.
+    Ok(refused.into_values().next().map_or(Trial::Unreached, Trial::Refused))
+}
+
+/// TLS alone: clients log in beyond it, as somebody of whom nothing is known here.
+async fn try_one(clients: ClientProperties) -> Result<Trial> {
+    let cluster = WireCluster::new(clients).context(GIVEN)?;
     Ok(match timeout(TRIAL, cluster.connect()).await {
         Ok(Err(error)) if error.message.contains(NOT_VOUCHED_FOR) => Trial::Refused(error),
         // Who hangs up, or wants a certificate of clients' own, says nothing of what they are given.
@@ -331,10 +375,14 @@ mod tests {
     }
 
     fn followed(folder: &Path, clients: u16) -> ReachFiles {
+        followed_at(folder, &format!("127.0.0.1:{clients}"))
+    }
+
+    fn followed_at(folder: &Path, clients: &str) -> ReachFiles {
         let args = [
             "t".to_owned(),
             format!("--kafka-config={}", folder.join("client.properties").display()),
-            format!("--client-bootstrap-servers=127.0.0.1:{clients}"),
+            format!("--client-bootstrap-servers={clients}"),
             "--client-security-protocol=SASL_SSL".to_owned(),
             format!("--client-ca={}", folder.join("ca.pem").display()),
         ];
@@ -519,4 +567,6 @@ mod tests {
         files.look().await.unwrap();
         assert_eq!(vouched(&files), Vouched::Yes);
     }
+
+    mod doubt;
 }

@@ -1,17 +1,19 @@
 //! `topicops rotate --wait`: how a rotation goes on, as the workload and its Secret tell it.
 
-use std::{collections::BTreeMap, io::Write, time::Duration};
+use std::{collections::BTreeMap, future::Future, io::Write, time::Duration};
 
 use anyhow::{Result, bail};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client, api::DynamicObject};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use topicops_contract::{ClientRequest, Workload, keys};
 
 use super::Rotated;
 use crate::workload_resource::workload_resource;
 
 const LOOK: Duration = Duration::from_secs(1);
+/// An API server that works answers within milliseconds.
+const ANSWER: Duration = Duration::from_secs(10);
 /// After an annotation was put back to what it was: topicops may have seen what it was in between, and be at work.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -108,8 +110,8 @@ impl Scene {
     }
 
     async fn look(&self) -> Result<Result<(ObjectMeta, Option<ObjectMeta>), String>> {
-        let workload = self.workloads.get_metadata_opt(self.workload.name()).await;
-        let workload = match self.allowed(workload, &self.workload.to_string(), &self.resource)? {
+        let workload = self.workloads.get_metadata_opt(self.workload.name());
+        let workload = match self.allowed(workload, &self.workload.to_string(), &self.resource).await? {
             Ok(Some(workload)) => workload.metadata,
             Ok(None) => bail!("{} is gone, and its credentials with it", self.workload),
             Err(silence) => return Ok(Err(silence)),
@@ -118,9 +120,9 @@ impl Scene {
     }
 
     async fn look_at_secret(&self) -> Result<Result<Option<ObjectMeta>, String>> {
-        let secret = self.secrets.get_metadata_opt(&self.secret).await;
+        let secret = self.secrets.get_metadata_opt(&self.secret);
         let what = format!("Secret {}/{}", self.workload.namespace(), self.secret);
-        let secret = self.allowed(secret, &what, "secrets")?;
+        let secret = self.allowed(secret, &what, "secrets").await?;
         Ok(secret.map(|secret| secret.map(|secret| secret.metadata)))
     }
 
@@ -128,15 +130,21 @@ impl Scene {
     ///
     /// # Errors
     /// The right is missing.
-    fn allowed<T>(&self, answer: kube::Result<T>, what: &str, resource: &str) -> Result<Result<T, String>> {
-        match answer {
-            Ok(value) => Ok(Ok(value)),
-            Err(kube::Error::Api(status)) if status.code == 403 => bail!(
+    async fn allowed<T>(
+        &self,
+        answer: impl Future<Output = kube::Result<T>>,
+        what: &str,
+        resource: &str,
+    ) -> Result<Result<T, String>> {
+        match timeout(ANSWER, answer).await {
+            Err(_) => Ok(Err(format!("{what}: no answer within {} s", ANSWER.as_secs()))),
+            Ok(Ok(value)) => Ok(Ok(value)),
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => bail!(
                 "--wait looks at {what}, which takes the right to get {resource} in the namespace {}: {}",
                 self.workload.namespace(),
                 status.message
             ),
-            Err(error) => Ok(Err(crate::chain(&error))),
+            Ok(Err(error)) => Ok(Err(crate::chain(&error))),
         }
     }
 }
@@ -231,6 +239,23 @@ mod tests {
             now += GRACE;
         }
         last.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_is_silent_is_waited_for_no_longer_than_was_said() {
+        let silent = axum::Router::new().fallback(|| std::future::pending::<()>());
+        let client = Client::new(silent, "default");
+        let request = crate::access::testing::request("shop/orders");
+        let scene = Scene::new(&client, &request);
+        assert!(format!("{:#}", scene.made_for().await.unwrap_err()).contains("no answer within 10 s"));
+        let (began, mut out) = (Instant::now(), Vec::new());
+        let limit = Duration::from_secs(60);
+        let rotated = scene.wait("now".to_owned(), None, limit, &mut out).await.unwrap();
+        assert_eq!(rotated, Rotated::Pending);
+        assert!(began.elapsed() < limit + 2 * ANSWER, "{:?}", began.elapsed());
+        let told = String::from_utf8(out).unwrap();
+        let silence = "trying again: Deployment shop/orders: no answer within 10 s\n";
+        assert_eq!(told, format!("{silence}it goes on: the Events of the workload tell how\n"));
     }
 
     const BEFORE: &[(&str, &str)] = &[(USERNAME, "u"), (MADE_FOR, "then")];

@@ -308,8 +308,13 @@ impl AccessController {
         match written {
             Ok(Written::Done(meta)) => {
                 fail_point!("access/secret-written");
-                self.secrets.note(&meta, SecretContent::Current);
                 self.count("write_secrets", 1);
+                if !tenure.lock().belief.observed.users.contains(&one.username) {
+                    // It says by now that another user stays; its own comes next, and is to be tried.
+                    self.secrets.note(&meta, SecretContent::Altered);
+                    return;
+                }
+                self.secrets.note(&meta, SecretContent::Current);
                 if one.tells {
                     self.tell_ready(decision, &one.username, &one.secret);
                 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     ObjectKey, Reason,
-    access::{Decision, RotationRules},
+    access::{Decision, RotationRules, SecretContent},
     fail_point::fail_point,
 };
 
@@ -34,14 +34,16 @@ pub(super) struct Rotations {
     known_since: HashMap<String, Instant>,
     /// Users whose credentials all Pods have by now.
     taken_up: BTreeSet<String>,
+    /// When the last one was done.
+    done: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Followed {
     /// The user before.
     previous: String,
-    /// The latest that the Secret said its password was made, and when that was seen first. What somebody wrote there since
-    /// makes no Pods count as changed over that are older.
+    /// The latest that the Secret said its password was made, and when that was seen first, by this leader's clock: Pods that
+    /// begin after it find the new credentials. What the Secret says of when they were made is somebody else's word.
     made: Option<Timestamp>,
     seen: Timestamp,
     /// When it got on last.
@@ -79,14 +81,23 @@ impl Rotations {
             Some(followed) => followed.is_stuck(now),
             None => now.duration_since(since) >= STUCK,
         };
-        let stuck = self.known_since.iter().filter(|(username, since)| is_stuck(username, **since));
+        let stuck: BTreeSet<String> = self
+            .known_since
+            .iter()
+            .filter(|(username, since)| is_stuck(username, **since))
+            .map(|(username, _)| username.clone())
+            .collect();
+        let waits = |username: &&String| self.followed.get(*username).is_some_and(|one| one.needs);
+        let for_nothing_known = stuck.iter().filter(|username| !waits(username)).count();
+        let done = self.done.is_some_and(|at| now.duration_since(at) < STUCK);
         let changing = self.followed.iter().map(|(username, one)| (username.clone(), one.previous.clone()));
         RotationRules {
             now: time,
             after,
             taken_up: self.taken_up.clone(),
             changing: changing.collect(),
-            stuck: stuck.map(|(username, _)| username.clone()).collect(),
+            blocked: for_nothing_known >= AT_A_TIME && !done,
+            stuck,
             room: AT_A_TIME,
         }
     }
@@ -140,11 +151,6 @@ impl Followed {
         }
     }
 
-    /// Since when Pods that begin find the new credentials in their Secret.
-    fn in_secret_since(&self) -> Timestamp {
-        self.made.map_or(self.seen, |made| made.min(self.seen))
-    }
-
     fn is_stuck(&self, now: Instant) -> bool {
         self.needs || now.duration_since(self.since) >= STUCK
     }
@@ -196,19 +202,21 @@ impl AccessController {
         }
         let now = Instant::now();
         let mut known = tenure.lock();
-        let secrets = &known.belief.observed.secrets;
+        let (users, secrets) = (&known.belief.observed.users, &known.belief.observed.secrets);
         let changing: BTreeMap<&String, &String> = decisions
             .iter()
             .filter(|(username, decision)| decision.is_current(username))
             .filter_map(|(username, decision)| Some((username, decision.lineage.previous.as_ref()?)))
             .collect();
-        // As the Secret says; what was decided beyond that is not there yet.
+        // As the Secret says, and the brokers; what was decided beyond that is not there yet.
         let is_written = |username: &&String| {
             let secret = decisions.get(*username).and_then(|decision| decision.desired.secret.as_ref());
-            secret.is_some_and(|secret| {
-                let shown = secrets.get(&secret.key).and_then(|found| found.username.as_ref());
-                self.secrets.is_current(&secret.key, username) || shown == Some(*username)
-            })
+            users.contains(*username)
+                && secret.is_some_and(|secret| {
+                    let shown = secrets.get(&secret.key).filter(|it| it.content != SecretContent::Altered);
+                    let shown = shown.and_then(|found| found.username.as_ref());
+                    self.secrets.is_current(&secret.key, username) || shown == Some(*username)
+                })
         };
         let written: BTreeSet<&String> = changing.keys().copied().filter(is_written).collect();
         known.rotations.taken_up.retain(|username| decisions.contains_key(username));
@@ -243,7 +251,7 @@ impl AccessController {
             username: username.to_owned(),
             previous: decision.lineage.previous.clone()?,
             made,
-            since: followed.in_secret_since(),
+            since: followed.seen,
             secret,
             may_roll: followed.may_roll(now),
         })
@@ -273,6 +281,7 @@ impl AccessController {
             Ok(Rollout::Done) => {
                 known.rotations.followed.remove(&username);
                 known.rotations.taken_up.insert(username.clone());
+                known.rotations.done = Some(now);
                 drop(known);
                 fail_point!("access/taken-up");
                 self.metrics.rotations.inc();

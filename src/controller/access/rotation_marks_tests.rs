@@ -65,6 +65,21 @@ async fn what_somebody_writes_of_when_the_password_was_made_has_no_older_pods_co
 }
 
 #[tokio::test(start_paused = true)]
+async fn for_whoever_leads_next_no_pods_are_younger_than_what_it_sees_in_the_secret_whatever_that_says() {
+    let world = running().await;
+    world.pods.lock().unwrap().stuck = true;
+    world.ask(&orders(Some("today")));
+    let process = world.run();
+    world.until_more_looks().await;
+    world.says_made(Some("2020-01-01T00:00:00Z"), &process);
+    drop(process);
+    let _process = world.run();
+    world.until_more_looks().await;
+    let (_, since) = world.told();
+    assert!(since.len() == 2 && since[1] > since[0], "{since:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_password_that_is_said_to_be_made_in_the_future_is_one_password_and_has_pods_replaced_once() {
     let world = running().await;
     world.pods.lock().unwrap().stuck = true;

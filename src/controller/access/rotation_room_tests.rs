@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use topicops_contract::keys;
+use topicops_contract::{RotateAfter, keys};
 
 use super::world::{Process, World};
 use crate::{
@@ -99,6 +99,29 @@ async fn ten_that_do_not_get_on_hold_up_others_for_ten_minutes_and_no_longer() {
     world.until("ten", async |world| world.new_users().await == AT_A_TIME).await;
     sleep(Duration::from_secs(700)).await;
     assert_eq!(world.new_users().await, 2 * AT_A_TIME);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_ten_that_do_not_get_on_one_at_a_time_is_tried_of_those_that_are_only_old_until_one_is_done() {
+    let world = many().await;
+    for n in 0..WORKLOADS {
+        let mut asking = asking(n, None);
+        asking.rotation.after = Some(RotateAfter::Age(Duration::from_secs(86_400)));
+        world.ask(&asking);
+    }
+    for secret in world.kept.lock().unwrap().secrets.values_mut() {
+        let annotations = secret.metadata.annotations.as_mut().unwrap();
+        annotations.insert(keys::secret::MADE.to_owned(), "2020-01-01T00:00:00Z".to_owned());
+    }
+    world.logins_are_refused(true);
+    let _process = world.run();
+    for tried in [AT_A_TIME, AT_A_TIME + 1, AT_A_TIME + 2] {
+        world.until("another", async |world| world.new_users().await == tried).await;
+        sleep(Duration::from_secs(300)).await;
+        assert_eq!(world.new_users().await, tried);
+    }
+    world.logins_are_refused(false);
+    world.until("the others", async |world| world.new_users().await == WORKLOADS).await;
 }
 
 #[tokio::test(start_paused = true)]

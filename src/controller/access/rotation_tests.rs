@@ -13,7 +13,7 @@ use crate::{
         testing::{Asking, request},
     },
     controller::Index,
-    kafka::{Acl, Call, Cluster},
+    kafka::{Acl, Call, Cluster, ItemError},
     metrics::{PassLabel, StateLabel},
 };
 
@@ -277,6 +277,102 @@ async fn pods_change_over_to_the_password_that_comes_after_a_secret_that_somebod
     assert_eq!(world.pods.lock().unwrap().made[0].to_string(), long_ago);
     world.pods.lock().unwrap().stuck = false;
     world.until("the end", World::is_rotated).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_goes_while_pods_change_over_and_nobody_leads_shuts_none_of_them_out() {
+    let world = running().await;
+    world.pods.lock().unwrap().stuck = true;
+    world.ask(&orders(Some("today")));
+    drop({
+        let process = world.run();
+        world.until("both", async |world| world.mark(keys::secret::PREVIOUS).is_some()).await;
+        process
+    });
+    world.kept.lock().unwrap().secrets.remove(&ObjectKey::new("shop", SECRET));
+    let _process = world.run();
+    world
+        .until("the Secret anew", async |world| {
+            assert!(world.pods_are_let_in().await, "{}", world.state().await);
+            world.mark(keys::secret::PREVIOUS).as_deref() == Some(FIRST)
+        })
+        .await;
+    sleep(Duration::from_secs(60)).await;
+    assert!(world.pods_are_let_in().await, "{}", world.state().await);
+    world.pods.lock().unwrap().stuck = false;
+    world.until("the end", World::is_rotated).await;
+}
+
+/// The brokers have the user, and do not let him in yet.
+fn logins_are_refused(world: &World, username: &str, refused: bool) {
+    let error = ItemError {
+        code: "SASL_AUTHENTICATION_FAILED".to_owned(),
+        number: 58,
+        message: "not yet".to_owned(),
+        retriable: true,
+    };
+    world.cluster.refuse(Call::CheckLogins, username, refused.then_some(error));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_goes_before_it_has_the_next_user_shuts_no_pod_out() {
+    let world = running().await;
+    logins_are_refused(&world, SECOND, true);
+    world.ask(&orders(Some("today")));
+    let process = world.run();
+    let users = async |world: &World| world.cluster.describe_scram_users("").await.unwrap().len();
+    world.until("both", async |world| users(world).await == 2).await;
+    assert_eq!(world.mark(keys::secret::USERNAME).as_deref(), Some(FIRST));
+    let key = ObjectKey::new("shop", SECRET);
+    world.kept.lock().unwrap().secrets.remove(&key);
+    Index::remove(process.secrets.as_ref(), &key);
+    sleep(Duration::from_secs(60)).await;
+    assert!(world.pods_are_let_in().await, "{}", world.state().await);
+    logins_are_refused(&world, SECOND, false);
+    world
+        .until("the end", async |world| {
+            assert!(world.pods_are_let_in().await, "{}", world.state().await);
+            world.is_rotated().await
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_from_before_a_rotation_that_is_put_back_shuts_no_pod_out_whoever_leads() {
+    let world = running().await;
+    let before = world.secret(SECRET).unwrap();
+    world.ask(&orders(Some("today")));
+    drop({
+        let process = world.run();
+        world.until("a rotation", World::is_rotated).await;
+        process
+    });
+    world.kept.lock().unwrap().put(before);
+    logins_are_refused(&world, FIRST, true);
+    world.pods.lock().unwrap().stuck = true;
+    let asked = world.pods.lock().unwrap().asked;
+    for again in [false, true] {
+        let _process = world.run();
+        world.until("its mark", async |world| world.mark(keys::secret::PREVIOUS).is_some()).await;
+        sleep(Duration::from_secs(100)).await;
+        assert!(world.pods_are_let_in().await, "{}", world.state().await);
+        let looks = world.pods.lock().unwrap().asked - asked;
+        assert!(again || looks == 0, "no Pod is to have what lets nobody in");
+    }
+    assert_eq!(world.mark(keys::secret::PREVIOUS).as_deref(), Some(SECOND));
+    logins_are_refused(&world, FIRST, false);
+    world.pods.lock().unwrap().stuck = false;
+    let _process = world.run();
+    let first =
+        async |world: &World| world.pods.lock().unwrap().users.values().flatten().all(|it| it == FIRST);
+    world.until("its user", first).await;
+    // It was made before what was asked for last, so that comes next.
+    world
+        .until("the end", async |world| {
+            assert!(world.pods_are_let_in().await, "{}", world.state().await);
+            world.is_rotated().await
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,10 +40,11 @@ impl StoredSecret {
         };
         let fingerprint = self.fingerprint();
         let recorded = secret_meta::fingerprint(&self.meta);
+        let is_of = |username: &str| self.data.get("username").is_some_and(|it| **it == *username.as_bytes());
         if fingerprint == expected.fingerprint() {
             // Only the record may be missing; then nothing but the record is written.
             if recorded == Some(&fingerprint) { SecretContent::Current } else { SecretContent::Outdated }
-        } else if recorded == Some(&fingerprint) {
+        } else if recorded == Some(&fingerprint) && is_of(username) {
             SecretContent::Outdated
         } else {
             SecretContent::Altered
@@ -139,6 +140,16 @@ mod tests {
         let mut unrecorded = secret;
         unrecorded.metadata.annotations = None;
         assert_eq!(judge(&unrecorded, "kafka:9093"), SecretContent::Outdated);
+    }
+
+    #[test]
+    fn a_password_that_was_made_for_another_user_is_not_this_ones() {
+        let (secret, _) = written(&"x".repeat(43));
+        let stored = StoredSecret::new(secret);
+        for username in ["op.shop.w_2", "op.shop.v"] {
+            let judged = stored.judge(username, &endpoint("kafka:9093"), "shop.w");
+            assert_eq!(judged, SecretContent::Altered, "{username}");
+        }
     }
 
     #[test]
