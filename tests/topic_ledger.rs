@@ -18,7 +18,9 @@ use topic_scene::{Kubernetes, REST, Scene};
 use topicops::{
     ObjectKey,
     controller::Index,
-    kafka::{Call, Cluster, ClusterError, ConfigChange, ConfigKeys, DoomedTopic, NewTopic, Trouble},
+    kafka::{
+        Call, Cluster, ClusterError, ConfigChange, ConfigKeys, DoomedTopic, NewPartitions, NewTopic, Trouble,
+    },
     topic::{TopicObjectKey, TopicPolicy, limits::TopicRules},
 };
 use topicops_contract::{Status, TopicName};
@@ -275,4 +277,48 @@ async fn what_somebody_makes_right_after_a_deletion_is_not_taken_for_what_was_de
     scene.index.apply(again);
     pass(Duration::from_secs(5)).await;
     assert_eq!(status(&scene, "orders-0").reason, "AdoptionNotAllowed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_deleted_before_this_leadership_counts_no_more_once_brokers_cannot_lag() {
+    let mut paused = orders(0, "1");
+    paused.metadata.annotations = Some([("topic.kafka.nb/paused".to_owned(), "true".to_owned())].into());
+    for (ledger, declared) in [("left=3/1", None), ("partitions=3", Some(paused))] {
+        let ledger = format!("orders-0 shop  id=some,{ledger}\n");
+        let scene = Scene::of(NEVER, &ledger, Kubernetes::default());
+        limit(&scene, 4);
+        declared.into_iter().for_each(|object| scene.index.apply(object));
+        scene.index.apply(orders(1, "2"));
+        scene.lead();
+        pass(REST).await;
+        assert_eq!(partitions(&scene).await, [None, None], "{ledger}: brokers may not show it");
+        pass(Duration::from_secs(310)).await;
+        assert_eq!(partitions(&scene).await, [None, Some(2)], "{ledger}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_by_the_controllers_word_counts_no_more_than_what_is_declared() {
+    let scene = Scene::start(NEVER);
+    limit(&scene, 4);
+    let mut declared = orders(0, "1");
+    declared.metadata.annotations = Some([("topic.kafka.nb/drift".to_owned(), "report".to_owned())].into());
+    scene.index.apply(declared.clone());
+    pass(REST).await;
+    let more =
+        NewPartitions { topic: "orders-0".parse().unwrap(), total: 3.try_into().unwrap(), placement: None };
+    scene.cluster.create_partitions(&[more]).await.unwrap().remove(0).unwrap();
+    let mut edited = |consumers: &str| {
+        declared.data.as_mut().unwrap().insert("consumers".to_owned(), consumers.to_owned());
+        scene.index.apply(declared.clone());
+    };
+    edited("billing/one");
+    scene.index.apply(orders(1, "2"));
+    pass(REST).await;
+    assert_eq!(partitions(&scene).await, [Some(3), None]);
+    delete(&scene).await;
+    edited("billing/two");
+    pass(Duration::from_secs(10)).await;
+    assert_eq!(status(&scene, "orders-0").reason, "Drifted");
+    assert_eq!(partitions(&scene).await, [None, Some(2)]);
 }

@@ -8,26 +8,26 @@ use topicops::{
 
 use super::*;
 
-fn with() -> ConfigMap {
+pub(super) fn with() -> ConfigMap {
     orders(&[("consumers", "billing/*")], &[("deletion-policy", "delete")])
 }
 
 /// An object of the same name that lives elsewhere.
-fn of(namespace: &str, mut config_map: ConfigMap) -> ConfigMap {
+pub(super) fn of(namespace: &str, mut config_map: ConfigMap) -> ConfigMap {
     config_map.metadata.namespace = Some(namespace.to_owned());
     config_map.metadata.uid = Some(namespace.to_owned());
     config_map
 }
 
-fn removed(scene: &Scene) {
+pub(super) fn removed(scene: &Scene) {
     Index::<ConfigMap>::remove(scene.index.as_ref(), &topicops::ObjectKey::new("shop", "orders"));
 }
 
-fn released(scene: &Scene) -> bool {
+pub(super) fn released(scene: &Scene) -> bool {
     scene.requests().iter().any(|request| request == "PATCH /api/v1/namespaces/shop/configmaps/orders")
 }
 
-async fn topics(scene: &Scene) -> Vec<String> {
+pub(super) async fn topics(scene: &Scene) -> Vec<String> {
     scene.cluster.thaw_reads();
     scene.cluster.list_topics().await.unwrap()
 }
@@ -42,7 +42,7 @@ fn no_answer_to(scene: &Scene, call: Call) {
 }
 
 /// Somebody makes the topic; its id.
-async fn made_by_hand(scene: &Scene) -> String {
+pub(super) async fn made_by_hand(scene: &Scene) -> String {
     let topic = NewTopic {
         name: "orders".parse().unwrap(),
         partitions: Some(1.try_into().unwrap()),
@@ -53,13 +53,13 @@ async fn made_by_hand(scene: &Scene) -> String {
     scene.cluster.create_topics(&[topic]).await.unwrap().remove(0).unwrap().id
 }
 
-async fn deleted_by_hand(scene: &Scene) {
+pub(super) async fn deleted_by_hand(scene: &Scene) {
     let topic = DoomedTopic { name: "orders".parse().unwrap(), id: None };
     scene.cluster.delete_topics(&[topic]).await.unwrap().remove(0).unwrap();
 }
 
 /// Brokers show a topic from before another one of its name, which is shop's; that one's id.
-async fn behind_another(scene: &Scene) -> String {
+pub(super) async fn behind_another(scene: &Scene) -> String {
     made_by_hand(scene).await;
     scene.cluster.freeze_reads();
     deleted_by_hand(scene).await;
