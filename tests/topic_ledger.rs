@@ -313,6 +313,7 @@ async fn what_is_gone_by_the_controllers_word_counts_no_more_than_what_is_declar
         scene.index.apply(declared.clone());
     };
     edited("billing/one");
+    pass(REST).await;
     scene.index.apply(orders(1, "2"));
     pass(REST).await;
     assert_eq!(partitions(&scene).await, [Some(3), None]);

@@ -3,7 +3,7 @@
 use topicops::controller::topics::LedgerStore;
 
 use super::{
-    whose::{behind_another, deleted_by_hand, made_by_hand, of, released, removed, topics, with},
+    whose::{behind_another, deleted_by_hand, made_by_hand, of, released, removed, topics, until_made, with},
     *,
 };
 
@@ -89,14 +89,8 @@ async fn an_older_topic_of_the_name_is_not_taken_for_one_that_was_made_and_not_w
     deleted_behind_a_broker(&scene).await;
     // The claim is written, and what was made of it is not.
     *scene.ledger.lost_after.lock().unwrap() = Some(1);
-    scene.cluster.forget_calls();
     scene.index.apply(with());
-    for _ in 0..1_000 {
-        pass(SECONDS / 1_000).await;
-        if scene.cluster.calls().contains_key(&Call::CreateTopics) {
-            break;
-        }
-    }
+    until_made(&scene).await;
     let made = id(&scene).await;
     scene.cluster.freeze_reads_again();
     pass(20 * SECONDS).await;

@@ -53,6 +53,18 @@ pub(super) async fn made_by_hand(scene: &Scene) -> String {
     scene.cluster.create_topics(&[topic]).await.unwrap().remove(0).unwrap().id
 }
 
+/// The topic was asked for a moment ago, and nothing was looked at since.
+pub(super) async fn until_made(scene: &Scene) {
+    scene.cluster.forget_calls();
+    for _ in 0..1_000 {
+        if scene.cluster.calls().contains_key(&Call::CreateTopics) {
+            return;
+        }
+        pass(SECONDS / 1_000).await;
+    }
+    panic!("it was not made: {:?}", scene.cluster.calls());
+}
+
 pub(super) async fn deleted_by_hand(scene: &Scene) {
     let topic = DoomedTopic { name: "orders".parse().unwrap(), id: None };
     scene.cluster.delete_topics(&[topic]).await.unwrap().remove(0).unwrap();
@@ -180,7 +192,7 @@ async fn what_was_made_goes_with_its_object_although_its_id_could_not_be_written
         // The claim is written, and what was made of it is not.
         *scene.ledger.lost_after.lock().unwrap() = Some(1);
         scene.index.apply(with());
-        pass(5 * SECONDS).await;
+        until_made(&scene).await;
         assert!(!scene.ledger.text().contains("id="), "{}", scene.ledger.text());
         if finalizer {
             scene.index.apply(going(with()));
