@@ -130,6 +130,7 @@ async fn the_controllers_word_that_a_topic_is_gone_lets_its_object_go_at_once_wh
     scene.requests();
     scene.index.apply(going(with()));
     pass(2 * SECONDS).await;
+    assert_ne!(reason(&scene), "InUse");
     assert!(released(&scene), "it is not let go");
     assert_eq!(scene.ledger.text(), "");
 }
@@ -166,6 +167,11 @@ async fn an_author_learns_why_nobody_can_tell_whether_a_topic_is_there() {
     scene.cluster.refuse(Call::CreatePartitions, "orders", None);
     pass(61 * SECONDS).await;
     assert_eq!(reason(&scene), "Drifted");
+    // A new leader is not sure yet.
+    pass(300 * SECONDS).await;
+    scene.cluster.forget_calls();
+    pass(1_000 * SECONDS).await;
+    assert_eq!(scene.cluster.calls(), BTreeMap::new(), "what is known is not asked again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,8 +186,14 @@ async fn what_is_gone_and_nobodys_is_forgotten_without_another_reason_though_a_b
     pass(10 * SECONDS).await;
     assert!(scene.ledger.text().starts_with("orders shop "), "{}", scene.ledger.text());
     scene.cluster.thaw_reads();
+    scene.cluster.forget_calls();
     pass(700 * SECONDS).await;
     assert_eq!(scene.ledger.text(), "");
+    let calls = scene.cluster.calls();
+    assert!(calls.values().all(|count| *count <= 2), "{calls:?}");
+    scene.cluster.forget_calls();
+    pass(1_000 * SECONDS).await;
+    assert_eq!(scene.cluster.calls(), BTreeMap::new(), "it is forgotten");
 }
 
 #[tokio::test(start_paused = true)]
