@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "topic_lag/ids.rs"]
+mod ids;
 mod paused_time;
 mod topic_scene;
 #[path = "topic_lag/unseen.rs"]

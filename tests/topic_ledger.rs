@@ -20,7 +20,9 @@ use topicops::{
     ObjectKey,
     access::{GrantsMode, GroupClaims, resolve},
     controller::Index,
-    kafka::{Call, Cluster, ClusterError, ConfigChange, ConfigKeys, DoomedTopic, NewTopic, Trouble},
+    kafka::{
+        Call, Cluster, ClusterError, ConfigChange, ConfigKeys, DoomedTopic, NewPartitions, NewTopic, Trouble,
+    },
     topic::{TopicObjectKey, TopicPolicy, limits::TopicRules},
 };
 use topicops_contract::{ClientRequest, Status, TopicName, Workload, WorkloadKind};
@@ -324,4 +326,49 @@ async fn protected_topics_are_out_of_reach_of_streams_applications_also_where_no
     assert!(message.contains("topics shop.app-audit*, which are never touched"), "{message}");
     let admission = scene.index.with_grants(|grants| grants.protected().len());
     assert_eq!(admission, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_deleted_before_this_leadership_counts_no_more_once_brokers_cannot_lag() {
+    let mut paused = orders(0, "1");
+    paused.metadata.annotations = Some([("topic.kafka.nb/paused".to_owned(), "true".to_owned())].into());
+    for (ledger, declared) in [("left=3/1", None), ("partitions=3", Some(paused))] {
+        let ledger = format!("orders-0 shop  id=some,{ledger}\n");
+        let scene = Scene::of(NEVER, &ledger, Kubernetes::default());
+        limit(&scene, 4);
+        declared.into_iter().for_each(|object| scene.index.apply(object));
+        scene.index.apply(orders(1, "2"));
+        scene.lead();
+        pass(REST).await;
+        assert_eq!(partitions(&scene).await, [None, None], "{ledger}: brokers may not show it");
+        pass(Duration::from_secs(310)).await;
+        assert_eq!(partitions(&scene).await, [None, Some(2)], "{ledger}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_by_the_controllers_word_counts_no_more_than_what_is_declared() {
+    let scene = Scene::start(NEVER);
+    limit(&scene, 4);
+    let mut declared = orders(0, "1");
+    declared.metadata.annotations = Some([("topic.kafka.nb/drift".to_owned(), "report".to_owned())].into());
+    scene.index.apply(declared.clone());
+    pass(REST).await;
+    let more =
+        NewPartitions { topic: "orders-0".parse().unwrap(), total: 3.try_into().unwrap(), placement: None };
+    scene.cluster.create_partitions(&[more]).await.unwrap().remove(0).unwrap();
+    let mut edited = |consumers: &str| {
+        declared.data.as_mut().unwrap().insert("consumers".to_owned(), consumers.to_owned());
+        scene.index.apply(declared.clone());
+    };
+    edited("billing/one");
+    pass(REST).await;
+    scene.index.apply(orders(1, "2"));
+    pass(REST).await;
+    assert_eq!(partitions(&scene).await, [Some(3), None]);
+    delete(&scene).await;
+    edited("billing/two");
+    pass(Duration::from_secs(10)).await;
+    assert_eq!(status(&scene, "orders-0").reason, "Drifted");
+    assert_eq!(partitions(&scene).await, [None, Some(2)]);
 }

@@ -31,7 +31,11 @@ impl OwnRight {
         ),
         right(ResourceType::Topic, AclOperation::Create, "new topics"),
         right(ResourceType::Topic, AclOperation::Delete, "topics with the deletion policy delete"),
-        right(ResourceType::Topic, AclOperation::Alter, "more partitions"),
+        right(
+            ResourceType::Topic,
+            AclOperation::Alter,
+            "more partitions; whether a topic that is not shown is gone",
+        ),
         right(ResourceType::Topic, AclOperation::AlterConfigs, "settings of topics"),
         right(ResourceType::Topic, AclOperation::Describe, "to see topics"),
         right(ResourceType::Topic, AclOperation::DescribeConfigs, "to see settings of topics"),

@@ -8,26 +8,26 @@ use topicops::{
 
 use super::*;
 
-fn with() -> ConfigMap {
+pub(super) fn with() -> ConfigMap {
     orders(&[("consumers", "billing/*")], &[("deletion-policy", "delete")])
 }
 
 /// An object of the same name that lives elsewhere.
-fn of(namespace: &str, mut config_map: ConfigMap) -> ConfigMap {
+pub(super) fn of(namespace: &str, mut config_map: ConfigMap) -> ConfigMap {
     config_map.metadata.namespace = Some(namespace.to_owned());
     config_map.metadata.uid = Some(namespace.to_owned());
     config_map
 }
 
-fn removed(scene: &Scene) {
+pub(super) fn removed(scene: &Scene) {
     Index::<ConfigMap>::remove(scene.index.as_ref(), &topicops::ObjectKey::new("shop", "orders"));
 }
 
-fn released(scene: &Scene) -> bool {
+pub(super) fn released(scene: &Scene) -> bool {
     scene.requests().iter().any(|request| request == "PATCH /api/v1/namespaces/shop/configmaps/orders")
 }
 
-async fn topics(scene: &Scene) -> Vec<String> {
+pub(super) async fn topics(scene: &Scene) -> Vec<String> {
     scene.cluster.thaw_reads();
     scene.cluster.list_topics().await.unwrap()
 }
@@ -42,7 +42,7 @@ fn no_answer_to(scene: &Scene, call: Call) {
 }
 
 /// Somebody makes the topic; its id.
-async fn made_by_hand(scene: &Scene) -> String {
+pub(super) async fn made_by_hand(scene: &Scene) -> String {
     let topic = NewTopic {
         name: "orders".parse().unwrap(),
         partitions: Some(1.try_into().unwrap()),
@@ -53,13 +53,25 @@ async fn made_by_hand(scene: &Scene) -> String {
     scene.cluster.create_topics(&[topic]).await.unwrap().remove(0).unwrap().id
 }
 
-async fn deleted_by_hand(scene: &Scene) {
+/// The topic was asked for a moment ago, and nothing was looked at since.
+pub(super) async fn until_made(scene: &Scene) {
+    scene.cluster.forget_calls();
+    for _ in 0..1_000 {
+        if scene.cluster.calls().contains_key(&Call::CreateTopics) {
+            return;
+        }
+        pass(SECONDS / 1_000).await;
+    }
+    panic!("it was not made: {:?}", scene.cluster.calls());
+}
+
+pub(super) async fn deleted_by_hand(scene: &Scene) {
     let topic = DoomedTopic { name: "orders".parse().unwrap(), id: None };
     scene.cluster.delete_topics(&[topic]).await.unwrap().remove(0).unwrap();
 }
 
 /// Brokers show a topic from before another one of its name, which is shop's; that one's id.
-async fn behind_another(scene: &Scene) -> String {
+pub(super) async fn behind_another(scene: &Scene) -> String {
     made_by_hand(scene).await;
     scene.cluster.freeze_reads();
     deleted_by_hand(scene).await;
@@ -180,7 +192,7 @@ async fn what_was_made_goes_with_its_object_although_its_id_could_not_be_written
         // The claim is written, and what was made of it is not.
         *scene.ledger.lost_after.lock().unwrap() = Some(1);
         scene.index.apply(with());
-        pass(5 * SECONDS).await;
+        until_made(&scene).await;
         assert!(!scene.ledger.text().contains("id="), "{}", scene.ledger.text());
         if finalizer {
             scene.index.apply(going(with()));

@@ -14,11 +14,11 @@ use tokio::time::{Instant, sleep, timeout};
 use topicops_contract::{DeletionPolicy, TopicName};
 use tracing::{debug, info, warn};
 
-use super::{Gone, LedgerError, StatusUpdate, TopicController, topic_controller::Tenure};
+use super::{Gone, LedgerError, StatusUpdate, TopicController, lag::goes_by, topic_controller::Tenure};
 use crate::{
     Reason,
     fail_point::fail_point,
-    topic::{Declaration, Deletion, Holding, Ownership, Refusal, TopicPlan, TopicPolicy},
+    topic::{Applied, Declaration, Deletion, Drift, Holding, Ownership, Refusal, TopicPlan, TopicPolicy},
 };
 
 /// For one answer of the API server: it is asked again later.
@@ -76,8 +76,10 @@ impl TopicController {
     /// What is not watched any more: its finalizer has no reason, and what it asked for when it went is remembered.
     pub(super) async fn see_off(&self, tenure: &mut Tenure, gone: Vec<Gone>) -> Result<(), LedgerError> {
         let mut departed = std::mem::take(&mut tenure.departed);
+        let mut afresh = Vec::new();
         for gone in gone {
             self.reporter.forget(&gone.uid);
+            afresh.extend(self.declared_afresh(tenure, &gone));
             // An object that lost its label is no topic any more, and must not be kept by our finalizer.
             if gone.finalizer {
                 let update = StatusUpdate { key: gone.key, uid: gone.uid, status: None, finalizer: false };
@@ -85,6 +87,12 @@ impl TopicController {
             } else if gone.last.as_ref().is_some_and(|last| asks_for_deletion(last, tenure)) {
                 departed.push(gone);
             }
+        }
+        if let Some(more) = tenure.ledger.record(self.store.as_ref(), afresh).await? {
+            warn!(
+                error = crate::chain(&more.why),
+                "lost topics could not be forgotten; they stay as they are"
+            );
         }
         if departed.is_empty() {
             return Ok(());
@@ -114,6 +122,22 @@ impl TopicController {
             .departed
             .extend(due.into_iter().filter(|(topic, _)| left_out.contains(topic)).map(|(_, gone)| gone));
         Ok(())
+    }
+
+    /// Where all that declared a topic went, somebody had deleted that on the brokers and it was left so: whoever declares it
+    /// again, be it at once, means what he says. No pass needs to have come in between.
+    fn declared_afresh(&self, tenure: &mut Tenure, gone: &Gone) -> Option<(TopicName, Option<Holding>)> {
+        let topic = gone.topic.as_ref()?;
+        let drifted = tenure.drifted.get(topic)?;
+        let held = tenure.ledger.get(topic).filter(|held| held.namespace == gone.key.namespace)?;
+        let stay = self.index.declarations(topic).iter().any(|one| one.object != gone.key);
+        if stay || !drifted.contains(&Drift::Missing) {
+            return None;
+        }
+        if let Some(id) = &held.applied.topic_id {
+            tenure.undeclared.insert(topic.clone(), (id.clone(), Instant::now()));
+        }
+        Some((topic.clone(), Some(Holding { applied: Applied::default(), ..held.clone() })))
     }
 
     /// Remembers the deletions that are held up and that their namespaces cannot wait for, and lets their objects go. The
@@ -193,12 +217,10 @@ impl TopicController {
         let settled = Ownership::settle(topic, &declarations, Some(held), true, policy);
         settled.owner.filter(|owner| owner.object == last.object)?;
         let mut held = held.clone();
-        if let Some(id) = tenure.own_changes.made_id(topic) {
-            // What was made last counts: all else may be of what was there before.
-            held.applied.topic_id = Some(id.to_owned());
-        } else if let (None, Some((id, _))) = (&held.applied.topic_id, tenure.undeclared.get(topic)) {
+        if let (None, Some((id, _))) = (&held.applied.topic_id, tenure.undeclared.get(topic)) {
             held.applied.topic_id = Some(id.clone());
         }
+        held.applied.topic_id = goes_by(tenure, topic, &held).map(str::to_owned);
         let deletion = Deletion::asked_by(last, &held);
         if deletion.topic_id.is_none() {
             let refusal = Refusal::NeverSeen { topic: topic.clone() };

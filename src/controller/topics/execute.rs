@@ -32,6 +32,8 @@ pub(super) struct Answers {
     pub(super) deletion_refused: Option<ItemError>,
     /// It is there, or has grown, already: by somebody else's hand since we looked, or behind lagging metadata.
     pub(super) lagging: bool,
+    /// The brokers show another topic of its name than the one that is to be deleted.
+    pub(super) shows_another: bool,
     /// The brokers are not those any more that its replicas were to go to.
     pub(super) misplaced: bool,
 }

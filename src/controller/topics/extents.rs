@@ -8,7 +8,8 @@ use topicops_contract::TopicName;
 use super::{
     TopicController,
     execute::Answers,
-    pass::may_be_there,
+    lag::may_be_there,
+    own_changes::LONGEST_LAG,
     topic_controller::{BATCH, Tenure},
 };
 use crate::{
@@ -50,16 +51,21 @@ impl TopicController {
         let keys = ConfigKeys::Only([RETENTION_BYTES.to_owned()].into());
         for batch in counted.chunks(BATCH) {
             let described = self.cluster.describe_topics(batch, &keys).await?;
+            let mut unsure = Vec::new();
             let found = batch.iter().zip(described).filter_map(|(topic, answer)| {
                 // One that the brokers will not describe counts as it is remembered.
                 let observed = answer.ok()?;
                 // Nor may a new leader conclude from what is not shown yet.
                 if observed.is_none() && may_be_there(tenure, topic, Instant::now()) {
+                    unsure.push(topic.clone());
                     return None;
                 }
                 Some((topic.clone(), observed.map(|observed| self.extent_of(topic, &observed))))
             });
             self.note_extents(tenure, found.collect());
+            for topic in unsure {
+                tenure.retries.at_latest(topic, tenure.begun + LONGEST_LAG);
+            }
         }
         tenure.stocked = Some(rules);
         Ok(())

@@ -8,6 +8,8 @@ pub struct Gone {
     pub key: TopicObjectKey,
     pub uid: String,
     pub finalizer: bool,
+    /// The topic that it named.
+    pub topic: Option<TopicName>,
     /// What it said last, when our finalizer never was on it.
     pub last: Option<Declaration>,
 }

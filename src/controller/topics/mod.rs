@@ -11,6 +11,7 @@ mod execute;
 mod extents;
 mod gone;
 mod governed;
+mod lag;
 mod ledger;
 mod ledger_line;
 mod ledger_store;

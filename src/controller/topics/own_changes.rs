@@ -25,8 +25,16 @@ struct Change {
     configs: Box<[ChangedConfig]>,
     /// How many partitions it was made to have, if it was: Kafka takes none away, so a broker that shows fewer lags.
     grown_to: i32,
-    /// Kafka's id, if it was made here: some broker may not show it yet, and the ledger may not have it.
-    made: Option<Box<str>>,
+    /// What was made here, if anything was: some broker may not show it yet.
+    made: Option<Made>,
+}
+
+#[derive(Debug)]
+struct Made {
+    /// Kafka's id of it.
+    id: Box<str>,
+    /// Whether the ledger has had that: what it says since is newer.
+    noted: bool,
 }
 
 #[derive(Debug)]
@@ -104,18 +112,18 @@ impl OwnChanges {
             self.each_concerned(plan, |doubt| if doubt == Doubt::Asked { Doubt::No } else { doubt });
         }
         if let Some(topic_id) = acknowledged.created {
-            let made = Some(topic_id.as_str().into());
+            let made = Some(Made { id: topic_id.as_str().into(), noted: false });
             self.0.insert(plan.topic.clone(), Change { made, ..Change::new(&topic_id, now) });
         }
         let Some(seen) = seen.filter(|_| acknowledged.grown || acknowledged.configured) else { return };
         let new = || Change::new(&seen.id, now);
         let change = self.0.entry(plan.topic.clone()).or_insert_with(new);
         if !change.is_of(seen) {
-            if change.made.is_some() {
+            if change.made.as_ref().is_some_and(|made| !made.noted) {
                 // What a broker that lags shows is not what was made here.
                 return;
             }
-            *change = new();
+            *change = Change { made: change.made.take(), ..new() };
         }
         change.at = now;
         // Of what another replica applied before, a broker may still show what was there before that.
@@ -176,8 +184,9 @@ impl OwnChanges {
         let Some(change) = self.0.get(&plan.topic) else { return false };
         let is_another = found.is_some_and(|found| !change.is_of(found));
         if plan.remade {
-            // What is shown instead of what was made here may be what was there before.
-            return now.duration_since(change.at) < SETTLING || change.made.is_some() && is_another;
+            // What is shown instead of what was made here may be what was there before, and so may that itself where another is
+            // known by now.
+            return now.duration_since(change.at) < SETTLING || change.made.is_some();
         }
         if is_another {
             return false;
@@ -196,9 +205,22 @@ impl OwnChanges {
         self.made_id(topic).is_some()
     }
 
+    /// Notes the id that the ledger has of a topic.
+    pub(super) fn note_known(&mut self, topic: &TopicName, id: &str) {
+        let made = self.0.get_mut(topic).and_then(|change| change.made.as_mut());
+        if let Some(made) = made.filter(|made| *made.id == *id) {
+            made.noted = true;
+        }
+    }
+
     /// Kafka's id of what was made here lately.
     pub(super) fn made_id(&self, topic: &TopicName) -> Option<&str> {
-        self.0.get(topic)?.made.as_deref()
+        self.0.get(topic)?.made.as_ref().map(|made| &*made.id)
+    }
+
+    /// The same, where the ledger never had it.
+    pub(super) fn unnoted_id(&self, topic: &TopicName) -> Option<&str> {
+        self.0.get(topic)?.made.as_ref().filter(|made| !made.noted).map(|made| &*made.id)
     }
 
     /// It was deleted.

@@ -110,6 +110,26 @@ fn what_is_shown_in_place_of_what_was_made_here_may_be_what_was_there_before() {
 }
 
 #[test]
+fn what_the_ledger_knew_once_gives_way_to_what_is_changed_since_and_may_still_be_shown() {
+    let (mut own, start) = (OwnChanges::default(), Instant::now());
+    let made = Acknowledged { created: Some("a".to_owned()), ..Acknowledged::default() };
+    own.note(&plan(Vec::new()), made, None, start);
+    own.note_known(&orders(), "another");
+    assert_eq!(own.unnoted_id(&orders()), Some("a"));
+    own.note_known(&orders(), "a");
+    assert_eq!((own.unnoted_id(&orders()), own.made_id(&orders())), (None, Some("a")));
+    own.note(&sets("2"), done(), Some(&shown("b", 1, Some("1"))), start);
+    let mut found = shown("b", 1, Some("1"));
+    assert!(own.bring_up_to_date(&orders(), &mut found, start).is_some(), "the change is remembered as ours");
+    let remade = TopicPlan { remade: true, ..plan(Vec::new()) };
+    let late = start + LONGEST_LAG - SECOND;
+    assert!(
+        own.explain(&remade, Some(&shown("a", 1, None)), late),
+        "a broker that lags may show what was made"
+    );
+}
+
+#[test]
 fn each_value_that_was_there_before_has_a_time_of_its_own() {
     let (mut own, start) = (OwnChanges::default(), Instant::now());
     own.note(&sets("2"), done(), Some(&shown("a", 1, Some("1"))), start);

@@ -12,8 +12,8 @@ use tracing::debug;
 
 use super::{
     LedgerError, LeftOut, Outcome, TopicController,
-    departures::going,
     execute::asked_for,
+    lag::{hides_what_goes, may_be_there},
     own_changes::LONGEST_LAG,
     planning::Planned,
     topic_controller::{PARTING, PassError, Tenure},
@@ -22,9 +22,7 @@ use crate::{
     Reason,
     fail_point::fail_point,
     kafka::{ConfigKeys, Item, TopicDescription},
-    topic::{
-        Declaration, Drift, Holding, PlanContext, RETENTION_BYTES, Refusal, Step, TopicGrant, TopicPlan,
-    },
+    topic::{Declaration, Drift, Holding, RETENTION_BYTES, Refusal, Step, TopicGrant, TopicPlan},
 };
 
 /// How soon it is looked again at what may only seem to be somebody's hand.
@@ -46,6 +44,11 @@ impl TopicController {
             !ids.is_empty()
         });
         tenure.own_changes.forget_old(now);
+        for topic in topics {
+            if let Some(id) = tenure.ledger.get(topic).and_then(|held| held.applied.topic_id.as_ref()) {
+                tenure.own_changes.note_known(topic, id);
+            }
+        }
         if tenure.departed.is_empty() {
             tenure.undeclared.retain(|_, (_, at)| now.duration_since(*at) < PARTING);
         }
@@ -99,33 +102,30 @@ impl TopicController {
             if shown && description.is_none() {
                 hidden.insert(topic.clone());
             }
-            let description = match description {
-                Some(ref found) if deleted_lately(tenure, topic, found) => {
-                    if !declarations.is_empty() {
-                        let outcome = Outcome::pending(
-                            Reason::DeletionInProgress,
-                            "the topic of this name is still being deleted",
-                        );
-                        for one in &declarations {
-                            self.report(&one.object, &outcome, None, None);
-                        }
-                        tenure.retries.failed(topic.clone(), now);
-                        keep_grant(tenure, topic, &declarations);
-                    }
-                    continue;
+            let is_gone = |found: &TopicDescription| tenure.is_deleted(topic, &found.id);
+            // Where nobody declares it, what is known to be gone is as good as not shown.
+            let mut description = description.filter(|found| !(declarations.is_empty() && is_gone(found)));
+            if description.as_ref().is_some_and(is_gone) {
+                let outcome = Outcome::pending(
+                    Reason::DeletionInProgress,
+                    "the topic of this name is still being deleted",
+                );
+                for one in &declarations {
+                    self.report(&one.object, &outcome, None, None);
                 }
-                mut description => {
-                    if let Some(found) = &mut description {
-                        let until = tenure.own_changes.bring_up_to_date(topic, found, now);
-                        late.extend(until.map(|until| (topic.clone(), until)));
-                    }
-                    description
-                }
-            };
+                tenure.retries.failed(topic.clone(), now);
+                keep_grant(tenure, topic, &declarations);
+                continue;
+            }
+            if let Some(found) = &mut description {
+                let until = tenure.own_changes.bring_up_to_date(topic, found, now);
+                late.extend(until.map(|until| (topic.clone(), until)));
+            }
             looked_at.push((topic.clone(), declarations, description));
         }
         let context = self.with_brokers(tenure, context, &mut looked_at).await?;
-        let Planned { mut plans, unsettled, there } = self.plan_all(tenure, &looked_at, context, now).await?;
+        let planned = self.plan_all(tenure, &looked_at, context, now).await?;
+        let Planned { mut plans, unsettled, there, gone } = planned;
         let mut descriptions: BTreeMap<TopicName, Option<TopicDescription>> =
             looked_at.into_iter().map(|(topic, _, description)| (topic, description)).collect();
         self.place(tenure, &mut plans, &descriptions).await;
@@ -153,16 +153,21 @@ impl TopicController {
         for (plan, mut answers) in plans.iter().zip(answers) {
             let held = held.remove(&plan.topic);
             let is_known = plan.owner.as_ref().is_some_and(|owner| is_known_of(held.as_ref(), owner));
+            answers.shows_another = hidden.contains(&plan.topic);
             answers.lagging |= unsettled.contains(&plan.topic);
-            if let Some(id) = plan.deletes().filter(|_| answers.was_gone && hidden.contains(&plan.topic)) {
+            let untold = there.get(&plan.topic).cloned().flatten();
+            answers
+                .failures
+                .extend(untold.map(|error| ("tell whether the topic is there".to_owned(), error)));
+            if let Some(id) = plan.deletes().filter(|_| answers.was_gone && answers.shows_another) {
                 // What is shown is no older one: it is looked at as it is.
-                tenure.deleted.entry(plan.topic.clone()).or_default().push((id.to_owned(), now));
+                tenure.note_deleted(&plan.topic, id, now);
                 (answers.deleted, answers.lagging) = (false, true);
             }
             let description = descriptions.remove(&plan.topic).flatten();
-            let may_be_there = description.is_some()
-                || may_be_there(tenure, &plan.topic, now)
-                || there.contains(&plan.topic);
+            let is_there = description.is_some() || there.contains_key(&plan.topic);
+            let may_come = is_there || may_be_there(tenure, &plan.topic, now);
+            let may_be_there = may_come && !gone.contains(&plan.topic);
             if !may_be_there && !answers.in_use.is_empty() {
                 // What is gone nobody uses.
                 (answers.deleted, answers.used_by_workloads) = (true, false);
@@ -178,12 +183,16 @@ impl TopicController {
             tenure.own_changes.note(plan, answers.acknowledged(), description.as_ref(), Instant::now());
             if !answers.lagging {
                 self.tell_drift(tenure, plan, in_order);
+                // What is shown from now on is another.
+                let mut lost = Vec::new();
                 if plan.drifted.contains(&Drift::Missing) {
-                    // What is shown from now on is another.
                     tenure.own_changes.forget(&plan.topic);
-                    if let Some(id) = known_id(held.as_ref()) {
-                        tenure.deleted.entry(plan.topic.clone()).or_default().push((id, now));
-                    }
+                    lost.extend([held.as_ref(), plan.holding_after.as_ref()]);
+                } else if plan.remade && in_order {
+                    lost.push(held.as_ref());
+                }
+                for id in lost.into_iter().filter_map(known_id) {
+                    tenure.note_deleted(&plan.topic, &id, now);
                 }
             }
             if in_order {
@@ -201,16 +210,17 @@ impl TopicController {
                 let unwanted = plan.owner.is_none() && plan.refused.is_empty();
                 let forget = unwanted && !may_be_there && !tenure.deleted.contains_key(&plan.topic);
                 let mut holding = plan.holding_after.clone().filter(|_| !forget);
-                let claimed = plan.holding.as_ref().filter(|_| may_be_there && plan.deletes().is_none());
+                let claimed = plan.holding.as_ref().filter(|_| may_come && plan.deletes().is_none());
                 if let (None, Some(claimed)) = (&holding, claimed) {
-                    // It may have been made although nobody heard of it: then it must be known whose it is.
+                    // It may have been made although nobody heard of it, or be made yet: then it must be known whose it is.
                     holding = Some(Holding { deletion: None, ..claimed.clone() });
-                    if let Some(owner) = plan.owner.as_ref().filter(|_| there.contains(&plan.topic)) {
+                    if let Some(owner) = plan.owner.as_ref().filter(|_| there.contains_key(&plan.topic)) {
                         let refusal = Refusal::NeverSeen { topic: plan.topic.clone() };
                         self.tell(&owner.object, refusal.reason(), &refusal.message(owner.object.kind));
                     }
                 }
-                if unwanted && description.is_none() && holding.is_some() {
+                let not_seen = description.is_none() && answers.created.is_none();
+                if not_seen && (unwanted || may_be_there) && holding.is_some() {
                     tenure.retries.at_latest(plan.topic.clone(), now + LONGEST_LAG);
                 }
                 if let (Some(holding), Some(created)) = (&mut holding, &answers.created) {
@@ -265,7 +275,7 @@ impl TopicController {
             }
             if let Some(gone) = plan.deletes().filter(|_| answers.deleted) {
                 tenure.own_changes.forget(&plan.topic);
-                tenure.deleted.entry(plan.topic.clone()).or_default().push((gone.to_owned(), now));
+                tenure.note_deleted(&plan.topic, gone, now);
             }
             let exists = (description.is_some() || answers.created.is_some()) && !answers.deleted;
             // Whom the owner of a topic that is known lets in is his word alone, whatever the brokers show and however its deletion
@@ -375,37 +385,6 @@ fn applied_in_part(plan: &TopicPlan, answers: &super::execute::Answers) -> Optio
 
 fn known_id(holding: Option<&Holding>) -> Option<String> {
     holding.and_then(|holding| holding.applied.topic_id.clone())
-}
-
-/// Whether brokers that do not show a topic may not know it yet, although it is there: of what was made before this leadership
-/// it is not known when.
-pub(super) fn may_be_there(tenure: &Tenure, topic: &TopicName, now: Instant) -> bool {
-    tenure.own_changes.made(topic) || now.duration_since(tenure.begun) < LONGEST_LAG
-}
-
-/// Whether what is found may be what was there before the topic that is to be deleted, on a broker that lags. A deletion is by
-/// Kafka's id, and the brokers' controller knows all.
-fn hides_what_goes(
-    tenure: &Tenure,
-    topic: &TopicName,
-    declarations: &[Declaration],
-    context: &PlanContext,
-    found: &TopicDescription,
-    now: Instant,
-) -> bool {
-    let held = tenure.ledger.get(topic).filter(|_| may_be_there(tenure, topic, now));
-    let Some(held) = held else { return false };
-    let due = held.deletion.as_ref().and_then(|deletion| deletion.topic_id.as_deref());
-    // Whoever declares it wants what there is.
-    let due = due.filter(|_| declarations.iter().all(|one| one.deleting));
-    let known = tenure.own_changes.made_id(topic).or(held.applied.topic_id.as_deref());
-    let known = known.filter(|_| !going(declarations, Some(held), &context.policy).is_empty());
-    due.or(known).is_some_and(|known| known != found.id && !tenure.is_deleted(topic, known))
-}
-
-/// Whether what is found is but what the brokers are to forget.
-fn deleted_lately(tenure: &Tenure, topic: &TopicName, found: &TopicDescription) -> bool {
-    tenure.is_deleted(topic, &found.id)
 }
 
 /// Whether the topic was made or seen for the namespace of its owner.

@@ -1,13 +1,20 @@
 //! Plans of one batch, and the few questions about brokers that some of them cannot do without.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use topicops_contract::{DriftPolicy, PartitionCount, TopicName};
 use tracing::warn;
 
 use super::{
-    TopicController, departures::going, own_changes::LONGEST_LAG, pass::may_be_there,
+    TopicController,
+    departures::going,
+    lag::{goes_by, may_be_there},
+    own_changes::LONGEST_LAG,
     topic_controller::Tenure,
 };
 use crate::{
@@ -23,8 +30,11 @@ pub(super) struct Planned {
     pub(super) plans: Vec<TopicPlan>,
     /// Those topics of which nothing was concluded that brokers may not know yet.
     pub(super) unsettled: BTreeSet<TopicName>,
-    /// What the brokers that were asked do not show and their controller did not call gone.
-    pub(super) there: BTreeSet<TopicName>,
+    /// What the brokers that were asked do not show and their controller did not call gone; where that leaves something undone,
+    /// why it will not tell.
+    pub(super) there: BTreeMap<TopicName, Option<ItemError>>,
+    /// What it called gone.
+    pub(super) gone: BTreeSet<TopicName>,
 }
 
 impl TopicController {
@@ -51,8 +61,11 @@ impl TopicController {
             observed.is_none() && !unsettled.contains(topic) && hangs_on_absence(tenure, plan, now)
         };
         let asked = looks.iter().zip(&plans).filter(hangs_on_it).map(|(_, plan)| plan.topic.clone());
-        let there: BTreeSet<TopicName> = self.not_gone(asked.collect()).await?.into_iter().collect();
-        for plan in plans.iter_mut().filter(|plan| there.contains(&plan.topic)) {
+        let mut gone: BTreeSet<TopicName> = asked.collect();
+        let mut there = self.not_gone(&gone).await;
+        gone.retain(|topic| !there.contains_key(topic));
+        for plan in &mut plans {
+            let Some(untold) = there.get_mut(&plan.topic) else { continue };
             if plan.creates() {
                 // The name is not free.
                 plan.steps.clear();
@@ -60,24 +73,31 @@ impl TopicController {
                 unsettled.insert(plan.topic.clone());
             } else if plan.drifted.contains(&Drift::Missing) {
                 unsettled.insert(plan.topic.clone());
+            } else {
+                *untold = None;
             }
         }
-        Ok(Planned { plans, unsettled, there })
+        Ok(Planned { plans, unsettled, there, gone })
     }
 
     /// Those of these topics, which the brokers that were asked do not show, that are there all the same, or may be. The brokers'
-    /// controller knows, and tells when it is asked for one partition: no topic has less, so nothing is ever done.
-    async fn not_gone(&self, topics: Vec<TopicName>) -> Result<Vec<TopicName>, ClusterError> {
-        let Ok(total) = PartitionCount::try_from(1) else { return Ok(Vec::new()) };
+    /// controller knows, and tells when it is asked for one partition: no topic has less, so nothing is ever done. With each, why
+    /// it will not tell.
+    async fn not_gone(&self, topics: &BTreeSet<TopicName>) -> BTreeMap<TopicName, Option<ItemError>> {
+        // Nothing is concluded without its word, and the others do not wait for it.
+        let unknown = || topics.iter().map(|topic| (topic.clone(), None)).collect();
+        let Ok(total) = PartitionCount::try_from(1) else { return unknown() };
         let asked = topics.iter().map(|topic| NewPartitions { topic: topic.clone(), total, placement: None });
         let Ok(answers) = self.cluster.create_partitions(&asked.collect::<Vec<_>>()).await else {
-            // Nothing is concluded without its word, and the others do not wait for it.
-            return Ok(topics);
+            return unknown();
         };
-        let gone = |error: &ItemError| error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION);
-        let may_be_there = |answer: &Item<()>| !answer.as_ref().is_err_and(gone);
-        let there = topics.into_iter().zip(answers).filter(|(_, answer)| may_be_there(answer));
-        Ok(there.map(|(topic, _)| topic).collect())
+        let says_nothing = |error: &ItemError| !error.retriable && !error.is(ItemError::INVALID_PARTITIONS);
+        let there = |answer: Item<()>| match answer {
+            Err(error) if error.is(ItemError::UNKNOWN_TOPIC_OR_PARTITION) => None,
+            answer => Some(answer.err().filter(says_nothing)),
+        };
+        let answers = topics.iter().zip(answers);
+        answers.filter_map(|(topic, answer)| Some((topic.clone(), there(answer)?))).collect()
     }
 
     /// A topic whose plan goes on later is looked at again then; `carried_out`: and that at once what could not be planned before.
@@ -98,9 +118,8 @@ impl TopicController {
 /// Whether more than a look at brokers that may lag has to tell that a topic is not there, because somebody would lose it.
 fn hangs_on_absence(tenure: &Tenure, plan: &TopicPlan, now: Instant) -> bool {
     if !plan.creates() {
-        let claim_ends = plan.holding_after.is_none() && plan.deletes().is_none();
-        let forgotten = plan.holding.is_some() && (claim_ends || !may_be_there(tenure, &plan.topic, now));
-        return forgotten || plan.drifted.contains(&Drift::Missing);
+        let ends = plan.holding_after.is_none() || !may_be_there(tenure, &plan.topic, now);
+        return plan.holding.is_some() && ends || plan.drifted.contains(&Drift::Missing);
     }
     let held = tenure.ledger.get(&plan.topic).zip(plan.owner.as_ref());
     held.is_some_and(|(held, owner)| held.namespace != owner.object.namespace)
@@ -113,10 +132,11 @@ fn learned(
     declarations: &[Declaration],
     context: &PlanContext,
 ) -> Option<Holding> {
-    let id = tenure.own_changes.made_id(topic)?;
-    let held = tenure.ledger.get(topic).filter(|held| held.applied.topic_id.as_deref() != Some(id))?;
+    let held = tenure.ledger.get(topic)?;
+    let id = goes_by(tenure, topic, held).filter(|id| held.applied.topic_id.as_deref() != Some(id))?;
     // Where nothing is known on purpose, whoever declares it means what he says, whatever was made before.
-    if held.applied.topic_id.is_none() && going(declarations, Some(held), &context.policy).is_empty() {
+    let is_noted = tenure.own_changes.unnoted_id(topic).is_none();
+    if is_noted && going(declarations, Some(held), &context.policy).is_empty() {
         return None;
     }
     let mut held = held.clone();

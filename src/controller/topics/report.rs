@@ -56,7 +56,11 @@ impl TopicController {
             )
         } else if !answers.in_use.is_empty() {
             let users = answers.in_use.clone();
-            Outcome::of(&Refusal::InUse { topic: plan.topic.clone(), users }, owner.object.kind)
+            let another = "the brokers show another topic of that name, which may be the one that is used";
+            let another: Vec<String> =
+                answers.shows_another.then(|| another.to_owned()).into_iter().collect();
+            let refusal = Refusal::InUse { topic: plan.topic.clone(), users };
+            Outcome::of(&refusal, owner.object.kind).and(&another)
         } else if owner.manifest.paused {
             Outcome::paused(owner.object.kind)
         } else if plan.held_back && !owner.problems.is_empty() {

@@ -105,6 +105,12 @@ impl Tenure {
     pub(super) fn is_deleted(&self, topic: &TopicName, id: &str) -> bool {
         self.deleted.get(topic).is_some_and(|ids| ids.iter().any(|(deleted, _)| deleted == id))
     }
+
+    pub(super) fn note_deleted(&mut self, topic: &TopicName, id: &str, now: Instant) {
+        let ids = self.deleted.entry(topic.clone()).or_default();
+        ids.retain(|(deleted, _)| deleted != id);
+        ids.push((id.to_owned(), now));
+    }
 }
 
 /// What failed a whole pass; nothing is lost, the topics are looked at again.

@@ -352,7 +352,8 @@ impl TopicIndex {
         let mut inner = self.lock();
         if let Some(object) = inner.objects.get(key).filter(|_| inner.leading) {
             let last = object.declaration().filter(|_| !object.held);
-            let gone = Gone { key: key.clone(), uid: object.uid.clone(), finalizer: object.finalizer, last };
+            let (uid, topic) = (object.uid.clone(), object.topic().cloned());
+            let gone = Gone { key: key.clone(), uid, finalizer: object.finalizer, topic, last };
             inner.gone.push(gone);
         }
         inner.forget(key);

@@ -29,6 +29,8 @@ struct Inner {
     state: State,
     /// What reads see while they are frozen.
     frozen: Option<State>,
+    /// What they saw when they last were.
+    thawed: Option<State>,
     calls: BTreeMap<Call, usize>,
     failures: HashMap<Call, VecDeque<ClusterError>>,
     refusals: HashMap<(Call, String), ItemError>,
@@ -121,7 +123,16 @@ impl MemoryCluster {
     }
 
     pub fn thaw_reads(&self) {
-        self.lock().frozen = None;
+        let mut inner = self.lock();
+        if let Some(frozen) = inner.frozen.take() {
+            inner.thawed = Some(frozen);
+        }
+    }
+
+    /// Reads show again what they did before they were last thawed: another broker is asked, that lags still.
+    pub fn freeze_reads_again(&self) {
+        let mut inner = self.lock();
+        inner.frozen = inner.thawed.clone();
     }
 
     /// The consumer groups that have members from now on.
