@@ -177,7 +177,7 @@ fn a_replication_factor_set_back_calls_the_move_off_and_everything_is_as_before(
         let before = placements(world, &topic).await?;
         let patch = |factor: &str| json!({ "data": { "replication-factor": factor } });
         world.patch_topic(&namespace, &topic, patch("3")).await?;
-        let moving = |status: &topicops_contract::Status| {
+        let moving = |status: &Status| {
             let told = status.message.contains("MiB left to copy, about ");
             status.reason == "Moving" && told && status.message.contains(" of 2 partitions moved")
         };

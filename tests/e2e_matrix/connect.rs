@@ -1,6 +1,6 @@
 //! Kafka Connect workers as an example of `deploy` has them, with Kafka's own file connectors.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
