@@ -80,9 +80,13 @@ impl Lineage {
                 continue;
             };
             let current = found.generation.username(&first);
-            // A Secret from before a rotation was put back: Pods run with what came after it.
+            // A Secret from before a rotation was put back: Pods run with what came after it, all of them or those that have
+            // changed over.
+            let is_from_before =
+                |(after, before): &(&String, &String)| **before == current && observed.users.contains(*after);
+            let undone = rules.changing.iter().find(is_from_before).map(|(after, _)| after.clone());
             let other = there.last().filter(|_| !there.contains(&found.generation));
-            let other = other.map(|other| other.username(&first));
+            let other = undone.or_else(|| other.map(|other| other.username(&first)));
             let said = found
                 .secret
                 .previous

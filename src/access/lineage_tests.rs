@@ -129,6 +129,24 @@ fn where_a_secret_from_before_is_put_back_pods_may_run_with_the_user_that_is_the
 }
 
 #[test]
+fn where_a_secret_is_put_back_while_pods_change_over_they_change_back_and_no_user_goes_before() {
+    let (first, second) = ("topicops.shop.w", "topicops.shop.w_2");
+    let mut observed = Observed::default();
+    holds(&mut observed, "w", first, None);
+    observed.users.insert(second.to_owned());
+    let mut rules = rules(1, None);
+    rules.changing.insert(second.to_owned(), first.to_owned());
+    // Whether the rotation is asked for still, or not any more.
+    for wish in [RotationWish::default(), token("next")] {
+        let client = client("shop/w", wish);
+        assert_eq!(lineage(&client, &observed, &rules), of(first, Some(second), false));
+    }
+    rules.taken_up.insert(first.to_owned());
+    let asking = client("shop/w", token("next"));
+    assert_eq!(lineage(&asking, &observed, &rules).current, second, "it is asked for still, and begins anew");
+}
+
+#[test]
 fn nothing_begins_on_a_secret_that_is_not_in_order() {
     let asking = client("shop/w", token("next"));
     let begins = |change: &dyn Fn(&mut Observed)| {

@@ -16,7 +16,7 @@ use tracing::{error, info};
 use super::{Settings, reach::Reach};
 use crate::{
     controller::{access::Vouched, health::Health},
-    kafka::{ClientProperties, Cluster, ClusterError, Trouble, WireCluster},
+    kafka::{Address, ClientProperties, Cluster, ClusterError, Trouble, WireCluster},
     metrics::Metrics,
 };
 
@@ -203,7 +203,7 @@ impl ReachFiles {
             return Ok(());
         }
         let why = match self.try_out(&reach.clients).await? {
-            Trial::Vouches => return Ok(()),
+            Trial::Vouches => return self.try_with_those_that_refuse(&reach.clients).await,
             Trial::Unreached if !self.reached => return Ok(()),
             Trial::Unreached => "the listener of clients does not answer; it is tried again".to_owned(),
             Trial::Refused(error) => {
@@ -219,6 +219,20 @@ impl ReachFiles {
         Ok(())
     }
 
+    /// Brokers may get certificates of another CA one after the other: where the CA before vouches for those that the new one does
+    /// not vouch for, it is too early for that.
+    async fn try_with_those_that_refuse(&mut self, clients: &ClientProperties) -> Result<()> {
+        let mut refusing = refusals(clients).await?;
+        let before = ClientProperties {
+            bootstrap_servers: refusing.iter().map(|(server, _)| server.clone()).collect(),
+            ..self.counts.clients.clone()
+        };
+        if !refusing.is_empty() && matches!(self.try_out(&before).await?, Trial::Vouches) {
+            return Err(refusing.swap_remove(0).1).context(GIVEN);
+        }
+        Ok(())
+    }
+
     async fn try_out(&mut self, clients: &ClientProperties) -> Result<Trial> {
         let trial = try_out(clients).await?;
         self.reached |= !matches!(trial, Trial::Unreached);
@@ -226,17 +240,30 @@ impl ReachFiles {
     }
 }
 
+/// A trial at each of the servers, by its place in the list.
+fn trials(clients: &ClientProperties) -> FuturesUnordered<impl Future<Output = (usize, Result<Trial>)>> {
+    let one_each = clients.bootstrap_servers.iter().enumerate().map(|(n, server)| {
+        let one = ClientProperties { bootstrap_servers: vec![server.clone()], ..clients.clone() };
+        async move { (n, try_one(one).await) }
+    });
+    one_each.collect()
+}
+
+/// Those of the servers for which nothing vouches.
+async fn refusals(clients: &ClientProperties) -> Result<Vec<(Address, ClusterError)>> {
+    let mut trials = trials(clients);
+    let mut refused = BTreeMap::new();
+    while let Some((n, trial)) = trials.next().await {
+        if let Trial::Refused(error) = trial? {
+            refused.insert(n, (clients.bootstrap_servers[n].clone(), error));
+        }
+    }
+    Ok(refused.into_values().collect())
+}
+
 /// At each of the servers, so that none that is silent hides what another one says.
 async fn try_out(clients: &ClientProperties) -> Result<Trial> {
-    let mut trials: FuturesUnordered<_> = clients
-        .bootstrap_servers
-        .iter()
-        .enumerate()
-        .map(|(n, server)| {
-            let one = ClientProperties { bootstrap_servers: vec![server.clone()], ..clients.clone() };
-            async move { (n, try_one(one).await) }
-        })
-        .collect();
+    let mut trials = trials(clients);
     let mut refused = BTreeMap::new();
     while let Some((n, trial)) = trials.next().await {
         match trial? {

@@ -9,9 +9,13 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams},
 };
 use serde_json::json;
+use tokio::time::timeout;
 use topicops_contract::{ClientRequest, Workload, WorkloadKind, keys};
 
-use super::{rotate_wait::Scene, settings::duration};
+use super::{
+    rotate_wait::{ANSWER, Scene},
+    settings::duration,
+};
 use crate::workload_resource::workload_resource;
 
 /// The settings of `topicops rotate`.
@@ -64,7 +68,8 @@ async fn rotate_at(
     settings: &RotateSettings,
     out: &mut (dyn Write + Send),
 ) -> Result<Rotated> {
-    let (workload, meta) = find(client, settings).await?;
+    let silence = || format!("the API server does not answer within {ANSWER:?}");
+    let (workload, meta) = timeout(ANSWER, find(client, settings)).await.with_context(silence)??;
     let request = request(&workload, &meta)?;
     let scene = Scene::new(client, &request);
     let before = if settings.wait { scene.made_for().await? } else { None };
@@ -72,8 +77,11 @@ async fn rotate_at(
     let patch = json!({ "metadata": { "uid": meta.uid, "annotations": { (keys::client::ROTATE): token } } });
     let api: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), workload.namespace(), &workload_resource(workload.kind()));
-    api.patch(workload.name(), &PatchParams::default(), &Patch::Merge(patch))
+    let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+    timeout(ANSWER, api.patch(workload.name(), &params, &patch))
         .await
+        .with_context(silence)
+        .and_then(|answer| Ok(answer?))
         .with_context(|| format!("annotating {workload}"))?;
     writeln!(out, "{workload}: asked for new credentials ({}: {token})", keys::client::ROTATE)?;
     if !settings.wait {

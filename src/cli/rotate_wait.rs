@@ -13,7 +13,7 @@ use crate::workload_resource::workload_resource;
 
 const LOOK: Duration = Duration::from_secs(1);
 /// An API server that works answers within milliseconds.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 /// After an annotation was put back to what it was: topicops may have seen what it was in between, and be at work.
 const GRACE: Duration = Duration::from_secs(10);
 

@@ -61,8 +61,9 @@ pub async fn run(settings: Settings) -> Result<()> {
     let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let identity = settings.identity.clone().unwrap_or_else(host_name);
     let client = Client::try_from(config).context("setting up the Kubernetes client")?;
-    let home = Arc::new(HomeCluster::new(client.clone(), &namespace, &settings.operator_id));
-    let wire = WireCluster::with_clients(reach.own, reach.logins, Some(home))
+    let (leads, leading) = watch::channel(false);
+    let home = Arc::new(HomeCluster::new(client.clone(), &namespace, &settings.operator_id, leading.clone()));
+    let wire = WireCluster::with_clients(reach.own, reach.logins, Some(Arc::clone(&home) as _))
         .context("setting up the connection to Kafka")?;
 
     let mut registry = Registry::default();
@@ -138,7 +139,6 @@ pub async fn run(settings: Settings) -> Result<()> {
     let server = tokio::spawn(server);
     health.set("serving", Ok(()));
 
-    let (leads, leading) = watch::channel(false);
     let (stop_leading, stopping) = watch::channel(false);
     let leadership =
         Leadership::new(client.clone(), &namespace, settings.operator_id.as_str(), identity.clone());
@@ -152,7 +152,11 @@ pub async fn run(settings: Settings) -> Result<()> {
             all_true(listed).await;
             let gauge = async {
                 while observed.changed().await.is_ok() {
-                    metrics.leader.set(i64::from(*observed.borrow_and_update()));
+                    let leads = *observed.borrow_and_update();
+                    metrics.leader.set(i64::from(leads));
+                    if !leads {
+                        home.forget();
+                    }
                 }
             };
             tokio::select! {

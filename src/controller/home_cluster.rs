@@ -1,8 +1,9 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client, api::PostParams};
+use tokio::sync::watch;
 use topicops_contract::OperatorId;
 
 use crate::kafka::{ClusterGuard, Trouble};
@@ -13,20 +14,33 @@ pub struct HomeCluster {
     api: Api<ConfigMap>,
     namespace: String,
     name: String,
-    /// The id that was admitted last. Another one is looked up each time.
+    leading: watch::Receiver<bool>,
+    /// The id that was admitted last in this leadership. Whatever else is asked about is looked up each time.
     admitted: Mutex<Option<String>>,
 }
 
 const KEY: &str = "cluster-id";
 
 impl HomeCluster {
-    pub fn new(client: Client, namespace: &str, operator: &OperatorId) -> Self {
+    /// `leading`: whether this replica does.
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        operator: &OperatorId,
+        leading: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
             name: format!("{operator}-kafka-cluster"),
+            leading,
             admitted: Mutex::default(),
         }
+    }
+
+    /// To be called when a leadership ends: the next one may be months later.
+    pub fn forget(&self) {
+        *self.admitted() = None;
     }
 
     /// The id that is remembered; this one, where none was.
@@ -49,7 +63,7 @@ impl HomeCluster {
         }
     }
 
-    fn admitted(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    fn admitted(&self) -> MutexGuard<'_, Option<String>> {
         self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,7 +89,7 @@ impl ClusterGuard for HomeCluster {
             );
             return Err((Trouble::OtherCluster, message));
         }
-        *self.admitted() = Some(home);
+        *self.admitted() = Some(home).filter(|_| *self.leading.borrow());
         Ok(())
     }
 }

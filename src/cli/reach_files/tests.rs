@@ -17,7 +17,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::kafka::{Address, ClusterGuard};
+use crate::kafka::ClusterGuard;
 
 #[derive(Debug, Parser)]
 struct Command {
@@ -189,6 +189,9 @@ async fn brokers_of_another_cluster_are_not_taken_even_where_those_before_are_go
         files.look().await.unwrap();
         files.cluster.describe_cluster().await.unwrap();
     }
+    // One that leads elsewhere, though it is asked first, does not stand before those that do not.
+    put(&own(elsewhere).replace(&elsewhere.to_string(), &format!("{elsewhere},127.0.0.1:{home}")));
+    followed(folder.path(), 9).cluster.describe_cluster().await.unwrap();
     // From the start, too.
     put(&own(elsewhere));
     let files = followed(folder.path(), 9);

@@ -158,6 +158,16 @@ fn of_what_follows_a_client_that_is_deleted_nothing_is_told_or_asked() {
     assert!(nothing());
     deployments.remove(&ObjectKey::new("shop", "orders"));
     assert!(clients.strays().is_empty());
+    // Its label alone was taken off, and it goes on making Pods that have one.
+    let changes = *clients.changes().borrow();
+    let mut next = meta("orders-5c4b-y", &[]);
+    next.owner_references = made_by("ReplicaSet", "orders-5c4b");
+    next.labels.get_or_insert_default().insert("pod-template-hash".to_owned(), "5c4b".to_owned());
+    pods.apply(next.into_response_partial());
+    let told: Vec<String> =
+        clients.strays().iter().map(|(_, part)| part.workload.name().to_owned()).collect();
+    assert_eq!(told, ["orders-5c4b-y"]);
+    assert!(*clients.changes().borrow() > changes, "somebody looks");
 }
 
 #[test]

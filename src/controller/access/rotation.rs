@@ -119,7 +119,9 @@ impl Rotations {
         written: &BTreeSet<&String>,
         (now, time): (Instant, Timestamp),
     ) {
-        self.followed.retain(|username, _| changing.contains_key(username));
+        // Where a Secret from before is put back, this is how it is known until that Secret says so.
+        let is_undone = |username: &String, one: &Followed| changing.get(&one.previous) == Some(&username);
+        self.followed.retain(|username, one| changing.contains_key(username) || is_undone(username, one));
         self.known_since.retain(|username, _| changing.contains_key(username));
         for username in changing.keys() {
             self.known_since.entry((*username).clone()).or_insert(now);

@@ -376,6 +376,36 @@ async fn a_secret_from_before_a_rotation_that_is_put_back_shuts_no_pod_out_whoev
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_secret_that_is_put_back_while_pods_change_over_shuts_no_pod_out() {
+    for still_asked in [false, true] {
+        let world = running().await;
+        let before = world.secret(SECRET).unwrap();
+        world.pods.lock().unwrap().stuck = true;
+        world.ask(&orders(Some("today")));
+        let process = world.run();
+        world.until("the change", async |world| world.mark(keys::secret::PREVIOUS).is_some()).await;
+        // One of the Pods runs with the new user already.
+        world.pods.lock().unwrap().users.values_mut().for_each(|users| users[0] = SECOND.to_owned());
+        if !still_asked {
+            world.ask(&orders(None));
+        }
+        let secret = world.kept.lock().unwrap().put(before);
+        process.secrets.apply_meta(&secret.metadata);
+        sleep(Duration::from_secs(100)).await;
+        assert!(world.pods_are_let_in().await, "{}", world.state().await);
+        world.pods.lock().unwrap().stuck = false;
+        let last = if still_asked { SECOND } else { FIRST };
+        world
+            .until("the end", async |world| {
+                assert!(world.pods_are_let_in().await, "{}", world.state().await);
+                let all = world.pods.lock().unwrap().users.values().flatten().all(|user| user == last);
+                all && world.mark(keys::secret::PREVIOUS).is_none() && world.is_in_order().await
+            })
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn new_rules_reach_both_users_while_pods_change_over() {
     let world = running().await;
     world.pods.lock().unwrap().stuck = true;

@@ -18,15 +18,27 @@ pub(super) struct Strays {
 
 #[derive(Debug, Default)]
 struct Made {
-    parts: BTreeMap<Workload, Arc<Client>>,
+    parts: BTreeMap<Workload, Part>,
     /// What their maker is, or is itself a part of; `None`: a Job that nobody has looked up.
     whole: Option<Maker>,
-    /// They were made for a client. When it is deleted they follow it, and until they have there is nothing to tell.
+}
+
+#[derive(Debug)]
+struct Part {
+    is: Arc<Client>,
+    /// It was made for a client. When that is deleted it follows, and until it has there is nothing to tell.
     excused: bool,
 }
 
+impl Made {
+    /// One that has something to be told.
+    fn told_of(&self) -> Option<&Arc<Client>> {
+        self.parts.values().find(|part| !part.excused).map(|part| &part.is)
+    }
+}
+
 impl Strays {
-    /// Whether its maker has no other part. `excused`: the maker is a client's.
+    /// Whether it is the first of its maker's that has something to be told. `excused`: the maker is a client's.
     pub(super) fn put(&mut self, maker: Maker, part: Client, excused: bool) -> bool {
         if self.makers.get(&part.workload).is_some_and(|before| *before != maker) {
             self.take(&part.workload);
@@ -34,12 +46,17 @@ impl Strays {
         self.makers.insert(part.workload.clone(), maker.clone());
         let whole = maker.job().is_none().then(|| maker.clone());
         let made = self.made.entry(maker).or_insert_with(|| Made { whole, ..Made::default() });
-        made.excused |= excused;
-        let is_first = made.parts.is_empty();
-        if let Entry::Vacant(entry) = made.parts.entry(part.workload.clone()) {
-            entry.insert(Arc::new(part));
+        let is_first = !excused && made.told_of().is_none();
+        match made.parts.entry(part.workload.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(Part { is: Arc::new(part), excused });
+                is_first
+            }
+            Entry::Occupied(mut entry) => {
+                entry.get_mut().excused |= excused;
+                false
+            }
         }
-        is_first
     }
 
     pub(super) fn take(&mut self, part: &Workload) {
@@ -52,16 +69,19 @@ impl Strays {
         }
     }
 
-    /// Notes for whose parts there is nothing to tell, as long as any of them is left.
+    /// Notes whose parts there is nothing to tell of, now or later. What their makers make when they are no clients any more is
+    /// told of.
     pub(super) fn excuse(&mut self, is_client: impl Fn(&Maker) -> bool) {
         for (maker, made) in &mut self.made {
-            made.excused |= is_client(maker) || made.whole.as_ref().is_some_and(&is_client);
+            if is_client(maker) || made.whole.as_ref().is_some_and(&is_client) {
+                made.parts.values_mut().for_each(|part| part.excused = true);
+            }
         }
     }
 
     /// Jobs of which is not known whether they are parts themselves.
     pub(super) fn not_looked_up(&self) -> impl Iterator<Item = &Maker> {
-        let unknown = self.made.iter().filter(|(_, made)| made.whole.is_none() && !made.excused);
+        let unknown = self.made.iter().filter(|(_, made)| made.whole.is_none() && made.told_of().is_some());
         unknown.map(|(maker, _)| maker)
     }
 
@@ -74,8 +94,7 @@ impl Strays {
 
     /// One part for each whole.
     pub(super) fn one_of_each(&self) -> BTreeMap<&Maker, &Arc<Client>> {
-        let told = self.made.values().filter(|made| !made.excused);
-        told.filter_map(|made| Some((made.whole.as_ref()?, made.parts.values().next()?))).collect()
+        self.made.values().filter_map(|made| Some((made.whole.as_ref()?, made.told_of()?))).collect()
     }
 
     pub(super) fn parts(&self) -> impl Iterator<Item = &Workload> {

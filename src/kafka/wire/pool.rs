@@ -109,52 +109,50 @@ impl Pool {
             }
         }
         let mut fresh = match target {
-            Target::Any => self.bootstrap(&setup, &setup.login).await?,
-            Target::Broker(address) => open(&setup.endpoint, &setup.login, address).await?,
+            Target::Any => self.bootstrap(&setup, &setup.login, self.guard.as_deref()).await?,
+            Target::Broker(address) => {
+                let mut fresh = open(&setup.endpoint, &setup.login, address).await?;
+                admit(self.guard.as_deref(), &mut fresh).await?;
+                fresh
+            }
         };
-        self.admit(&mut fresh).await.map_err(|fault| fault.at(fresh.address()))?;
         let answer = fresh.call(request).await.map_err(|fault| fault.at(fresh.address()))?;
         self.keep(fresh);
         Ok(answer)
     }
 
-    /// Addresses may lead elsewhere from one connection to the next, so each is asked once.
-    async fn admit(&self, fresh: &mut Connection) -> Result<(), Fault> {
-        let Some(guard) = &self.guard else { return Ok(()) };
-        let answer = fresh.call(&MetadataRequest::default().with_topics(Some(Vec::new()))).await?;
-        match answer.cluster_id.as_deref() {
-            Some(id) if !id.is_empty() => {
-                guard.admit(id).await.map_err(|(trouble, message)| Fault::new(trouble, message))
-            }
-            // A stand-in that tells no id says nothing against itself.
-            _ => Ok(()),
-        }
-    }
-
     /// Whether a fresh connection can be had.
     pub(super) async fn connect(&self) -> Result<(), Fault> {
         let setup = self.setup.load_full();
-        self.bootstrap(&setup, &setup.login).await.map(drop)
+        self.bootstrap(&setup, &setup.login, None).await.map(drop)
     }
 
     /// A fresh connection, logged in as somebody else.
     pub(super) async fn open_as(&self, login: &Login) -> Result<Connection, Fault> {
         let setup = self.setup.load_full();
-        self.bootstrap(&setup, login).await
+        self.bootstrap(&setup, login, None).await
     }
 
-    /// A fresh connection to the first bootstrap server that takes one, logged in as `login`. The fault of the whole
-    /// list names every address with its cause.
-    async fn bootstrap(&self, setup: &Setup, login: &Login) -> Result<Connection, Fault> {
+    /// A fresh connection to the first bootstrap server that takes one, and that the guard admits, logged in as `login`. The
+    /// fault of the whole list names every address with its cause.
+    async fn bootstrap(
+        &self,
+        setup: &Setup,
+        login: &Login,
+        guard: Option<&dyn ClusterGuard>,
+    ) -> Result<Connection, Fault> {
         let first = self.lock().last_good;
         let mut faults: Vec<Fault> = Vec::new();
         for offset in 0..setup.bootstrap.len() {
             let index = (first + offset) % setup.bootstrap.len();
             match open(&setup.endpoint, login, &setup.bootstrap[index]).await {
-                Ok(connection) => {
-                    self.lock().last_good = index;
-                    return Ok(connection);
-                }
+                Ok(mut connection) => match admit(guard, &mut connection).await {
+                    Ok(()) => {
+                        self.lock().last_good = index;
+                        return Ok(connection);
+                    }
+                    Err(fault) => faults.push(fault),
+                },
                 // A login under trial was refused: it is not ready until every broker that may be asked takes it.
                 Err(fault)
                     if (fault.login.is_some() || fault.unoffered) && matches!(login, Login::Keys { .. }) =>
@@ -224,6 +222,23 @@ async fn open(endpoint: &Arc<Endpoint>, login: &Login, address: &Address) -> Res
         .await
         .unwrap_or_else(|_| Err(Fault::new(Trouble::Unreachable, format!("no connection within {limit:?}"))))
         .map_err(|fault: Fault| fault.at(address))
+}
+
+/// Addresses may lead elsewhere from one connection to the next, so each is asked once.
+async fn admit(guard: Option<&dyn ClusterGuard>, fresh: &mut Connection) -> Result<(), Fault> {
+    let Some(guard) = guard else { return Ok(()) };
+    let asked = fresh.call(&MetadataRequest::default().with_topics(Some(Vec::new()))).await;
+    let admitted = match asked {
+        Ok(answer) => match answer.cluster_id.as_deref() {
+            Some(id) if !id.is_empty() => {
+                guard.admit(id).await.map_err(|(trouble, message)| Fault::new(trouble, message))
+            }
+            // A stand-in that tells no id says nothing against itself.
+            _ => Ok(()),
+        },
+        Err(fault) => Err(fault),
+    };
+    admitted.map_err(|fault| fault.at(fresh.address()))
 }
 
 /// The trouble that says most about all of them, with every cause.

@@ -90,3 +90,29 @@ async fn what_comes_while_a_listener_is_away_that_was_reached_waits_for_it() {
     files.look().await.unwrap();
     assert_eq!((vouched(&files), given(&files)), (Vouched::Yes, second));
 }
+
+#[tokio::test]
+async fn a_ca_that_vouches_for_some_brokers_is_not_taken_while_the_one_before_vouches_for_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let ((old, issuer), (new, other)) = (authority("old"), authority("new"));
+    let plain = broker(None).await;
+    let (before, after) = (broker(Some(acceptor(&issuer))).await, broker(Some(acceptor(&other))).await);
+    put("client.properties", &own(plain));
+    let both = format!("{old}{new}");
+    put("ca.pem", &both);
+    let mut files = followed_at(folder.path(), &format!("127.0.0.1:{after},127.0.0.1:{before}"));
+    files.look().await.unwrap();
+    put("ca.pem", &new);
+    let told = format!("{:#}", files.look().await.unwrap_err());
+    assert!(told.contains(&format!("127.0.0.1:{before}")) && told.contains("--client-ca"), "{told}");
+    assert_eq!((files.for_clients.vouched.borrow().clone(), given(&files)), (Vouched::Yes, both));
+    // One that nothing ever vouched for holds up nobody.
+    let strange = broker(Some(acceptor(&authority("strange").1))).await;
+    put("ca.pem", &format!("{old}{new}"));
+    let mut files = followed_at(folder.path(), &format!("127.0.0.1:{after},127.0.0.1:{strange}"));
+    files.look().await.unwrap();
+    put("ca.pem", &new);
+    files.look().await.unwrap();
+    assert_eq!(given(&files), new);
+}
