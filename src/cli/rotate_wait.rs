@@ -243,7 +243,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_api_server_that_is_silent_is_waited_for_no_longer_than_was_said() {
-        let silent = axum::Router::new().fallback(|| std::future::pending::<()>());
+        let silent = axum::Router::new().fallback(std::future::pending::<()>);
         let client = Client::new(silent, "default");
         let request = crate::access::testing::request("shop/orders");
         let scene = Scene::new(&client, &request);

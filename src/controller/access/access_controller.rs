@@ -170,7 +170,7 @@ impl AccessController {
             let open = loop {
                 let next = {
                     let known = tenure.lock();
-                    [known.backoff.next(), known.rotations.next()]
+                    [known.backoff.next(), known.rotations.next(), self.clients.next_stray()]
                         .into_iter()
                         .flatten()
                         .fold(resync, Instant::min)

@@ -18,7 +18,7 @@ use kube::{
     runtime::watcher::Config,
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use topicops_contract::{ClientRequest, TopicName, Workload, keys};
 
 use super::{
@@ -151,15 +151,22 @@ impl ClientIndex {
     pub fn strays(&self) -> Vec<(Maker, Arc<Client>)> {
         let clients = self.lock();
         let mut strays = self.lock_strays();
-        strays.excuse(|maker| maker.is_among(&clients));
-        strays.one_of_each().into_iter().map(|(maker, part)| (maker.clone(), Arc::clone(part))).collect()
+        let now = Instant::now();
+        strays.excuse(|maker| maker.is_among(&clients), now);
+        strays.one_of_each(now).into_iter().map(|(maker, part)| (maker.clone(), Arc::clone(part))).collect()
+    }
+
+    /// When there will be more of them: what was made for a client is told of when it has not followed that.
+    pub(super) fn next_stray(&self) -> Option<Instant> {
+        let clients = self.lock();
+        self.lock_strays().next_left(|maker| maker.is_among(&clients), Instant::now())
     }
 
     /// Jobs with labelled Pods that may be parts of a client, by whatever name somebody made them.
     pub(super) fn jobs_to_look_up(&self) -> Vec<Maker> {
         let clients = self.lock();
         let strays = self.lock_strays();
-        strays.not_looked_up().filter(|job| !job.is_among(&clients)).cloned().collect()
+        strays.not_looked_up(Instant::now()).filter(|job| !job.is_among(&clients)).cloned().collect()
     }
 
     /// Notes what such a Job is a part of.
@@ -169,9 +176,8 @@ impl ClientIndex {
 
     pub(super) fn put_stray(&self, maker: Maker, part: Client) {
         // What was made for a client has nothing to be told.
-        let excused = maker.is_among(&self.lock());
-        let is_first = self.lock_strays().put(maker, part, excused);
-        if is_first && !excused {
+        let of_client = maker.is_among(&self.lock());
+        if self.lock_strays().put(maker, part, of_client, Instant::now()) {
             self.changed();
         }
     }
@@ -210,7 +216,11 @@ impl ClientIndex {
     }
 
     pub(crate) fn take(&self, workload: &Workload) {
-        if self.lock().remove(workload).is_some() {
+        let mut clients = self.lock();
+        self.lock_strays().excuse(|maker| maker.is_among(&clients), Instant::now());
+        let was_there = clients.remove(workload).is_some();
+        drop(clients);
+        if was_there {
             self.changed();
         }
     }

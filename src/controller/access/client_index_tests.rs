@@ -1,6 +1,7 @@
+use jiff::Timestamp;
 use k8s_openapi::{
     api::batch::v1::{JobCondition, JobStatus},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
+    apimachinery::pkg::apis::meta::v1::{OwnerReference, Time},
 };
 use kube::core::PartialObjectMetaExt;
 
@@ -126,8 +127,8 @@ fn a_job_that_was_made_from_a_cron_job_by_hand_is_part_of_it_by_whatever_name() 
     assert_eq!(told(), ["CronJob shop/nightly"], "none is left of what was a client's");
 }
 
-#[test]
-fn of_what_follows_a_client_that_is_deleted_nothing_is_told_or_asked() {
+#[tokio::test(start_paused = true)]
+async fn of_what_follows_a_client_that_is_deleted_nothing_is_told_or_asked() {
     let clients = Arc::new(ClientIndex::default());
     let (deployments, jobs) = (index_of::<Deployment>(&clients), index_of::<Job>(&clients));
     let pods = index_of::<Pod>(&clients);
@@ -158,7 +159,19 @@ fn of_what_follows_a_client_that_is_deleted_nothing_is_told_or_asked() {
     assert!(nothing());
     deployments.remove(&ObjectKey::new("shop", "orders"));
     assert!(clients.strays().is_empty());
-    // Its label alone was taken off, and it goes on making Pods that have one.
+    // What is being deleted has nothing to be told however long that takes; what stays, because its maker's label alone was taken
+    // off, has.
+    tokio::time::advance(clients.next_stray().unwrap() - Instant::now()).await;
+    let left: Vec<String> =
+        clients.strays().iter().map(|(_, part)| part.workload.name().to_owned()).collect();
+    assert_eq!((left, clients.next_stray()), (vec!["orders-7d9f-x".to_owned()], None));
+    let mut going = meta("orders-7d9f-x", &[]);
+    going.owner_references = made_by("ReplicaSet", "orders-7d9f");
+    going.labels.get_or_insert_default().insert("pod-template-hash".to_owned(), "7d9f".to_owned());
+    going.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    pods.apply(going.into_response_partial());
+    assert!(clients.strays().is_empty());
+    // And so has what its maker makes from then on, at once.
     let changes = *clients.changes().borrow();
     let mut next = meta("orders-5c4b-y", &[]);
     next.owner_references = made_by("ReplicaSet", "orders-5c4b");
