@@ -217,12 +217,14 @@ impl ClientIndex {
 
     pub(crate) fn take(&self, workload: &Workload) {
         let mut clients = self.lock();
-        self.lock_strays().excuse(|maker| maker.is_among(&clients), Instant::now());
-        let was_there = clients.remove(workload).is_some();
-        drop(clients);
-        if was_there {
-            self.changed();
+        if !clients.contains_key(workload) {
+            return;
         }
+        // With it, because its name alone does not say which its parts are.
+        self.lock_strays().excuse(|maker| maker.is_among(&clients), Instant::now());
+        clients.remove(workload);
+        drop(clients);
+        self.changed();
     }
 }
 

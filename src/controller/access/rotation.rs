@@ -119,9 +119,15 @@ impl Rotations {
         written: &BTreeSet<&String>,
         (now, time): (Instant, Timestamp),
     ) {
-        // Where a Secret from before is put back, this is how it is known until that Secret says so.
-        let is_undone = |username: &String, one: &Followed| changing.get(&one.previous) == Some(&username);
-        self.followed.retain(|username, one| changing.contains_key(username) || is_undone(username, one));
+        self.followed.retain(|username, one| {
+            if changing.contains_key(username) {
+                return true;
+            }
+            // Where a Secret from before is put back, this is how it is known until that Secret says so. Pods may be made with
+            // that one from now on.
+            one.made = None;
+            changing.get(&one.previous) == Some(&username)
+        });
         self.known_since.retain(|username, _| changing.contains_key(username));
         for username in changing.keys() {
             self.known_since.entry((*username).clone()).or_insert(now);
@@ -221,10 +227,14 @@ impl AccessController {
                 })
         };
         let written: BTreeSet<&String> = changing.keys().copied().filter(is_written).collect();
-        known.rotations.taken_up.retain(|username| decisions.contains_key(username));
+        // Who is the user before again, or still, may be put back.
+        let is_current =
+            |username: &String| decisions.get(username).is_some_and(|one| one.is_current(username));
+        known.rotations.taken_up.retain(is_current);
         known.rotations.keep(&changing, &written, (now, (self.clock)()));
         let followed = &mut known.rotations.followed;
-        self.metrics.rotations_running.set(i64::try_from(followed.len()).unwrap_or(i64::MAX));
+        let running = followed.keys().filter(|username| changing.contains_key(username)).count();
+        self.metrics.rotations_running.set(i64::try_from(running).unwrap_or(i64::MAX));
         for (username, one) in followed.iter_mut().filter(|(_, one)| one.due <= now && one.looking.is_none())
         {
             one.look_again(now);
